@@ -1,0 +1,1 @@
+"""Lexicon, HMM topology, Gaussian mixtures and Viterbi alignment: one target per frame."""

@@ -1,0 +1,76 @@
+"""Alignments on disk: the pdf and the phone of every frame of a set.
+
+A store is a folder: `utterances.txt` (one id per line), `frames.npy` (frames of each utterance), `pdfs.npy` (all
+frames, utterance after utterance, int32) and `phones.jsonl` (one list of `[phone, first frame, frames]` per utterance).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class PhoneSegment:
+    """A phone in time, in frames of the utterance."""
+
+    phone: str
+    start_frame: int
+    num_frames: int
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The aligned frames of one utterance: `pdfs` is (frames,) int32, `phones` covers the frames without gaps."""
+
+    utterance_id: str
+    pdfs: np.ndarray
+    phones: tuple[PhoneSegment, ...]
+
+
+def write_alignments(folder: Path, alignments: Sequence[Alignment]) -> None:
+    """Write a store; the order is kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pdfs = [alignment.pdfs.astype(np.int32) for alignment in alignments]
+    np.save(folder / "pdfs.npy", np.concatenate(pdfs) if pdfs else np.zeros(0, np.int32))
+    np.save(folder / "frames.npy", np.array([len(block) for block in pdfs], dtype=np.int64))
+    names = "".join(f"{alignment.utterance_id}\n" for alignment in alignments)
+    (folder / "utterances.txt").write_text(names, encoding="utf-8")
+    with (folder / "phones.jsonl").open("w", encoding="utf-8") as file:
+        for alignment in alignments:
+            segments = [[item.phone, item.start_frame, item.num_frames] for item in alignment.phones]
+            file.write(json.dumps(segments) + "\n")
+
+
+class AlignmentStore:
+    """Read access to the alignments of a set; `utterance_ids` are in the order they were written."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.utterance_ids = (folder / "utterances.txt").read_text(encoding="utf-8").split()
+        self._pdfs = np.load(folder / "pdfs.npy", mmap_mode="r", allow_pickle=False)
+        counts = np.load(folder / "frames.npy", allow_pickle=False)
+        self._ends = np.cumsum(counts)
+        self._starts = self._ends - counts
+        self._number = {name: number for number, name in enumerate(self.utterance_ids)}
+        self._phones: list[str] | None = None
+
+    @classmethod
+    def open(cls, folder: Path) -> AlignmentStore:
+        """Map the store in `folder`."""
+        return cls(folder)
+
+    def pdfs(self, utterance_id: str) -> np.ndarray:
+        """(frames,) int32 hard labels."""
+        number = self._number[utterance_id]
+        return np.asarray(self._pdfs[self._starts[number] : self._ends[number]])
+
+    def phones(self, utterance_id: str) -> list[PhoneSegment]:
+        """The phones in time."""
+        if self._phones is None:
+            self._phones = (self._folder / "phones.jsonl").read_text(encoding="utf-8").splitlines()
+        return [PhoneSegment(*fields) for fields in json.loads(self._phones[self._number[utterance_id]])]

@@ -1,0 +1,213 @@
+"""A stage's output folder: fingerprint, atomic finish, resume.
+
+A stage writes into `.<name>.partial` beside its final folder and is renamed into place when it is complete, so a
+finished folder is always whole. `manifest.json` holds the fingerprint (settings, inputs, code), metrics and wall
+time. A finished folder with the same fingerprint is not made again; a partial one with the same fingerprint is
+handed to the stage again, which goes on from what it finds there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from kd_asr.console import say
+from kd_asr.errors import UserError
+
+MANIFEST = "manifest.json"
+PACKAGE = Path(__file__).parent
+
+# The rooms in the direction of flow: a stage's result depends on the code of its rooms and of all to their left.
+ROOMS = (
+    "corpora",
+    "features",
+    "alignment",
+    "models",
+    "distillation",
+    "training",
+    "methods",
+    "decoding",
+    "evaluation",
+    "reporting",
+)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished stage: where it lies, what it was made of, and what was measured."""
+
+    path: Path
+    name: str
+    fingerprint: str
+    metrics: dict[str, Any]
+    wall_seconds: float
+    inputs: dict[str, str]
+
+
+def _canonical(value: object) -> str:
+    """JSON with sorted keys; dataclasses become mappings."""
+
+    def default(item: object) -> object:
+        if is_dataclass(item) and not isinstance(item, type):
+            return asdict(item)
+        if isinstance(item, Path):
+            return str(item)
+        raise TypeError(f"cannot fingerprint {type(item).__name__}")
+
+    return json.dumps(value, sort_keys=True, default=default)
+
+
+def digest(value: object) -> str:
+    """SHA-256 (16 hexadecimal digits) of the canonical JSON form of `value`; dataclasses count as mappings."""
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:16]
+
+
+@cache
+def code_version(rooms: tuple[str, ...], stage_files: tuple[str, ...]) -> str:
+    """SHA-256 over the source of the named rooms and of `stages/<stage_file>.py`."""
+    files = [path for room in rooms for path in sorted((PACKAGE / room).glob("*.py"))]
+    files += [PACKAGE / "stages" / f"{name}.py" for name in stage_files]
+    total = hashlib.sha256()
+    for path in files:
+        total.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()[:16]
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON to a temporary name, flush it to disk, and rename it: never half a file."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a `UserError` names the file when it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}); delete it and run the stage again") from error
+
+
+def _read_manifest(path: Path) -> Artifact:
+    fields = read_json(path / MANIFEST)
+    return Artifact(
+        path=path,
+        name=fields["name"],
+        fingerprint=fields["fingerprint"],
+        metrics=fields["metrics"],
+        wall_seconds=fields["wall_seconds"],
+        inputs=fields["inputs"],
+    )
+
+
+def load_artifact(run_dir: Path, name: str) -> Artifact:
+    """The finished artifact `name` of a run.
+
+    Raises:
+        UserError: the stage has not been run, or an input of it has been made anew since.
+    """
+    path = run_dir / name
+    if not (path / MANIFEST).exists():
+        stage = name.split("/", maxsplit=1)[0]
+        raise UserError(f"{path} is missing: run `kd-asr {stage} {run_dir}` first")
+    artifact = _read_manifest(path)
+    for input_name, fingerprint in artifact.inputs.items():
+        present = load_artifact(run_dir, input_name).fingerprint
+        if present != fingerprint:
+            raise UserError(
+                f"{path} was made from {input_name} {fingerprint}, but {run_dir / input_name} is now {present}: "
+                f"run `kd-asr {name.split('/', maxsplit=1)[0]} {run_dir}` again"
+            )
+    return artifact
+
+
+def build_artifact(
+    run_dir: Path,
+    name: str,
+    *,
+    stage: str,
+    settings: Mapping[str, object],
+    inputs: Iterable[Artifact],
+    rooms: Sequence[str],
+    work: Callable[[Path], dict[str, Any]],
+    shared: Sequence[str] = (),
+) -> Artifact:
+    """Make the artifact `name`, unless it is there with the same fingerprint.
+
+    Args:
+        run_dir: folder of the run; must exist.
+        name: folder name below `run_dir`, such as `align` or `ensemble/member-03`.
+        stage: file in `kd_asr/stages` that holds the stage, part of the fingerprint.
+        settings: everything that decides the result, beside the inputs.
+        inputs: the artifacts read.
+        rooms: the rooms whose code decides the result.
+        work: writes into the folder it is given, returns the metrics. It may find there what an interrupted run with
+            the same fingerprint had left.
+        shared: other files in `kd_asr/stages` that the stage relies on.
+    """
+    inputs = list(inputs)
+    ingredients = {
+        "settings": settings,
+        "inputs": {artifact.name: artifact.fingerprint for artifact in inputs},
+        "code": code_version(tuple(room for room in ROOMS if room in rooms), (stage, *shared)),
+    }
+    fingerprint = digest(ingredients)
+    final = run_dir / name
+    if (final / MANIFEST).exists():
+        artifact = _read_manifest(final)
+        if artifact.fingerprint == fingerprint:
+            say(f"{name}: done before, unchanged")
+            return artifact
+    partial = final.with_name(f".{final.name}.partial")
+    mark = partial / "fingerprint"
+    if not (mark.exists() and mark.read_text() == fingerprint):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        mark.write_text(fingerprint)
+        before = 0.0
+    else:
+        say(f"{name}: going on from where it was interrupted")
+        before = _spent(partial)
+    started = time.monotonic()
+    try:
+        metrics = work(partial)
+    finally:
+        if partial.exists():
+            (partial / "spent_seconds").write_text(f"{before + time.monotonic() - started:.3f}")
+    wall_seconds = before + time.monotonic() - started
+    manifest = {
+        "name": name,
+        "fingerprint": fingerprint,
+        "settings": json.loads(_canonical(settings)),
+        "inputs": ingredients["inputs"],
+        "code": ingredients["code"],
+        "metrics": metrics,
+        "wall_seconds": round(wall_seconds, 3),
+    }
+    for name_left in ("fingerprint", "spent_seconds"):
+        (partial / name_left).unlink(missing_ok=True)
+    write_json(partial / MANIFEST, manifest)
+    if final.exists():
+        shutil.rmtree(final)
+    partial.rename(final)
+    return _read_manifest(final)
+
+
+def _spent(partial: Path) -> float:
+    """Seconds that interrupted runs have spent on this folder already (those that could still write it down)."""
+    try:
+        return float((partial / "spent_seconds").read_text())
+    except (OSError, ValueError):
+        return 0.0

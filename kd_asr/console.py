@@ -1,0 +1,49 @@
+"""What a person sees while a stage runs: messages and progress bars on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+console = Console(stderr=True, highlight=False)
+
+
+def say(message: str) -> None:
+    """One line on standard error; standard output is kept for results."""
+    console.print(message, markup=False, soft_wrap=True)
+
+
+class _Speed(ProgressColumn):
+    """Units a second, in the unit of the task."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "", style="cyan")
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """A set of progress bars: `bars.add_task(description, total=..., unit="frames")`, then `bars.advance(task, n)`."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        _Speed(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    ) as bars:
+        yield bars

@@ -1,0 +1,1 @@
+"""Corpora: LibriSpeech's layout, downloads, synthetic speech; all become one manifest type."""

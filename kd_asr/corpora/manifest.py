@@ -1,0 +1,77 @@
+"""What the toolkit knows of a corpus: one record per utterance, written as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from kd_asr.errors import UserError
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One utterance of a corpus.
+
+    Attributes:
+        utterance_id: unique in the corpus, for example `84-121123-0001`.
+        speaker_id: features are normalised, and sets are kept apart, by speaker.
+        chapter_id: the recording session.
+        audio_path: absolute path of a file that soundfile reads.
+        sample_rate: Hz, of the file.
+        num_samples: length of the file in samples, at `sample_rate`.
+        words: the transcript, upper case as in LibriSpeech.
+    """
+
+    utterance_id: str
+    speaker_id: str
+    chapter_id: str
+    audio_path: str
+    sample_rate: int
+    num_samples: int
+    words: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return self.num_samples / self.sample_rate
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An utterance that was left out, and why; `stage` names who left it out."""
+
+    utterance_id: str
+    path: str
+    reason: str
+    stage: str
+
+
+def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
+    """Write one JSON object per line, in the order given."""
+    with path.open("w", encoding="utf-8") as file:
+        for utterance in utterances:
+            file.write(json.dumps(asdict(utterance), ensure_ascii=False) + "\n")
+
+
+def read_manifest(path: Path) -> list[Utterance]:
+    """Read what `write_manifest` wrote; a malformed line is a `UserError` that names file and line."""
+    utterances = []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                fields = json.loads(line)
+                fields["words"] = tuple(fields["words"])
+                utterances.append(Utterance(**fields))
+            except (ValueError, TypeError, KeyError) as error:
+                raise UserError(f"{path}, line {number}: not an utterance record ({error})") from error
+    return utterances
+
+
+def write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:
+    """Write the utterances left out as a tab-separated table with a header line."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write("utterance_id\tpath\treason\tstage\n")
+        for entry in rejected:
+            file.write(f"{entry.utterance_id}\t{entry.path}\t{entry.reason}\t{entry.stage}\n")

@@ -1,0 +1,1 @@
+"""Language model, decoding graph and decoder."""

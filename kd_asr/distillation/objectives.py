@@ -1,0 +1,64 @@
+"""Objectives: weighted sums of named losses, each logged by its name, unweighted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from kd_asr.distillation.batch import Batch
+from kd_asr.distillation.losses import hard_cross_entropy, soft_cross_entropy
+
+
+@dataclass(frozen=True)
+class ObjectiveValue:
+    """The scalar to minimise and its parts.
+
+    Attributes:
+        total: scalar tensor with a gradient.
+        losses: scalar tensors by name, before weights, in nats.
+    """
+
+    total: Tensor
+    losses: dict[str, Tensor]
+
+
+class Objective(Protocol):
+    """Maps (batch, classes) logits and the batch they belong to, to the value to minimise."""
+
+    def __call__(self, logits: Tensor, batch: Batch, /) -> ObjectiveValue: ...
+
+
+@dataclass(frozen=True)
+class HardObjective:
+    """Mean cross-entropy with the hard labels."""
+
+    def __call__(self, logits: Tensor, batch: Batch) -> ObjectiveValue:
+        """The objective of (batch, classes) logits."""
+        hard = hard_cross_entropy(logits, batch.hard_labels).mean()
+        return ObjectiveValue(hard, {"hard": hard})
+
+
+@dataclass(frozen=True)
+class HintonObjective:
+    """(l1 T^2 L_soft + l2 L_hard) / (l1 + l2) (Hinton, Vinyals, Dean 2015, section 2).
+
+    Attributes:
+        temperature: T of the soft loss.
+        soft_weight: l1.
+        hard_weight: l2; 0 leaves the hard labels out.
+    """
+
+    temperature: float
+    soft_weight: float
+    hard_weight: float
+
+    def __call__(self, logits: Tensor, batch: Batch) -> ObjectiveValue:
+        """The objective of (batch, classes) logits; the batch must carry soft targets."""
+        if batch.soft_targets is None:
+            raise ValueError("a batch without soft targets: give the examples a teacher")
+        soft = soft_cross_entropy(logits, batch.soft_targets, temperature=self.temperature).mean()
+        hard = hard_cross_entropy(logits, batch.hard_labels).mean()
+        total = (self.soft_weight * soft + self.hard_weight * hard) / (self.soft_weight + self.hard_weight)
+        return ObjectiveValue(total, {"soft": soft, "hard": hard})

@@ -1,0 +1,147 @@
+"""The posterior store: a teacher's top-k log-posteriors of every frame, on disk.
+
+A store is a folder: `header.json`, `utterances.txt`, `layout.npy` (first row and number of frames of each utterance)
+and shards `shard-00000.u16`, `shard-00001.u16`, ... Each shard is a matrix of uint16 with one row per frame: k class
+numbers, then k log-probabilities as float16 bits (most probable first), then the mass of all other classes as float16
+bits: 4 k + 2 bytes a frame. One frame is one contiguous piece, so a random gather touches one place per frame.
+
+The header names the fingerprints of the models, features and alignment that the posteriors belong to; a reader says
+what it expects and is refused when they differ. How the mass outside the top k is treated at T != 1 is said, and
+decided, in `kd_asr.distillation.targets.SoftTargets.at_temperature`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kd_asr.artifacts import read_json, write_json
+from kd_asr.distillation.targets import SoftTargets
+from kd_asr.errors import UserError
+
+
+def encode(targets: SoftTargets) -> np.ndarray:
+    """(frames, 2 k + 1) uint16 rows of a shard."""
+    values = torch.cat([targets.log_probs, targets.rest[:, None]], dim=1)
+    # float16 ends at -65504; a class that improbable is as good as impossible.
+    bits = values.clamp_min(-60000.0).to(torch.float16).numpy().view(np.uint16)
+    return np.concatenate([targets.classes.numpy().astype(np.uint16), bits], axis=1)
+
+
+def decode(rows: np.ndarray, num_classes: int) -> SoftTargets:
+    """What `encode` was given, rounded to float16."""
+    k = rows.shape[1] // 2
+    values = torch.from_numpy(np.ascontiguousarray(rows[:, k:]).view(np.float16)).float()
+    classes = torch.from_numpy(rows[:, :k].astype(np.int64))
+    return SoftTargets(classes, values[:, :k], values[:, k], num_classes)
+
+
+def write_shard(folder: Path, number: int, rows: np.ndarray) -> None:
+    """Write one shard under a temporary name and rename it, so that a shard that is there is whole."""
+    path = folder / f"shard-{number:05d}.u16"
+    temporary = path.with_suffix(".tmp")
+    rows.tofile(temporary)
+    temporary.replace(path)
+
+
+def finish_store(
+    folder: Path,
+    utterance_ids: Sequence[str],
+    frame_counts: Sequence[int],
+    *,
+    shard_frames: Sequence[int],
+    top_k: int,
+    num_classes: int,
+    fingerprints: Mapping[str, str],
+) -> None:
+    """Write the index of a store whose shards are complete; frames of `utterance_ids` follow each other in them."""
+    counts = np.asarray(frame_counts, dtype=np.int64)
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]]) if len(counts) else counts
+    np.save(folder / "layout.npy", np.stack([starts, counts], axis=1))
+    (folder / "utterances.txt").write_text("".join(f"{name}\n" for name in utterance_ids), encoding="utf-8")
+    header = {
+        "top_k": top_k,
+        "num_classes": num_classes,
+        "shard_frames": list(shard_frames),
+        "fingerprints": dict(fingerprints),
+    }
+    write_json(folder / "header.json", header)
+
+
+class PosteriorStore:
+    """Read access to a posterior store.
+
+    Attributes:
+        utterance_ids: in the order they are stored.
+        num_classes: of the distributions.
+        top_k: classes kept per frame.
+        bytes_per_frame: on disk.
+    """
+
+    def __init__(self, folder: Path, *, expect: Mapping[str, str] | None = None) -> None:
+        """Map the store in `folder`.
+
+        Args:
+            folder: the store.
+            expect: fingerprints the reader relies on, for example `{"align": "9f..."}`.
+
+        Raises:
+            UserError: a fingerprint differs from the one the store was made with, or a shard has not its full length.
+        """
+        header = read_json(folder / "header.json")
+        for name, fingerprint in (expect or {}).items():
+            stored = header["fingerprints"].get(name)
+            if stored != fingerprint:
+                raise UserError(
+                    f"{folder} holds posteriors made with {name} {stored}, but {name} is now {fingerprint}: "
+                    "make the posteriors again"
+                )
+        self.top_k: int = header["top_k"]
+        self.num_classes: int = header["num_classes"]
+        self.utterance_ids = (folder / "utterances.txt").read_text(encoding="utf-8").split()
+        self._layout = np.load(folder / "layout.npy", allow_pickle=False)
+        self._number = {name: number for number, name in enumerate(self.utterance_ids)}
+        self._folder = folder
+        columns = 2 * self.top_k + 1
+        self.bytes_per_frame = 2 * columns
+        self._shards: list[np.ndarray] = []
+        for number, frames in enumerate(header["shard_frames"]):
+            path = folder / f"shard-{number:05d}.u16"
+            expected = frames * columns * 2
+            if not path.exists() or path.stat().st_size != expected:
+                raise UserError(f"{path} is missing or has not its {expected} bytes: make the posteriors again")
+            self._shards.append(np.memmap(path, dtype=np.uint16, mode="r", shape=(frames, columns)))
+        self._shard_starts = np.concatenate([[0], np.cumsum(header["shard_frames"])]).astype(np.int64)
+
+    def rows(self, utterance_id: str) -> range:
+        """Rows of the utterance's frames, for `targets`.
+
+        Raises:
+            UserError: the utterance is not in the store.
+        """
+        if utterance_id not in self._number:
+            raise UserError(f"{self._folder} holds no posteriors of utterance {utterance_id}")
+        start, count = self._layout[self._number[utterance_id]]
+        return range(int(start), int(start + count))
+
+    def mean_mass_kept(self) -> float:
+        """Mean over frames of the probability of the top k, 0..1."""
+        frames = int(self._shard_starts[-1])
+        rest = sum(float(shard[:, -1].view(np.float16).sum(dtype=np.float64)) for shard in self._shards)
+        return 1.0 - rest / frames if frames else 1.0
+
+    def targets(self, rows: Tensor) -> SoftTargets:
+        """Soft targets of (batch,) int64 rows, in any order."""
+        wanted = rows.numpy()
+        if len(self._shards) == 1:
+            return decode(self._shards[0][wanted], self.num_classes)
+        gathered = np.empty((len(wanted), 2 * self.top_k + 1), dtype=np.uint16)
+        shard_of = np.searchsorted(self._shard_starts, wanted, side="right") - 1
+        for number in np.unique(shard_of):
+            here = shard_of == number
+            gathered[here] = self._shards[number][wanted[here] - self._shard_starts[number]]
+        return decode(gathered, self.num_classes)

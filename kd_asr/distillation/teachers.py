@@ -1,0 +1,59 @@
+"""Teachers: whatever gives soft targets for a batch. A student cannot tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from kd_asr.distillation.posterior_store import PosteriorStore
+from kd_asr.distillation.targets import SoftTargets, top_k_targets
+from kd_asr.models.ensemble import Ensemble
+from kd_asr.models.inference import Indexable, log_posteriors
+
+
+class EnsembleTeacher:
+    """Computes the averaged posteriors of its members when they are asked for."""
+
+    def __init__(
+        self,
+        members: Sequence[nn.Module],
+        inputs: Indexable,
+        *,
+        average: Literal["arithmetic", "geometric"] = "arithmetic",
+        top_k: int,
+        precision: Literal["auto", "bf16", "fp32"] = "auto",
+    ) -> None:
+        """Freeze the members; `inputs` are what the teacher sees, which need not be what the student sees."""
+        self._model = Ensemble(members, average).eval().requires_grad_(False)
+        self._inputs = inputs
+        self._top_k = top_k
+        self._precision = precision
+
+    def __call__(self, examples: Tensor) -> SoftTargets:
+        """Soft targets of (batch,) int64 example numbers."""
+        log_probs = log_posteriors(self._model, self._inputs, examples, precision=self._precision)
+        # Cloned out of inference mode, so that losses may save them for their backward pass.
+        targets = top_k_targets(log_probs, self._top_k)
+        kept = targets.classes.clone(), targets.log_probs.clone(), targets.rest.clone()
+        return SoftTargets(*kept, targets.num_classes)
+
+
+class StoredTeacher:
+    """Reads posteriors from a store."""
+
+    def __init__(self, store: PosteriorStore, utterance_ids: Sequence[str]) -> None:
+        """Examples are the frames of `utterance_ids`, one utterance after the other, in the order given.
+
+        Raises:
+            UserError: an utterance is not in the store.
+        """
+        self._store = store
+        rows = [torch.arange(span.start, span.stop) for span in map(store.rows, utterance_ids)]
+        self._rows = torch.cat(rows) if rows else torch.zeros(0, dtype=torch.int64)
+
+    def __call__(self, examples: Tensor) -> SoftTargets:
+        """Soft targets of (batch,) int64 example numbers."""
+        return self._store.targets(self._rows[examples])

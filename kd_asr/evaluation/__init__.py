@@ -1,0 +1,1 @@
+"""Frame accuracy, word error rate and significance."""

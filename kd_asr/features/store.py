@@ -1,0 +1,116 @@
+"""The frame store: normalised log-mel frames of a set, written once, memory-mapped for reading.
+
+A store is a folder: `frames.f16` (the matrix, float16, row-major), `header.json`, `utterances.txt` (one id per line,
+in the order of the manifest) and `layout.npy` (first row and number of frames of each). Before and after each
+utterance its first and last frame are repeated `MARGIN` times, so that the context window of any frame is one
+contiguous piece of the matrix and windows can be gathered on the fly without copies or special cases at the edges.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from kd_asr.artifacts import read_json, write_json
+from kd_asr.config import FeatureSettings
+from kd_asr.errors import UserError
+
+MARGIN = 32
+
+
+def _layout(frame_counts: Sequence[int]) -> np.ndarray:
+    """(utterances, 2) int64: first row of the real frames, number of frames."""
+    counts = np.asarray(frame_counts, dtype=np.int64)
+    starts = np.concatenate([[0], np.cumsum(counts + 2 * MARGIN)[:-1]]) + MARGIN if len(counts) else counts
+    return np.stack([starts, counts], axis=1)
+
+
+def create_store(
+    folder: Path, utterance_ids: Sequence[str], frame_counts: Sequence[int], settings: FeatureSettings
+) -> None:
+    """Lay out an empty store for utterances whose lengths are known; `write_frames` fills it, in any order.
+
+    Raises:
+        OSError: the disk is too full for the whole matrix (it is reserved at once).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = int(sum(frame_counts)) + 2 * MARGIN * len(frame_counts)
+    with (folder / "frames.f16").open("wb") as file:
+        size = rows * settings.num_mel_bins * 2
+        # Reserve the blocks now: a full disk is an error here, instead of a bus error when a mapped page is written.
+        if size and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+    (folder / "utterances.txt").write_text("".join(f"{name}\n" for name in utterance_ids), encoding="utf-8")
+    np.save(folder / "layout.npy", _layout(frame_counts))
+    write_json(folder / "header.json", {"rows": rows, "margin": MARGIN, "features": asdict(settings)})
+
+
+class FrameStore:
+    """Read access to a frame store.
+
+    Attributes:
+        matrix: (rows, num_mel_bins) float16, memory-mapped.
+        utterance_ids: in the order of the manifest.
+        margin: frames repeated before and after each utterance.
+        features: the settings the frames were made with, as a mapping.
+    """
+
+    def __init__(self, folder: Path, *, writable: bool = False) -> None:
+        header = read_json(folder / "header.json")
+        self.margin: int = header["margin"]
+        self.features: dict[str, object] = header["features"]
+        self.num_mel_bins = int(header["features"]["num_mel_bins"])
+        self.utterance_ids = (folder / "utterances.txt").read_text(encoding="utf-8").split()
+        self.layout = np.load(folder / "layout.npy", allow_pickle=False)
+        self._number = {name: number for number, name in enumerate(self.utterance_ids)}
+        path = folder / "frames.f16"
+        expected = header["rows"] * self.num_mel_bins * 2
+        if path.stat().st_size != expected:
+            raise UserError(
+                f"{path} has {path.stat().st_size} bytes instead of {expected}: delete {folder.parent} and make the "
+                "features again"
+            )
+        # "c": pages are shared until written, and torch accepts the array as a tensor without a warning.
+        mode = "r+" if writable else "c"
+        shape = (header["rows"], self.num_mel_bins)
+        self.matrix = (
+            np.memmap(path, dtype=np.float16, mode=mode, shape=shape)  # type: ignore[call-overload]
+            if expected
+            else np.zeros(shape, dtype=np.float16)
+        )
+
+    @classmethod
+    def open(cls, folder: Path) -> FrameStore:
+        """Map the store in `folder`.
+
+        Raises:
+            UserError: its matrix does not have the announced size.
+        """
+        return cls(folder)
+
+    def rows(self, utterance_id: str) -> range:
+        """Rows of `matrix` that are this utterance's frames, without the margin."""
+        start, count = self.layout[self._number[utterance_id]]
+        return range(int(start), int(start + count))
+
+    def num_frames(self, utterance_id: str) -> int:
+        """Frames of the utterance."""
+        return int(self.layout[self._number[utterance_id], 1])
+
+    def frames(self, utterance_id: str) -> np.ndarray:
+        """(frames, num_mel_bins) float32, a copy without the margin."""
+        rows = self.rows(utterance_id)
+        return self.matrix[rows.start : rows.stop].astype(np.float32)
+
+    def write(self, utterance_id: str, frames: np.ndarray) -> None:
+        """Put an utterance's frames, (frames, num_mel_bins), and its margins in place; for `writable` stores."""
+        rows = self.rows(utterance_id)
+        self.matrix[rows.start : rows.stop] = frames
+        self.matrix[rows.start - self.margin : rows.start] = frames[0]
+        self.matrix[rows.stop : rows.stop + self.margin] = frames[-1]

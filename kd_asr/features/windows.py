@@ -1,0 +1,48 @@
+"""Context windows, gathered from the frame store when a batch is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kd_asr.errors import UserError
+from kd_asr.features.store import FrameStore
+
+
+class FrameWindows:
+    """The spliced input of every frame of some utterances, as one indexable matrix that is never stored.
+
+    Indexing with (batch,) int64 example numbers gives (batch, window * num_mel_bins) float32. Examples are the
+    utterances' frames, one utterance after the other, in the order given.
+    """
+
+    def __init__(
+        self, store: FrameStore, utterance_ids: Sequence[str], *, left_context: int, right_context: int
+    ) -> None:
+        """Prepare the windows of `left_context` frames before and `right_context` frames after each frame.
+
+        Raises:
+            UserError: the context is wider than the store's margin.
+        """
+        if max(left_context, right_context) > store.margin:
+            raise UserError(
+                f"network.left_context {left_context} and network.right_context {right_context} must not exceed the "
+                f"frame store's margin of {store.margin} frames"
+            )
+        bins = store.num_mel_bins
+        window = left_context + 1 + right_context
+        matrix = torch.from_numpy(store.matrix)
+        # Overlapping view: row r holds the window that begins at row r of the matrix.
+        self._windows = matrix.as_strided((max(0, matrix.shape[0] - window + 1), window * bins), (bins, 1))
+        starts = [np.arange(rows.start, rows.stop) for rows in map(store.rows, utterance_ids)]
+        first = np.concatenate(starts) if starts else np.zeros(0, dtype=np.int64)
+        self._first = torch.from_numpy(first - left_context)
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def __getitem__(self, examples: Tensor) -> Tensor:
+        return self._windows[self._first[examples]].float()

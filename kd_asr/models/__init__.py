@@ -1,0 +1,1 @@
+"""Networks; the ensemble is a model too."""

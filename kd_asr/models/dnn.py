@@ -1,0 +1,59 @@
+"""The acoustic model: a multilayer perceptron on a window of frames (Hinton, Vinyals, Dean 2015, section 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kd_asr.config import NetworkSettings
+
+
+class SplicedDNN(nn.Module):
+    """`hidden_layers` fully connected layers of rectified linear units and a linear output layer.
+
+    Input (batch, input_dimension) float; output (batch, num_classes) logits.
+    """
+
+    def __init__(self, input_dimension: int, num_classes: int, settings: NetworkSettings) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        dimension = input_dimension
+        for _ in range(settings.hidden_layers):
+            # Batch normalisation has a shift of its own: a bias before it would do nothing.
+            layers.append(nn.Linear(dimension, settings.hidden_units, bias=not settings.batch_normalisation))
+            if settings.batch_normalisation:
+                layers.append(nn.BatchNorm1d(settings.hidden_units))
+            layers.append(nn.ReLU(inplace=True))
+            if settings.dropout > 0:
+                layers.append(nn.Dropout(settings.dropout))
+            dimension = settings.hidden_units
+        self.hidden = nn.Sequential(*layers)
+        self.output = nn.Linear(dimension, num_classes)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw initial weights from torch's global generator: He (2015) for the hidden layers, small for the output."""
+        for module in self.hidden:
+            if isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.xavier_normal_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits, (batch, num_classes)."""
+        logits: Tensor = self.output(self.hidden(inputs))
+        return logits
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable numbers in a model."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def seeded_dnn(input_dimension: int, num_classes: int, settings: NetworkSettings, seed: int) -> SplicedDNN:
+    """A network whose initial weights depend on `seed` alone; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SplicedDNN(input_dimension, num_classes, settings)

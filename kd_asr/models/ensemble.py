@@ -1,0 +1,44 @@
+"""The ensemble is a model too: it maps inputs to averaged log-posteriors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+def average_log_posteriors(
+    log_posteriors: Sequence[Tensor], average: Literal["arithmetic", "geometric"]
+) -> Tensor:
+    """Average the posteriors of several models.
+
+    Args:
+        log_posteriors: one (batch, classes) tensor per model, natural logarithms.
+        average: `arithmetic` mean of the posteriors, or their `geometric` mean, normalised (Hinton, Vinyals, Dean
+            2015, section 2, allow both).
+
+    Returns:
+        (batch, classes) log-posteriors.
+    """
+    stacked = torch.stack(list(log_posteriors))
+    if average == "arithmetic":
+        return stacked.logsumexp(dim=0) - math.log(len(log_posteriors))
+    return stacked.mean(dim=0).log_softmax(dim=-1)
+
+
+class Ensemble(nn.Module):
+    """Several networks whose posteriors are averaged; its output are log-posteriors, which are logits too."""
+
+    def __init__(self, members: Sequence[nn.Module], average: Literal["arithmetic", "geometric"]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.average: Literal["arithmetic", "geometric"] = average
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Averaged log-posteriors, (batch, classes)."""
+        return average_log_posteriors(
+            [member(inputs).float().log_softmax(dim=-1) for member in self.members], self.average
+        )

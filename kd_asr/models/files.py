@@ -1,0 +1,69 @@
+"""Models on disk: one safetensors file that describes itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from kd_asr.config import NetworkSettings
+from kd_asr.errors import UserError
+from kd_asr.models.dnn import SplicedDNN
+
+FORMAT = "kd_asr.spliced_dnn.1"
+
+
+def save_dnn(
+    path: Path, model: SplicedDNN, settings: NetworkSettings, features: Mapping[str, object]
+) -> None:
+    """Write weights, architecture and the feature settings they were trained on.
+
+    Args:
+        path: the file; written to a temporary name first.
+        model: the network.
+        settings: its architecture.
+        features: settings of the frame store, which `load_dnn` compares.
+    """
+    first = model.hidden[0] if len(model.hidden) else model.output
+    header = {
+        "format": FORMAT,
+        "network": json.dumps(asdict(settings)),
+        "features": json.dumps(dict(features)),
+        "input_dimension": str(first.in_features),
+        "num_classes": str(model.output.out_features),
+    }
+    temporary = path.with_name(f".{path.name}.tmp")
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary, header)
+    temporary.replace(path)
+
+
+def load_dnn(path: Path, features: Mapping[str, object] | None = None) -> tuple[SplicedDNN, NetworkSettings]:
+    """Read what `save_dnn` wrote.
+
+    Args:
+        path: the file.
+        features: settings of the frames the model is to see; other ones than it was trained on are refused.
+
+    Raises:
+        UserError: the file is damaged or of another format, or the features differ.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a readable safetensors file ({error}); train the model again") from error
+    if header.get("format") != FORMAT:
+        raise UserError(f"{path} has format {header.get('format')!r} instead of {FORMAT!r}")
+    trained_on = json.loads(header["features"])
+    if features is not None and dict(features) != trained_on:
+        raise UserError(f"{path} was trained on features {trained_on}, not on {dict(features)}")
+    settings = NetworkSettings(**json.loads(header["network"]))
+    model = SplicedDNN(int(header["input_dimension"]), int(header["num_classes"]), settings)
+    model.load_state_dict(state)
+    model.eval()
+    return model, settings

@@ -1,0 +1,133 @@
+"""The same function over many items on all cores, with a progress bar."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.queues import SimpleQueue
+from typing import Any, TypeVar
+
+from rich.progress import Progress, TaskID
+
+from kd_asr.console import progress
+from kd_asr.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# How a running function moves the bar: set in each worker, and in this process when there is only one job.
+_advance: Callable[[float], None] = lambda amount: None  # noqa: E731
+
+
+def available_cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def advance(amount: float) -> None:
+    """Move the bar of the `parallel_map(..., self_reporting=True)` that called this function."""
+    _advance(amount)
+
+
+def _die_with(parent: int) -> None:
+    """Leave no worker behind when the parent is killed: it could write where the next run has begun to."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _start_worker(
+    parent: int, queue: SimpleQueue[float], initializer: Callable[..., None] | None, initargs: tuple[Any, ...]
+) -> None:
+    global _advance  # noqa: PLW0603 - one bar per worker process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it ends its workers
+    _die_with(parent)
+    _advance = queue.put
+    # One thread a process: two processes of one thread each do twice the work of one with two.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+    if initializer is not None:
+        initializer(*initargs)
+
+
+def parallel_map(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    description: str,
+    unit: str,
+    jobs: int = 0,
+    amount: Callable[[Item], float] = lambda item: 1,
+    self_reporting: bool = False,
+    initializer: Callable[..., None] | None = None,
+    initargs: Iterable[Any] = (),
+) -> Iterator[Result]:
+    """Results in the order of `items`, computed in `jobs` worker processes (0: one per core) of one thread each.
+
+    Workers are spawned, not forked (a fork of a process with OpenMP threads can hang), so `function` and the items
+    must be picklable: a top-level function or a `functools.partial` of one. `initializer(*initargs)` runs once in each
+    worker, for what is costly to load. `amount(item)` is how far the bar moves, in `unit`; with `self_reporting` the
+    function moves it itself, by `advance`. Workers end when this process ends, however it ends.
+
+    Raises:
+        UserError: a worker was killed, most often for want of memory. Errors of `function` come through as they are.
+    """
+    jobs = min(jobs or available_cores(), max(1, len(items)))
+    with progress() as bars:
+        task = bars.add_task(description, total=sum(amount(item) for item in items), unit=unit)
+        context = multiprocessing.get_context("spawn")
+        queue: SimpleQueue[float] = context.SimpleQueue()
+        pool = ProcessPoolExecutor(
+            jobs, context, _start_worker, (os.getpid(), queue, initializer, tuple(initargs))
+        )
+        pending: dict[int, Future[Result]] = {}
+        submitted = 0
+        finished = False
+        try:
+            for wanted in range(len(items)):
+                # A window of submitted items, so that a slow consumer does not pile up results in memory.
+                while submitted < len(items) and len(pending) < 4 * jobs:
+                    pending[submitted] = pool.submit(function, items[submitted])
+                    submitted += 1
+                while not pending[wanted].done():
+                    wait(pending.values(), return_when=FIRST_COMPLETED, timeout=0.2)
+                    _drain(queue, bars, task)
+                result = pending.pop(wanted).result()
+                _drain(queue, bars, task)
+                if not self_reporting:
+                    bars.advance(task, amount(items[wanted]))
+                yield result
+            finished = True
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"{description}: a worker process was killed, most often for want of memory; "
+                "use fewer of them with --jobs 1"
+            ) from error
+        finally:
+            if not finished:
+                # Running items would be waited for: end them. What they were making is made again from its checkpoint.
+                for process in list((pool._processes or {}).values()):
+                    process.kill()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _drain(queue: SimpleQueue[float], bars: Progress, task: TaskID) -> None:
+    while not queue.empty():
+        bars.advance(task, queue.get())

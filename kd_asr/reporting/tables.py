@@ -1,0 +1,108 @@
+"""A table as data, and its two forms: Markdown for files, rich for the console."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import rich.table
+
+NOT_KNOWN = "–"  # noqa: RUF001 - an en dash, for a cell without a figure
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells are text already. The first column names the row; the others are set to the right."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"a row has {len(row)} cells for {len(self.columns)} columns: {row}")
+
+
+def to_markdown(table: Table) -> str:
+    """A Markdown table; the title is not part of it."""
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+    alignment = "|---|" + "---:|" * (len(table.columns) - 1)
+    return "\n".join([line(table.columns), alignment, *map(line, table.rows)]) + "\n"
+
+
+def to_rich(table: Table) -> rich.table.Table:
+    """A table for the console."""
+    printed = rich.table.Table(title=table.title or None, title_justify="left")
+    for number, column in enumerate(table.columns):
+        printed.add_column(column, justify="right" if number else "left", no_wrap=number == 0)
+    for row in table.rows:
+        printed.add_row(*row)
+    return printed
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """A fraction as a figure in percent, without the sign; the column's head has it."""
+    return NOT_KNOWN if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}"
+
+
+def signed_percent(value: float | None, digits: int = 2) -> str:
+    """A difference of fractions in percentage points, with + or -."""
+    return NOT_KNOWN if value is None or not math.isfinite(value) else f"{100 * value:+.{digits}f}"
+
+
+def percent_interval(interval: Sequence[float | None] | None, digits: int = 2, *, signed: bool = False) -> str:
+    """An interval of fractions, in percent; an end that the data do not bound is left open."""
+    if interval is None:
+        return NOT_KNOWN
+    low, high = interval
+    if low is None and high is None:
+        return "not bounded"
+    sign = "+" if signed else ""
+    ends = ["…" if end is None else f"{100 * end:{sign}.{digits}f}" for end in (low, high)]
+    return f"{ends[0]} to {ends[1]}"
+
+
+def decimal(value: float | None, digits: int = 2) -> str:
+    """A number with thousands separators."""
+    return NOT_KNOWN if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"
+
+
+def count(value: float | None) -> str:
+    """A count; a mean of counts keeps one decimal where it is not whole."""
+    if value is None:
+        return NOT_KNOWN
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def byte_size(value: float | None) -> str:
+    """Bytes in a readable unit (powers of 1000)."""
+    if value is None:
+        return NOT_KNOWN
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.2f} {unit}"
+        value /= 1000
+    return f"{value:.2f} TB"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as 12.3 s, 4 min 05 s or 1 h 02 min."""
+    if seconds is None:
+        return NOT_KNOWN
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def p_value(value: float) -> str:
+    """A p-value to two figures, and a bound below a thousandth."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"

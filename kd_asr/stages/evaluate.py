@@ -1,0 +1,146 @@
+"""Stage `evaluate`: frame accuracy and cross-entropy of every system on train, dev and test, utterance by utterance."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kd_asr.alignment.store import AlignmentStore
+from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
+from kd_asr.config import Settings
+from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
+from kd_asr.features.store import FrameStore
+from kd_asr.models.ensemble import average_log_posteriors
+from kd_asr.models.inference import log_posteriors
+from kd_asr.parallel import parallel_map
+from kd_asr.stages.networks import ROOMS, score_utterances, windows
+from kd_asr.stages.systems import ENSEMBLE, load_networks, systems
+
+SETS = ("train", "dev", "test")
+_CHUNK_FRAMES = 30_000
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Some utterances of a set, to be scored by one system."""
+
+    system: str
+    set_name: str
+    utterance_ids: list[str]
+    frames: int
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Scores of a chunk by system (an ensemble brings its members), and the seconds its networks took."""
+
+    scores: dict[str, FrameScores]
+    seconds: float
+
+
+def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings) -> _Scored:
+    store = FrameStore.open(run_dir / "features" / chunk.set_name)
+    alignments = AlignmentStore.open(run_dir / "align" / chunk.set_name)
+    names = systems(settings)[chunk.system]
+    models, network, _ = load_networks(run_dir, names, store.features)
+    inputs = windows(store, chunk.utterance_ids, network)
+    started = time.perf_counter()
+    each: list[list[torch.Tensor]] = [[] for _ in models]
+    for part in torch.split(torch.arange(len(inputs)), 4096):
+        for outputs, model in zip(each, models, strict=True):
+            outputs.append(log_posteriors(model, inputs, part, precision=settings.train.precision))
+    members = [torch.cat(outputs) for outputs in each]
+    log_probs = average_log_posteriors(members, settings.ensemble.average) if len(members) > 1 else members[0]
+    seconds = time.perf_counter() - started
+    scored = {chunk.system: log_probs}
+    if chunk.system == ENSEMBLE:
+        scored |= {name.rsplit("/", maxsplit=1)[1]: member for name, member in zip(names, members, strict=True)}
+    return _Scored(
+        {name: score_utterances(alignments, chunk.utterance_ids, outputs) for name, outputs in scored.items()}, seconds
+    )
+
+
+def _chunks(system: str, set_name: str, alignments: AlignmentStore) -> list[_Chunk]:
+    chunks: list[_Chunk] = []
+    names: list[str] = []
+    frames = 0
+    for name in alignments.utterance_ids:
+        names.append(name)
+        frames += len(alignments.pdfs(name))
+        if frames >= _CHUNK_FRAMES:
+            chunks.append(_Chunk(system, set_name, names, frames))
+            names, frames = [], 0
+    return [*chunks, _Chunk(system, set_name, names, frames)] if names else chunks
+
+
+def evaluate(run_dir: Path, settings: Settings) -> Artifact:
+    """Write `evaluate/frames.json`; the ensemble on train was scored when its posteriors were stored."""
+    aligned, extracted = load_artifact(run_dir, "align"), load_artifact(run_dir, "features")
+    stored = load_artifact(run_dir, "posteriors")
+    networks = [load_artifact(run_dir, name) for names in systems(settings).values() for name in names]
+
+    def work(folder: Path) -> dict[str, Any]:
+        chunks = [
+            chunk
+            for system in systems(settings)
+            for set_name in SETS
+            if (system, set_name) != (ENSEMBLE, "train")
+            for chunk in _chunks(system, set_name, AlignmentStore.open(aligned.path / set_name))
+        ]
+        results = list(
+            parallel_map(
+                partial(_score, run_dir=run_dir, settings=settings),
+                chunks,
+                description="frame accuracy",
+                unit="frames",
+                jobs=settings.jobs,
+                amount=lambda chunk: chunk.frames,
+            )
+        )
+        parts: dict[str, dict[str, list[FrameScores]]] = {}
+        seconds: dict[str, float] = {}
+        for chunk, result in zip(chunks, results, strict=True):
+            for name, scores in result.scores.items():
+                parts.setdefault(name, {}).setdefault(chunk.set_name, []).append(scores)
+            if chunk.set_name == "test":
+                seconds[chunk.system] = seconds.get(chunk.system, 0.0) + result.seconds
+        for name, scores in read_json(stored.path / "train_scores.json").items():
+            parts[name]["train"] = [FrameScores.from_json(scores)]
+        joined = {
+            name: {set_name: join_scores(by_set[set_name]) for set_name in SETS} for name, by_set in parts.items()
+        }
+        shift = settings.features.frame_shift_ms / 1000
+        audio_seconds = int(joined[ENSEMBLE]["test"].frames.sum()) * shift
+        write_json(
+            folder / "frames.json",
+            {
+                "systems": {
+                    name: {set_name: scores.to_json() for set_name, scores in by_set.items()}
+                    for name, by_set in joined.items()
+                },
+                "network_seconds": {
+                    name: {"test": {"seconds": spent, "audio_seconds": audio_seconds}}
+                    for name, spent in seconds.items()
+                },
+            },
+        )
+        return {
+            name: {set_name: round(scores.frame_accuracy, 6) for set_name, scores in by_set.items()}
+            for name, by_set in joined.items()
+        }
+
+    return build_artifact(
+        run_dir,
+        "evaluate",
+        stage="evaluate",
+        settings={"precision": settings.train.precision, "average": settings.ensemble.average},
+        inputs=[extracted, aligned, stored, *networks],
+        rooms=(*ROOMS, "evaluation"),
+        shared=("networks", "systems"),
+        work=work,
+    )

@@ -1,0 +1,132 @@
+"""Stage `features`: audio files to frame stores, on all cores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from kd_asr.artifacts import Artifact, build_artifact, load_artifact
+from kd_asr.config import FeatureSettings, Settings
+from kd_asr.corpora.manifest import Rejected, Utterance, read_manifest, write_rejected
+from kd_asr.features.frames import log_mel, normalise, num_frames, read_audio
+from kd_asr.features.store import FrameStore, create_store
+from kd_asr.parallel import parallel_map
+
+SETS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What one worker has to tell of one group of utterances; the frames are in the store already."""
+
+    rejected: list[Rejected]
+    frames: int
+
+
+def _compute(utterance: Utterance, settings: FeatureSettings) -> np.ndarray | str:
+    """(frames, bins) float32, or the reason why there are none."""
+    try:
+        samples = read_audio(utterance.audio_path, settings.sample_rate)
+    except (soundfile.LibsndfileError, OSError) as error:
+        return f"unreadable audio: {error}"
+    if not np.isfinite(samples).all():
+        return "audio holds samples that are not finite"
+    frames = log_mel(samples, settings)
+    expected = num_frames(utterance.num_samples, utterance.sample_rate, settings)
+    if len(frames) != expected:
+        return f"audio changed since it was prepared: {len(frames)} frames instead of {expected}"
+    if not np.isfinite(frames).all():
+        return "features that are not finite"
+    return frames
+
+
+def _extract(group: list[Utterance], *, folder: Path, settings: FeatureSettings) -> _Result:
+    """Compute, normalise together, and write the frames of one speaker (or one utterance)."""
+    kept: list[Utterance] = []
+    blocks: list[np.ndarray] = []
+    rejected: list[Rejected] = []
+    for utterance in group:
+        outcome = _compute(utterance, settings)
+        if isinstance(outcome, str):
+            rejected.append(Rejected(utterance.utterance_id, utterance.audio_path, outcome, "features"))
+        else:
+            kept.append(utterance)
+            blocks.append(outcome)
+    if kept:
+        store = FrameStore(folder, writable=True)
+        for utterance, frames in zip(kept, normalise(blocks), strict=True):
+            store.write(utterance.utterance_id, frames)
+    return _Result(rejected, sum(map(len, blocks)))
+
+
+def features(run_dir: Path, settings: Settings) -> Artifact:
+    """Make the frame stores `train`, `dev` and `test`; what cannot be computed is listed in `rejected.tsv`."""
+    prepared = load_artifact(run_dir, "prepare")
+
+    def work(folder: Path) -> dict[str, Any]:
+        metrics: dict[str, Any] = {}
+        rejected: list[Rejected] = []
+        for name in SETS:
+            utterances = read_manifest(prepared.path / f"{name}.jsonl")
+            counts = [num_frames(item.num_samples, item.sample_rate, settings.features) for item in utterances]
+            too_short = [item for item, count in zip(utterances, counts, strict=True) if count == 0]
+            rejected += [
+                Rejected(item.utterance_id, item.audio_path, "shorter than one frame", "features")
+                for item in too_short
+            ]
+            pairs = [(item, count) for item, count in zip(utterances, counts, strict=True) if count > 0]
+            names = [item.utterance_id for item, _ in pairs]
+            create_store(folder / name, names, [count for _, count in pairs], settings.features)
+            results = list(
+                parallel_map(
+                    partial(_extract, folder=folder / name, settings=settings.features),
+                    _groups([item for item, _ in pairs], settings.features.normalisation),
+                    description=f"features {name}",
+                    unit="s of speech",
+                    jobs=settings.jobs,
+                    amount=lambda group: sum(item.seconds for item in group),
+                )
+            )
+            bad = [entry for result in results for entry in result.rejected]
+            rejected += bad
+            _drop(folder / name, {entry.utterance_id for entry in bad})
+            metrics[name] = {"frames": sum(result.frames for result in results), "utterances": len(pairs) - len(bad)}
+        write_rejected(folder / "rejected.tsv", rejected)
+        metrics["rejected"] = len(rejected)
+        return metrics
+
+    return build_artifact(
+        run_dir,
+        "features",
+        stage="features",
+        settings={"features": settings.features},
+        inputs=[prepared],
+        rooms=("corpora", "features"),
+        work=work,
+    )
+
+
+def _groups(utterances: list[Utterance], normalisation: str) -> list[list[Utterance]]:
+    """Utterances whose frames are normalised together."""
+    if normalisation == "utterance":
+        return [[item] for item in utterances]
+    ordered = sorted(utterances, key=lambda item: (item.speaker_id, item.utterance_id))
+    return [list(group) for _, group in groupby(ordered, lambda item: item.speaker_id)]
+
+
+def _drop(folder: Path, utterance_ids: set[str]) -> None:
+    """Take utterances out of a store's list; their rows stay unused."""
+    if not utterance_ids:
+        return
+    names = (folder / "utterances.txt").read_text(encoding="utf-8").split()
+    layout = np.load(folder / "layout.npy", allow_pickle=False)
+    keep = [name not in utterance_ids for name in names]
+    np.save(folder / "layout.npy", layout[np.asarray(keep)])
+    kept_names = [name for name, kept in zip(names, keep, strict=True) if kept]
+    (folder / "utterances.txt").write_text("".join(f"{name}\n" for name in kept_names), encoding="utf-8")

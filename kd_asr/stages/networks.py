@@ -1,0 +1,193 @@
+"""What the stages that train networks share: examples from the run folder, one trained network as one artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from kd_asr.alignment.store import AlignmentStore
+from kd_asr.alignment.topology import Topology
+from kd_asr.artifacts import Artifact, build_artifact, load_artifact
+from kd_asr.config import NetworkSettings, Settings
+from kd_asr.distillation.losses import hard_cross_entropy
+from kd_asr.distillation.objectives import HardObjective
+from kd_asr.distillation.posterior_store import PosteriorStore
+from kd_asr.distillation.teachers import StoredTeacher
+from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores, score_frames
+from kd_asr.features.store import FrameStore
+from kd_asr.features.windows import FrameWindows
+from kd_asr.methods.hinton import distil
+from kd_asr.models.dnn import count_parameters, seeded_dnn
+from kd_asr.models.files import save_dnn
+from kd_asr.models.inference import log_posteriors
+from kd_asr.parallel import advance, parallel_map
+from kd_asr.training.examples import Examples, batches_per_epoch
+from kd_asr.training.fit import FitResult, Validation, fit, remove_checkpoint
+
+ROOMS = ("corpora", "features", "alignment", "models", "distillation", "training", "methods")
+_VALIDATION_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class NetworkTask:
+    """One network to train.
+
+    Attributes:
+        run_dir: folder of the run.
+        name: of its artifact, such as `ensemble/member-03`.
+        stage: that trains it.
+        seed: of initial weights, order of the data and dropout.
+        targets: hard labels alone, or the posterior store's soft targets as well.
+        settings: of the run.
+    """
+
+    run_dir: Path
+    name: str
+    stage: str
+    seed: int
+    targets: Literal["hard", "soft"]
+    settings: Settings
+
+
+def windows(store: FrameStore, utterance_ids: Sequence[str], network: NetworkSettings) -> FrameWindows:
+    """The inputs of a network for every frame of some utterances."""
+    return FrameWindows(
+        store, utterance_ids, left_context=network.left_context, right_context=network.right_context
+    )
+
+
+def labels(alignments: AlignmentStore) -> torch.Tensor:
+    """(frames,) int32 pdf of every frame of the store, utterance after utterance."""
+    return torch.from_numpy(np.concatenate([alignments.pdfs(name) for name in alignments.utterance_ids]))
+
+
+def train_networks(tasks: Sequence[NetworkTask], *, description: str) -> list[Artifact]:
+    """Train networks in parallel processes of one thread each; those done before are left as they are."""
+    aligned = load_artifact(tasks[0].run_dir, "align")
+    frames = len(labels(AlignmentStore.open(aligned.path / "train")))
+    budget = tasks[0].settings.train
+    batch = min(budget.batch_frames, frames)
+    total = batches_per_epoch(frames, budget.batch_frames) * budget.epochs * batch
+    names = parallel_map(
+        _train_network,
+        tasks,
+        description=description,
+        unit="frames",
+        jobs=tasks[0].settings.jobs,
+        amount=lambda task: total,
+        self_reporting=True,
+    )
+    return [load_artifact(task.run_dir, name) for task, name in zip(tasks, names, strict=True)]
+
+
+def _train_network(task: NetworkTask) -> str:
+    """Train one network in this process and return the name of its artifact."""
+    settings = task.settings
+    inputs = [load_artifact(task.run_dir, name) for name in ("features", "align")]
+    chosen: dict[str, object] = {"network": settings.network, "train": settings.train, "seed": task.seed}
+    if task.targets == "soft":
+        inputs.append(load_artifact(task.run_dir, "posteriors"))
+        chosen["distil"] = {
+            "temperature": settings.distil.temperature,
+            "soft_weight": settings.distil.soft_weight,
+            "hard_weight": settings.distil.hard_weight,
+        }
+    artifact = build_artifact(
+        task.run_dir,
+        task.name,
+        stage=task.stage,
+        settings=chosen,
+        inputs=inputs,
+        rooms=ROOMS,
+        shared=("networks",),
+        work=lambda folder: _work(folder, task, inputs),
+    )
+    return artifact.name
+
+
+def _work(folder: Path, task: NetworkTask, inputs: list[Artifact]) -> dict[str, Any]:
+    network, budget = task.settings.network, task.settings.train
+    features, aligned = inputs[0], inputs[1]
+    topology = Topology.load(aligned.path / "topology.json")
+
+    def examples(name: str) -> Examples:
+        alignments = AlignmentStore.open(aligned.path / name)
+        store = FrameStore.open(features.path / name)
+        return Examples(windows(store, alignments.utterance_ids, network), labels(alignments))
+
+    train, dev = examples("train"), examples("dev")
+    store = FrameStore.open(features.path / "train")
+    dimension = train.inputs[torch.zeros(1, dtype=torch.int64)].shape[1]
+    model = seeded_dnn(dimension, topology.num_pdfs, network, task.seed)
+
+    def validate(candidate: nn.Module) -> Validation:
+        return measure(candidate, dev, precision=budget.precision)
+
+    if task.targets == "soft":
+        posteriors = PosteriorStore(
+            inputs[2].path, expect={"features": features.fingerprint, "align": aligned.fingerprint}
+        )
+        teacher = StoredTeacher(posteriors, AlignmentStore.open(aligned.path / "train").utterance_ids)
+        result = distil(
+            model,
+            Examples(train.inputs, train.hard_labels, teacher),
+            task.settings.distil,
+            budget,
+            seed=task.seed,
+            folder=folder,
+            validate=validate,
+            advance=advance,
+        )
+    else:
+        result = fit(
+            model,
+            train,
+            HardObjective(),
+            budget,
+            seed=task.seed,
+            folder=folder,
+            validate=validate,
+            advance=advance,
+        )
+    save_dnn(folder / "model.safetensors", model, network, store.features)
+    remove_checkpoint(folder)
+    return _metrics(result, count_parameters(model), (folder / "model.safetensors").stat().st_size)
+
+
+def _metrics(result: FitResult, parameters: int, size: int) -> dict[str, Any]:
+    return {
+        "parameters": parameters,
+        "bytes": size,
+        "updates": result.updates,
+        "best_epoch": result.best_epoch,
+        "frames_per_second": round(result.examples_per_second),
+        "dev_frame_accuracy": result.best.accuracy,
+        "dev_cross_entropy": result.best.cross_entropy,
+    }
+
+
+def score_utterances(alignments: AlignmentStore, utterance_ids: Sequence[str], log_probs: torch.Tensor) -> FrameScores:
+    """Frame accuracy of (frames, pdfs) log-posteriors that belong to some utterances, one after the other."""
+    scores, first = [], 0
+    for name in utterance_ids:
+        pdfs = alignments.pdfs(name)
+        scores.append(score_frames(name, log_probs[first : first + len(pdfs)].numpy(), pdfs))
+        first += len(pdfs)
+    return join_scores(scores)
+
+
+def measure(model: nn.Module, examples: Examples, *, precision: Literal["auto", "bf16", "fp32"]) -> Validation:
+    """Accuracy (0..1) and mean cross-entropy (nats) over all examples."""
+    correct, cross_entropy = 0, 0.0
+    for part in torch.split(torch.arange(len(examples)), _VALIDATION_BATCH):
+        batch = examples.batch(part)
+        log_probs = log_posteriors(model, examples.inputs, part, precision=precision)
+        correct += int((log_probs.argmax(dim=1) == batch.hard_labels).sum())
+        cross_entropy += float(hard_cross_entropy(log_probs, batch.hard_labels).sum())
+    return Validation(correct / len(examples), cross_entropy / len(examples))

@@ -1,0 +1,162 @@
+"""Stage `posteriors`: the ensemble's posteriors of every training frame, into the posterior store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kd_asr.alignment.store import AlignmentStore
+from kd_asr.alignment.topology import Topology
+from kd_asr.artifacts import Artifact, build_artifact, digest, load_artifact, read_json, write_json
+from kd_asr.config import Settings
+from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
+from kd_asr.distillation.targets import top_k_targets
+from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
+from kd_asr.features.store import FrameStore
+from kd_asr.models.ensemble import average_log_posteriors
+from kd_asr.models.inference import log_posteriors
+from kd_asr.parallel import parallel_map
+from kd_asr.stages.networks import ROOMS, score_utterances, windows
+from kd_asr.stages.systems import ENSEMBLE, load_networks, member_names
+
+SHARD_FRAMES = 50_000
+_PIECE = 4096
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Utterances whose posteriors go into one file."""
+
+    number: int
+    utterance_ids: list[str]
+    frames: int
+
+
+@dataclass
+class _Worker:
+    """What each worker process loads once."""
+
+    models: list[nn.Module]
+    names: list[str]
+    store: FrameStore
+    alignments: AlignmentStore
+    settings: Settings
+
+
+_worker: _Worker
+
+
+def _load(run_dir: Path, settings: Settings) -> None:
+    global _worker  # noqa: PLW0603 - one per process
+    store = FrameStore.open(run_dir / "features" / "train")
+    names = member_names(settings)
+    models, _, _ = load_networks(run_dir, names, store.features)
+    alignments = AlignmentStore.open(run_dir / "align" / "train")
+    _worker = _Worker(models, [name.rsplit("/", maxsplit=1)[1] for name in names], store, alignments, settings)
+
+
+def _compute(shard: _Shard, *, folder: Path) -> None:
+    """Write one shard, and beside it the frame accuracy of the ensemble and its members on these utterances."""
+    scores_path = folder / f"scores-{shard.number:05d}.json"
+    if scores_path.exists():  # written after the shard, by an interrupted run
+        return
+    settings = _worker.settings
+    inputs = windows(_worker.store, shard.utterance_ids, settings.network)
+    each: list[list[torch.Tensor]] = [[] for _ in _worker.models]
+    for part in torch.split(torch.arange(len(inputs)), _PIECE):
+        for outputs, model in zip(each, _worker.models, strict=True):
+            outputs.append(log_posteriors(model, inputs, part, precision=settings.train.precision))
+    members = [torch.cat(outputs) for outputs in each]
+    averaged = average_log_posteriors(members, settings.ensemble.average)
+    write_shard(folder, shard.number, encode(top_k_targets(averaged, settings.ensemble.top_k)))
+    scored = {ENSEMBLE: averaged, **dict(zip(_worker.names, members, strict=True))}
+    scores = {
+        name: score_utterances(_worker.alignments, shard.utterance_ids, log_probs).to_json()
+        for name, log_probs in scored.items()
+    }
+    write_json(scores_path, scores)
+
+
+def _shards(alignments: AlignmentStore) -> list[_Shard]:
+    """Consecutive utterances, cut as soon as a shard has `SHARD_FRAMES`."""
+    shards: list[_Shard] = []
+    names: list[str] = []
+    frames = 0
+    for name in alignments.utterance_ids:
+        names.append(name)
+        frames += len(alignments.pdfs(name))
+        if frames >= SHARD_FRAMES:
+            shards.append(_Shard(len(shards), names, frames))
+            names, frames = [], 0
+    return [*shards, _Shard(len(shards), names, frames)] if names else shards
+
+
+def posteriors(run_dir: Path, settings: Settings) -> Artifact:
+    """Fill the posterior store `posteriors/`, shard by shard in parallel; shards that are there are kept."""
+    extracted, aligned = load_artifact(run_dir, "features"), load_artifact(run_dir, "align")
+    members = [load_artifact(run_dir, name) for name in member_names(settings)]
+
+    def work(folder: Path) -> dict[str, Any]:
+        alignments = AlignmentStore.open(aligned.path / "train")
+        shards = _shards(alignments)
+        for _ in parallel_map(
+            partial(_compute, folder=folder),
+            shards,
+            description="posteriors",
+            unit="frames",
+            jobs=settings.jobs,
+            amount=lambda shard: shard.frames,
+            initializer=_load,
+            initargs=(run_dir, settings),
+        ):
+            pass
+        frame_counts = [len(alignments.pdfs(name)) for name in alignments.utterance_ids]
+        num_classes = Topology.load(aligned.path / "topology.json").num_pdfs
+        finish_store(
+            folder,
+            alignments.utterance_ids,
+            frame_counts,
+            shard_frames=[shard.frames for shard in shards],
+            top_k=min(settings.ensemble.top_k, num_classes),
+            num_classes=num_classes,
+            fingerprints={
+                "features": extracted.fingerprint,
+                "align": aligned.fingerprint,
+                "ensemble": digest([member.fingerprint for member in members]),
+            },
+        )
+        paths = [folder / f"scores-{shard.number:05d}.json" for shard in shards]
+        parts = [read_json(path) for path in paths]
+        joined = {name: join_scores([FrameScores.from_json(part[name]) for part in parts]) for name in parts[0]}
+        write_json(folder / "train_scores.json", {name: scores.to_json() for name, scores in joined.items()})
+        for path in paths:
+            path.unlink()
+        store = PosteriorStore(folder)
+        return {
+            "frames": sum(frame_counts),
+            "top_k": store.top_k,
+            "bytes_per_frame": store.bytes_per_frame,
+            "dense_bytes_per_frame": 4 * num_classes,
+            "mass_kept": store.mean_mass_kept(),
+            "shards": len(shards),
+        }
+
+    return build_artifact(
+        run_dir,
+        "posteriors",
+        stage="posteriors",
+        settings={
+            "average": settings.ensemble.average,
+            "top_k": settings.ensemble.top_k,
+            "precision": settings.train.precision,
+        },
+        inputs=[extracted, aligned, *members],
+        rooms=(*ROOMS, "evaluation"),
+        shared=("networks", "systems"),
+        work=work,
+    )

@@ -1,0 +1,61 @@
+"""The systems that are compared, and the artifacts they are made of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import nn
+
+from kd_asr.artifacts import Artifact, load_artifact
+from kd_asr.config import NetworkSettings, Settings
+from kd_asr.errors import UserError
+from kd_asr.models.ensemble import Ensemble
+from kd_asr.models.files import load_dnn
+
+BASELINE = "baseline"
+ENSEMBLE = "ensemble"
+
+
+def member_names(settings: Settings) -> list[str]:
+    """Artifacts of the teachers."""
+    return [f"ensemble/member-{number:02d}" for number in range(settings.ensemble.members)]
+
+
+def student_names(settings: Settings) -> list[str]:
+    """Artifacts of the students."""
+    return [f"distil/student-{number:02d}" for number in range(settings.distil.students)]
+
+
+def systems(settings: Settings) -> dict[str, list[str]]:
+    """The compared systems by name, each with the artifacts of its networks."""
+    students = {name.rsplit("/", maxsplit=1)[1]: [name] for name in student_names(settings)}
+    return {BASELINE: [BASELINE], ENSEMBLE: member_names(settings), **students}
+
+
+def network_seed(seed: int, name: str) -> int:
+    """Seed of one network of a run: the same for the same run seed and name, unrelated for any other."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")
+
+
+def load_networks(
+    run_dir: Path, names: Sequence[str], features: Mapping[str, object]
+) -> tuple[list[nn.Module], NetworkSettings, list[Artifact]]:
+    """The trained networks of some artifacts, their common architecture, and the artifacts.
+
+    Raises:
+        UserError: one is missing, was trained on other features, or has another context than the first.
+    """
+    artifacts = [load_artifact(run_dir, name) for name in names]
+    loaded = [load_dnn(artifact.path / "model.safetensors", features) for artifact in artifacts]
+    network = loaded[0][1]
+    for artifact, (_, other) in zip(artifacts, loaded, strict=True):
+        if (other.left_context, other.right_context) != (network.left_context, network.right_context):
+            raise UserError(f"{artifact.path} was trained with another context than {artifacts[0].path}")
+    return [model for model, _ in loaded], network, artifacts
+
+
+def combine(models: Sequence[nn.Module], settings: Settings) -> nn.Module:
+    """One network as it is, several as an ensemble."""
+    return models[0] if len(models) == 1 else Ensemble(models, settings.ensemble.average)

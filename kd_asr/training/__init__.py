@@ -1,0 +1,1 @@
+"""The fit loop, schedules and checkpoints. Knows nothing of speech."""

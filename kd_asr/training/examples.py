@@ -1,0 +1,76 @@
+"""Examples, batches and their order. Nothing here knows what an example is: a frame of speech, a digit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kd_asr.distillation.batch import Batch
+from kd_asr.distillation.targets import SoftTargets
+from kd_asr.models.inference import Indexable
+
+# Examples are shuffled in pools of this many, made of runs of `_RUN` neighbours: with more data than memory a pool
+# still stays in the page cache, and with less it is a plain shuffle of everything.
+_POOL = 4_000_000
+_RUN = 1000
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A set of examples to learn from.
+
+    Attributes:
+        inputs: gathered by example number.
+        hard_labels: (examples,) integer tensor.
+        teacher: gives soft targets for example numbers; None for hard labels only.
+    """
+
+    inputs: Indexable
+    hard_labels: Tensor
+    teacher: Callable[[Tensor], SoftTargets] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) != len(self.hard_labels):
+            raise ValueError(f"{len(self.inputs)} inputs, but {len(self.hard_labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.hard_labels)
+
+    def batch(self, examples: Tensor) -> Batch:
+        """Gather the examples of (batch,) int64 numbers."""
+        soft_targets = self.teacher(examples) if self.teacher is not None else None
+        return Batch(examples, self.inputs[examples], self.hard_labels[examples].long(), soft_targets)
+
+
+def epoch_order(count: int, *, seed: int, epoch: int, pool: int = _POOL, run: int = _RUN) -> Tensor:
+    """The order of the examples in an epoch, (count,) int64: a function of seed and epoch alone.
+
+    Args:
+        count: number of examples.
+        seed: of the network that is trained.
+        epoch: counted from 0.
+        pool: examples shuffled together; `count` or more gives a uniformly random permutation.
+        run: neighbours that go into the same pool.
+    """
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    if count <= pool:
+        return torch.randperm(count, generator=generator)
+    runs = torch.randperm(-(-count // run), generator=generator)
+    order = (runs[:, None] * run + torch.arange(run)).reshape(-1)
+    order = order[order < count]
+    return torch.cat([part[torch.randperm(len(part), generator=generator)] for part in torch.split(order, pool)])
+
+
+def batches(examples: Examples, *, batch_size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
+    """The full batches of an epoch from number `skip` on; a last batch that is not full is left out."""
+    order = epoch_order(len(examples), seed=seed, epoch=epoch)
+    for number in range(skip, batches_per_epoch(len(examples), batch_size)):
+        yield examples.batch(order[number * batch_size : (number + 1) * batch_size])
+
+
+def batches_per_epoch(count: int, batch_size: int) -> int:
+    """Full batches among `count` examples; fewer examples than one batch still make one."""
+    return max(1, count // batch_size)

@@ -1,0 +1,244 @@
+"""The fit loop: one model, one set of examples, one objective. It knows neither speech nor distillation."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kd_asr.config import TrainSettings
+from kd_asr.distillation.batch import Batch
+from kd_asr.distillation.objectives import Objective, ObjectiveValue
+from kd_asr.errors import UserError
+from kd_asr.models.inference import uses_bf16
+from kd_asr.training.examples import Examples, batches, batches_per_epoch
+from kd_asr.training.schedule import learning_rate
+
+CHECKPOINT = "checkpoint.pt"
+HISTORY = "history.jsonl"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What is measured on dev: `accuracy` 0..1 decides which weights are kept, `cross_entropy` is in nats."""
+
+    accuracy: float
+    cross_entropy: float
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a training went.
+
+    Attributes:
+        updates: made in all, this run's and those of interrupted ones.
+        best: measured on dev for the weights that were kept.
+        best_epoch: after which they were reached, counted from 1.
+        examples_per_second: of this run, without validation.
+    """
+
+    updates: int
+    best: Validation
+    best_epoch: int
+    examples_per_second: float
+
+
+@dataclass
+class _Running:
+    """Mean of the objective and its parts since the last line of history."""
+
+    sums: dict[str, float] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, value: ObjectiveValue) -> None:
+        for name, loss in [("", value.total), *value.losses.items()]:
+            self.sums[name] = self.sums.get(name, 0.0) + loss.item()
+        self.count += 1
+
+    def line(self, update: int, epoch: float, rate: float) -> dict[str, Any]:
+        """A line of history; begins anew."""
+        means = {name: total / self.count for name, total in self.sums.items()}
+        self.sums, self.count = {}, 0
+        return {
+            "update": update,
+            "epoch": round(epoch, 4),
+            "train_loss": means.pop(""),
+            "learning_rate": rate,
+            "losses": means,
+            "dev_frame_accuracy": None,
+            "dev_cross_entropy": None,
+        }
+
+
+@dataclass
+class _State:
+    """Everything that a resumed training needs beside model and optimiser."""
+
+    update: int
+    history: list[dict[str, Any]]
+    best: dict[str, Any] | None  # {"epoch", "accuracy", "cross_entropy", "weights"}
+    running: _Running
+
+
+def fit(
+    model: nn.Module,
+    examples: Examples,
+    objective: Objective,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    folder: Path,
+    validate: Callable[[nn.Module], Validation],
+    advance: Callable[[float], None] = lambda amount: None,
+) -> FitResult:
+    """Train `model` in place; at the end it holds the weights that were best on dev.
+
+    After every epoch the model is validated; the weights with the highest dev accuracy are kept (early stopping that
+    spends the whole budget, so that compared systems cost the same). A checkpoint in `folder` is written every
+    `settings.checkpoint_seconds` and after every epoch; called again with the same arguments, an interrupted training
+    goes on from it and ends with the same bits. `history.jsonl` has one line per epoch and some in between.
+
+    Args:
+        model: maps inputs to (batch, classes) logits.
+        examples: to learn from; with a teacher if the objective wants soft targets.
+        objective: to minimise.
+        settings: budget and optimiser.
+        seed: of the order of the examples and of dropout.
+        folder: for checkpoint and history.
+        validate: measures the model on dev.
+        advance: is told the number of examples done, those of a checkpoint at once.
+
+    Raises:
+        UserError: the objective stopped being finite.
+    """
+    per_epoch = batches_per_epoch(len(examples), settings.batch_frames)
+    updates = per_epoch * settings.epochs
+    batch_size = min(settings.batch_frames, len(examples))
+    optimiser = _optimiser(model, settings)
+    state = _restore(folder, model, optimiser) or _begin(seed)
+    advance(state.update * batch_size)
+    bf16 = uses_bf16(settings.precision)
+    saved = time.monotonic()
+    spent = 0.0
+    done_here = 0
+    while state.update < updates:
+        epoch, skip = divmod(state.update, per_epoch)
+        started = time.monotonic()
+        for batch in batches(examples, batch_size=batch_size, seed=seed, epoch=epoch, skip=skip):
+            rate = learning_rate(state.update, updates=updates, peak=settings.learning_rate, warmup=settings.warmup)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            value = _step(model, batch, objective, optimiser, bf16=bf16)
+            state.running.add(value)
+            state.update += 1
+            done_here += 1
+            advance(batch_size)
+            at_epoch_end = state.update % per_epoch == 0
+            if at_epoch_end or state.update % max(1, per_epoch // 10) == 0:
+                state.history.append(state.running.line(state.update, state.update / per_epoch, rate))
+                if not math.isfinite(state.history[-1]["train_loss"]):
+                    raise UserError(
+                        f"training diverged at update {state.update} (loss {state.history[-1]['train_loss']}): lower "
+                        f"train.learning_rate (now {settings.learning_rate})"
+                    )
+            if not at_epoch_end and time.monotonic() - saved > settings.checkpoint_seconds:
+                _save(folder, model, optimiser, state)
+                saved = time.monotonic()
+        spent += time.monotonic() - started
+        _validate(model, state, validate, epoch + 1)
+        _save(folder, model, optimiser, state)
+        saved = time.monotonic()
+    assert state.best is not None  # settings.epochs is at least 1, and every epoch ends with a validation
+    model.load_state_dict(state.best["weights"])
+    with (folder / HISTORY).open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in state.history)
+    return FitResult(
+        updates=state.update,
+        best=Validation(state.best["accuracy"], state.best["cross_entropy"]),
+        best_epoch=state.best["epoch"],
+        examples_per_second=done_here * batch_size / spent if spent else 0.0,
+    )
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Delete what only a resumed training needs; call it when the result is safe on disk."""
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _begin(seed: int) -> _State:
+    torch.manual_seed(seed)
+    return _State(update=0, history=[], best=None, running=_Running())
+
+
+def _optimiser(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov & Hutter 2019); biases and normalisation parameters are not decayed."""
+    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    plain = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+
+
+def _step(
+    model: nn.Module, batch: Batch, objective: Objective, optimiser: torch.optim.Optimizer, *, bf16: bool
+) -> ObjectiveValue:
+    model.train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        logits = model(batch.inputs)
+    value = objective(logits.float(), batch)
+    optimiser.zero_grad(set_to_none=True)
+    value.total.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return value
+
+
+def _validate(model: nn.Module, state: _State, validate: Callable[[nn.Module], Validation], epoch: int) -> None:
+    validation = validate(model)
+    state.history[-1]["dev_frame_accuracy"] = validation.accuracy
+    state.history[-1]["dev_cross_entropy"] = validation.cross_entropy
+    if state.best is None or validation.accuracy > state.best["accuracy"]:
+        state.best = {
+            "epoch": epoch,
+            "accuracy": validation.accuracy,
+            "cross_entropy": validation.cross_entropy,
+            "weights": copy.deepcopy(model.state_dict()),
+        }
+
+
+def _save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, state: _State) -> None:
+    temporary = folder / f".{CHECKPOINT}.tmp"
+    torch.save(
+        {
+            "model": model.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "random_state": torch.get_rng_state(),
+            "update": state.update,
+            "history": state.history,
+            "best": state.best,
+            "running": asdict(state.running),
+        },
+        temporary,
+    )
+    temporary.replace(folder / CHECKPOINT)
+
+
+def _restore(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> _State | None:
+    """The state of an interrupted training, with model, optimiser and random generator set to it."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    saved = torch.load(path, weights_only=True)
+    model.load_state_dict(saved["model"])
+    optimiser.load_state_dict(saved["optimiser"])
+    torch.set_rng_state(saved["random_state"])
+    return _State(saved["update"], saved["history"], saved["best"], _Running(**saved["running"]))

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# From FLAC and transcripts to the table: baseline, ensemble of ten, distilled student; frame accuracy and WER.
+#
+# usage: bash recipes/run_librispeech_subset.sh [option ...] [--section.key VALUE ...]
+#
+#   --corpus auto|librispeech|embedded   auto (default): --librispeech or $LIBRISPEECH, else data/LibriSpeech, else
+#                          download mini LibriSpeech, else (no network) the embedded corpus of synthetic speech
+#   --librispeech DIR      folder in LibriSpeech's layout, its subsets as folders below it
+#   --train, --dev, --test NAME          subsets to train on, to choose on, and to read once at the end
+#   --lm FILE              ARPA language model, gzipped or not (default: the corpus's own, else estimated by us)
+#   --preset quick|standard|paper        budget: recipes/conf/NAME.yaml (default: quick)
+#   --out DIR              run folder (default: exp/librispeech_PRESET)
+#   --seed N               seed of everything random (default: 1)
+#   --students N           students trained, the report gives their mean (default: 3)
+#   --stage NAME           begin with this stage instead of the first
+#   --stop-stage NAME      end after this stage
+#   --section.key VALUE    any other setting, such as --train.epochs 6 (kd-asr configure --help lists them)
+#   --help                 this text
+#
+# stages: corpus prepare features lexicon language_model align baseline ensemble posteriors distil evaluate graph
+#         decode report
+#
+# Run again after an interruption it goes on from there; what is done with the same settings is not done again.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+stages=(corpus prepare features lexicon language_model align baseline ensemble posteriors distil evaluate graph decode report)
+preset=quick out="" first=corpus last=report
+configure=()
+
+fail() { echo "run_librispeech_subset.sh: $1" >&2; exit 2; }
+index_of() {
+    local number
+    for number in "${!stages[@]}"; do
+        if [[ ${stages[number]} == "$1" ]]; then echo "$number"; return; fi
+    done
+    fail "unknown stage '$1'; the stages are: ${stages[*]}"
+}
+
+while (($#)); do
+    option=$1
+    if [[ $option == --help || $option == -h ]]; then
+        sed -n '2,/^set -euo/{/^set -euo/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+        exit 0
+    fi
+    if [[ $option == --*=* ]]; then set -- "${option%%=*}" "${option#*=}" "${@:2}"; option=$1; fi
+    (($# >= 2)) || fail "$option needs a value (see --help)"
+    value=$2
+    case $option in
+        --preset) preset=$value ;;
+        --out) out=$value ;;
+        --stage) first=$value ;;
+        --stop-stage) last=$value ;;
+        --students) configure+=("--distil.students=$value") ;;
+        --seed) configure+=("--seed=$value") ;;
+        --corpus | --librispeech | --train | --dev | --test | --lm) configure+=("$option=$value") ;;
+        --*.*) configure+=("$option=$value") ;;
+        *) fail "unknown option '$option' (see --help)" ;;
+    esac
+    shift 2
+done
+config="$root/recipes/conf/$preset.yaml"
+[[ -f $config ]] || fail "unknown preset '$preset'; there are: $(cd "$root/recipes/conf" && echo *.yaml | sed 's/\.yaml//g')"
+begin=$(index_of "$first") || exit 2
+end=$(index_of "$last") || exit 2
+((begin <= end)) || fail "--stage $first comes after --stop-stage $last"
+out=${out:-$root/exp/librispeech_$preset}
+
+source "$root/recipes/setup.sh"
+kd_asr_setup "$root"
+
+kd-asr configure "$out" --config "$config" --data "$root/data" "${configure[@]}"
+for stage in "${stages[@]:begin:end-begin+1}"; do
+    kd-asr "$stage" "$out"
+done
+if [[ $last == report ]]; then echo "report: $out/report/report.md"; fi

@@ -1,0 +1,123 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kd_asr.distillation.batch import Batch
+from kd_asr.distillation.losses import hard_cross_entropy, soft_cross_entropy
+from kd_asr.distillation.objectives import HardObjective, HintonObjective
+from kd_asr.distillation.targets import SoftTargets, top_k_targets
+
+CLASSES = 7
+
+
+def draw(seed: int, batch: int = 5, classes: int = CLASSES, scale: float = 2.0) -> torch.Tensor:
+    return scale * torch.randn(batch, classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def dense(log_probs: torch.Tensor) -> SoftTargets:
+    return top_k_targets(log_probs, log_probs.shape[1])
+
+
+def test_hard_cross_entropy_by_hand() -> None:
+    logits = torch.tensor([[0.0, math.log(3.0)], [math.log(4.0), 0.0]])
+    assert torch.allclose(hard_cross_entropy(logits, torch.tensor([1, 1])), torch.log(torch.tensor([4 / 3, 5.0])))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 20.0])
+def test_soft_cross_entropy_equals_the_sum_over_classes(temperature: float) -> None:
+    student, teacher = draw(0), draw(1)
+    expected = []
+    for z, v in zip(student.tolist(), teacher.tolist(), strict=True):
+        q = [math.exp(x / temperature) for x in z]
+        p = [math.exp(x / temperature) for x in v]
+        expected.append(-(temperature**2) * sum(a / sum(p) * math.log(b / sum(q)) for a, b in zip(p, q, strict=True)))
+    loss = soft_cross_entropy(student, dense(teacher.log_softmax(1)), temperature=temperature)
+    assert torch.allclose(loss, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_one_hot_teacher_at_temperature_1_is_the_hard_loss() -> None:
+    labels = torch.tensor([3, 0, 6, 6, 1])
+    one_hot = torch.full((5, CLASSES), -1e4, dtype=torch.float64).scatter(1, labels[:, None], 0.0)
+    student = draw(2)
+    soft = soft_cross_entropy(student, dense(one_hot), temperature=1.0)
+    assert torch.allclose(soft, hard_cross_entropy(student, labels))
+
+
+@given(st.floats(0.5, 30), st.integers(0, 1000))
+def test_gradient_is_t_times_q_minus_p(temperature: float, seed: int) -> None:
+    """Hinton, Vinyals, Dean 2015, equation 2, times T squared."""
+    student, teacher = draw(seed).requires_grad_(), draw(seed + 1)
+    soft_cross_entropy(student, dense(teacher.log_softmax(1)), temperature=temperature).sum().backward()
+    q, p = (student / temperature).softmax(1), (teacher / temperature).softmax(1)
+    assert torch.allclose(student.grad, temperature * (q - p), atol=1e-9)
+
+
+def test_high_temperature_matches_centred_logits() -> None:
+    """Equation 4: T squared times the loss has gradient (z - v) / N for zero-mean logits."""
+    student, teacher = draw(3), draw(4)
+    student = (student - student.mean(1, keepdim=True)).requires_grad_()
+    teacher = teacher - teacher.mean(1, keepdim=True)
+    errors = []
+    for temperature in (10.0, 100.0, 1000.0):
+        student.grad = None
+        soft_cross_entropy(student, dense(teacher.log_softmax(1)), temperature=temperature).sum().backward()
+        errors.append(float((student.grad - (student.detach() - teacher) / CLASSES).abs().max()))
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 2e-3
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
+@pytest.mark.parametrize("k", [1, 3, CLASSES - 1, CLASSES])
+def test_top_k_spreads_the_rest_evenly(k: int, temperature: float) -> None:
+    teacher, student = draw(5).log_softmax(1), draw(6)
+    kept, classes = teacher.topk(k, dim=1)
+    rest = (1 - kept.exp().sum(1)).clamp_min(0)
+    full = torch.full_like(teacher, -math.inf)
+    if k < CLASSES:
+        full = (rest / (CLASSES - k)).log()[:, None].expand(-1, CLASSES).clone()
+    full = full.scatter(1, classes, kept)
+    expected = soft_cross_entropy(student, dense(full), temperature=temperature)
+    assert torch.allclose(soft_cross_entropy(student, top_k_targets(teacher, k), temperature=temperature), expected)
+    if k >= CLASSES - 1:  # nothing is lost
+        assert torch.allclose(expected, soft_cross_entropy(student, dense(teacher), temperature=temperature))
+
+
+def test_top_k_distribution_sums_to_one_even_without_rest() -> None:
+    logs = torch.tensor([[0.0, -200.0, -300.0, -400.0]])
+    targets = top_k_targets(logs, 2)
+    probs, each = targets.at_temperature(3.0)
+    assert torch.isfinite(probs).all()
+    assert torch.allclose(probs.sum(1) + 2 * each, torch.ones(1))
+
+
+@pytest.mark.parametrize("value", [-100.0, 100.0])
+def test_extreme_logits_stay_finite(value: float) -> None:
+    logits = torch.tensor([[value, 0.0, -value]], requires_grad=True)
+    for temperature in (1.0, 20.0):
+        targets = dense(torch.tensor([[0.0, value, 1.0]]).log_softmax(1))
+        loss = soft_cross_entropy(logits, targets, temperature=temperature)
+        loss.sum().backward()
+        assert torch.isfinite(loss).all()
+        assert torch.isfinite(logits.grad).all()
+
+
+def test_mismatched_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(5, 6\) for soft targets of shape \(5, 7\)"):
+        soft_cross_entropy(draw(0, classes=6), dense(draw(1).log_softmax(1)), temperature=1.0)
+
+
+def test_hinton_objective_is_the_weighted_mean_and_logs_its_parts() -> None:
+    labels, student, teacher = torch.tensor([0, 1, 2, 3, 4]), draw(7), draw(8).log_softmax(1)
+    batch = Batch(torch.arange(5), torch.zeros(5, 1), labels, dense(teacher))
+    value = HintonObjective(temperature=2.0, soft_weight=1.0, hard_weight=0.5)(student, batch)
+    soft = soft_cross_entropy(student, dense(teacher), temperature=2.0).mean()
+    hard = hard_cross_entropy(student, labels).mean()
+    assert torch.allclose(value.total, (soft + 0.5 * hard) / 1.5)
+    assert torch.allclose(value.losses["soft"], soft)
+    assert torch.allclose(value.losses["hard"], hard)
+    assert torch.allclose(HintonObjective(9.0, 0.0, 3.0)(student, batch).total, HardObjective()(student, batch).total)
+    with pytest.raises(ValueError, match="without soft targets"):
+        HintonObjective(2.0, 1.0, 0.5)(student, Batch(torch.arange(5), torch.zeros(5, 1), labels))

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kd_asr.config import FeatureSettings
+from kd_asr.features.frames import log_mel, normalise, num_frames, read_audio
+
+SETTINGS = FeatureSettings()
+
+
+def plain_log_mel(samples: np.ndarray) -> np.ndarray:
+    """Kaldi's log-mel filterbank written out: framing, DC removal, pre-emphasis, Povey window, 512-point FFT, mel."""
+    window, shift, size = 400, 160, 512
+    signal = samples.astype(np.float64) * 32768
+    povey = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / (window - 1))) ** 0.85
+    mel = lambda hertz: 1127.0 * np.log(1 + hertz / 700.0)  # noqa: E731
+    edges = np.linspace(mel(20.0), mel(8000.0), 42)
+    bins = mel(np.arange(size // 2) * 16000 / size)
+    rising = (bins[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - bins[None]) / (edges[2:] - edges[1:-1])[:, None]
+    filters = np.maximum(0, np.minimum(rising, falling))
+    frames = []
+    for start in range(0, len(signal) - window + 1, shift):
+        frame = signal[start : start + window]
+        frame = frame - frame.mean()
+        frame = np.concatenate([[frame[0] * (1 - 0.97)], frame[1:] - 0.97 * frame[:-1]]) * povey
+        power = np.abs(np.fft.rfft(frame, size)[:-1]) ** 2
+        frames.append(np.log(np.maximum(filters @ power, np.finfo(np.float32).eps)))
+    return np.array(frames)
+
+
+def test_log_mel_equals_the_formula() -> None:
+    rng = np.random.default_rng(0)
+    samples = (0.1 * rng.standard_normal(8000)).astype(np.float32)
+    assert np.abs(log_mel(samples, SETTINGS) - plain_log_mel(samples)).max() < 2e-3
+
+
+@given(st.integers(0, 20000))
+def test_number_of_frames_is_what_the_filterbank_gives(num_samples: int) -> None:
+    expected = max(0, 1 + (num_samples - 400) // 160) if num_samples >= 400 else 0
+    assert num_frames(num_samples, 16000, SETTINGS) == expected
+    assert len(log_mel(np.zeros(num_samples, np.float32), SETTINGS)) == expected
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+def test_resampled_files_have_the_announced_frames_and_keep_their_tone(tmp_path, rate: int) -> None:
+    time = np.arange(int(0.731 * rate)) / rate
+    soundfile.write(tmp_path / "tone.wav", 0.3 * np.sin(2 * np.pi * 1000 * time), rate)
+    samples = read_audio(tmp_path / "tone.wav", 16000)
+    assert len(log_mel(samples, SETTINGS)) == num_frames(len(time), rate, SETTINGS)
+    middle = samples[2000:10000]
+    loudest = np.abs(np.fft.rfft(middle * np.hanning(len(middle)))).argmax() * 16000 / len(middle)
+    assert abs(loudest - 1000) < 4
+
+
+def test_stereo_is_averaged(tmp_path) -> None:
+    left, right = np.full(1000, 0.5), np.full(1000, -0.25)
+    soundfile.write(tmp_path / "stereo.wav", np.stack([left, right], axis=1), 16000, subtype="FLOAT")
+    assert np.allclose(read_audio(tmp_path / "stereo.wav", 16000), 0.125)
+
+
+def test_normalised_blocks_have_mean_0_and_variance_1_together_but_not_alone() -> None:
+    rng = np.random.default_rng(1)
+    blocks = [rng.normal(3, 2, (50, 4)).astype(np.float32), rng.normal(-1, 5, (70, 4)).astype(np.float32)]
+    blocks[0][:, 3] = blocks[1][:, 3] = 7.0  # never varies
+    together = np.concatenate(normalise(blocks))
+    assert np.allclose(together.mean(axis=0), 0, atol=1e-5)
+    assert np.allclose(together.std(axis=0), [1, 1, 1, 0], atol=1e-5)
+    assert abs(normalise(blocks)[0].mean()) > 0.1

@@ -1,0 +1,75 @@
+import math
+
+import pytest
+import torch
+
+from kd_asr.config import NetworkSettings
+from kd_asr.errors import UserError
+from kd_asr.models.dnn import count_parameters, seeded_dnn
+from kd_asr.models.ensemble import Ensemble, average_log_posteriors
+from kd_asr.models.files import load_dnn, save_dnn
+from kd_asr.models.inference import evaluation_mode, log_posteriors
+
+SETTINGS = NetworkSettings(left_context=2, right_context=1, hidden_layers=2, hidden_units=16, dropout=0.3)
+FEATURES = {"num_mel_bins": 10}
+
+
+def test_parameters_are_those_of_the_formula() -> None:
+    model = seeded_dnn(40, 9, SETTINGS, 1)
+    assert count_parameters(model) == 40 * 16 + 2 * 16 + 16 * 16 + 2 * 16 + 16 * 9 + 9
+    plain = NetworkSettings(hidden_layers=8, hidden_units=2560, batch_normalisation=False, dropout=0)
+    expected = (26 * 40 + 1) * 2560 + 7 * (2560 + 1) * 2560 + (2560 + 1) * 14000
+    assert count_parameters(seeded_dnn(26 * 40, 14000, plain, 1)) == expected
+    assert 80e6 < expected < 90e6  # the paper's "about 85M parameters"
+
+
+def test_initial_weights_depend_on_the_seed_alone() -> None:
+    state = torch.get_rng_state()
+    first, again, other = (seeded_dnn(40, 9, SETTINGS, seed).output.weight for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("average", ["arithmetic", "geometric"])
+def test_averages_by_hand(average) -> None:
+    p, q = torch.tensor([[0.9, 0.1]]), torch.tensor([[0.4, 0.6]])
+    averaged = average_log_posteriors([p.log(), q.log()], average).exp()
+    a, b = math.sqrt(0.9 * 0.4), math.sqrt(0.1 * 0.6)
+    expected = {"arithmetic": [0.65, 0.35], "geometric": [a / (a + b), b / (a + b)]}[average]
+    assert torch.allclose(averaged, torch.tensor([expected]))
+
+
+def test_ensemble_of_one_is_its_member_and_mode_is_restored() -> None:
+    model = seeded_dnn(40, 9, SETTINGS, 1).train()
+    inputs = torch.randn(20, 40, generator=torch.Generator().manual_seed(0))
+    alone = log_posteriors(model, inputs, torch.arange(20), precision="fp32")
+    assert model.training
+    together = log_posteriors(Ensemble([model, model], "geometric"), inputs, torch.arange(20), precision="fp32")
+    assert torch.allclose(alone, together, atol=1e-6)
+    assert torch.allclose(alone.exp().sum(1), torch.ones(20), atol=1e-5)
+    with evaluation_mode(model):
+        assert not model.training
+    assert model.training
+
+
+def test_bf16_posteriors_are_close_to_fp32() -> None:
+    model = seeded_dnn(40, 9, SETTINGS, 1).eval()
+    inputs = torch.randn(200, 40, generator=torch.Generator().manual_seed(0))
+    exact, rounded = (log_posteriors(model, inputs, torch.arange(200), precision=name) for name in ("fp32", "bf16"))
+    assert not torch.equal(exact, rounded)
+    assert (exact - rounded).abs().max() < 0.1
+
+
+def test_files_round_trip_and_refuse(tmp_path) -> None:
+    model = seeded_dnn(40, 9, SETTINGS, 1)
+    path = tmp_path / "model.safetensors"
+    save_dnn(path, model, SETTINGS, FEATURES)
+    read, settings = load_dnn(path, FEATURES)
+    assert settings == SETTINGS
+    assert all(torch.equal(value, read.state_dict()[name]) for name, value in model.state_dict().items())
+    with pytest.raises(UserError, match="was trained on features"):
+        load_dnn(path, {"num_mel_bins": 80})
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="not a readable safetensors file"):
+        load_dnn(path)

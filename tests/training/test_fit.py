@@ -1,0 +1,156 @@
+import json
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from kd_asr.config import TrainSettings
+from kd_asr.distillation.objectives import HardObjective
+from kd_asr.errors import UserError
+from kd_asr.training.examples import Examples, batches, epoch_order
+from kd_asr.training.fit import HISTORY, Validation, fit
+from kd_asr.training.schedule import learning_rate
+
+SETTINGS = TrainSettings(epochs=3, batch_frames=16, learning_rate=0.02, checkpoint_seconds=0.0, precision="fp32")
+
+
+def problem() -> Examples:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 4, (200,), generator=generator)
+    inputs = torch.randn(200, 6, generator=generator) + 2 * torch.eye(4, 6)[labels]
+    return Examples(inputs, labels)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 4))
+
+
+def accuracy(model: nn.Module) -> Validation:
+    examples = problem()
+    with torch.no_grad():
+        model.eval()  # deliberately left in this mode: the loop sets its own
+        logits = model(examples.inputs)
+    return Validation(float((logits.argmax(1) == examples.hard_labels).float().mean()), 0.0)
+
+
+def weights(model: nn.Module) -> list[torch.Tensor]:
+    return [value.clone() for value in model.state_dict().values()]
+
+
+def test_it_learns_and_writes_a_history(tmp_path) -> None:
+    model = network()
+    result = fit(model, problem(), HardObjective(), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
+    assert result.updates == 3 * 12
+    assert result.best.accuracy > 0.8
+    assert accuracy(model).accuracy == result.best.accuracy
+    lines = [json.loads(line) for line in (tmp_path / HISTORY).read_text().splitlines()]
+    assert [line["epoch"] for line in lines if line["dev_frame_accuracy"] is not None] == [1, 2, 3]
+    assert lines[-1]["train_loss"] == pytest.approx(lines[-1]["losses"]["hard"])
+    assert lines[-1]["train_loss"] < lines[0]["train_loss"]
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kill_at", [1, 7, 12, 13, 25, 36])
+def test_killed_at_any_update_it_ends_with_the_same_bits(tmp_path, kill_at: int) -> None:
+    whole = network()
+    (tmp_path / "whole").mkdir()
+    expected = fit(whole, problem(), HardObjective(), SETTINGS, seed=1, folder=tmp_path / "whole", validate=accuracy)
+
+    done = 0
+
+    def advance(examples: float) -> None:
+        nonlocal done
+        done += 1
+        if done == kill_at + 1:
+            raise Killed
+
+    (tmp_path / "cut").mkdir()
+    cut = {"seed": 1, "folder": tmp_path / "cut", "validate": accuracy}
+    with pytest.raises(Killed):
+        fit(network(), problem(), HardObjective(), SETTINGS, **cut, advance=advance)
+    torch.manual_seed(99)  # a new process has another random state
+    resumed = network()
+    result = fit(resumed, problem(), HardObjective(), SETTINGS, **cut)
+    assert (result.updates, result.best, result.best_epoch) == (expected.updates, expected.best, expected.best_epoch)
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
+    assert (tmp_path / "whole" / HISTORY).read_text() == (tmp_path / "cut" / HISTORY).read_text()
+
+
+def test_seeds_repeat_and_differ(tmp_path) -> None:
+    results = []
+    for number, seed in enumerate([1, 1, 2]):
+        model = network()
+        (tmp_path / str(number)).mkdir()
+        fit(model, problem(), HardObjective(), SETTINGS, seed=seed, folder=tmp_path / str(number), validate=accuracy)
+        results.append(weights(model))
+    assert all(torch.equal(a, b) for a, b in zip(results[0], results[1], strict=True))
+    assert not torch.equal(results[0][0], results[2][0])
+
+
+def test_the_best_epoch_on_dev_is_kept(tmp_path) -> None:
+    scripted = iter([0.2, 0.9, 0.5])
+    seen = []
+
+    def validate(model: nn.Module) -> Validation:
+        seen.append(weights(model))
+        return Validation(next(scripted), 1.0)
+
+    model = network()
+    result = fit(model, problem(), HardObjective(), SETTINGS, seed=1, folder=tmp_path, validate=validate)
+    assert (result.best_epoch, result.best.accuracy) == (2, 0.9)
+    assert all(torch.equal(a, b) for a, b in zip(weights(model), seen[1], strict=True))
+    assert not torch.equal(weights(model)[0], seen[2][0])
+
+
+def test_divergence_is_a_clear_error(tmp_path) -> None:
+    examples = problem()
+    broken = Examples(torch.full_like(examples.inputs, float("nan")), examples.hard_labels)
+    with pytest.raises(UserError, match=r"diverged at update .* lower train\.learning_rate"):
+        fit(network(), broken, HardObjective(), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
+
+
+def test_training_mode_is_on_during_updates(tmp_path) -> None:
+    model, modes = network(), []
+    model[3].register_forward_hook(lambda module, inputs, output: modes.append(module.training))
+    fit(model, problem(), HardObjective(), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
+    assert modes.count(True) == 36
+    assert modes.count(False) == 3
+
+
+@pytest.mark.parametrize("pool", [10_000, 700])
+def test_epoch_order_is_a_permutation_that_changes_with_seed_and_epoch(pool: int) -> None:
+    order = epoch_order(5003, seed=1, epoch=0, pool=pool, run=50)
+    assert torch.equal(order.sort().values, torch.arange(5003))
+    assert torch.equal(order, epoch_order(5003, seed=1, epoch=0, pool=pool, run=50))
+    assert not torch.equal(order, epoch_order(5003, seed=1, epoch=1, pool=pool, run=50))
+    assert not torch.equal(order, epoch_order(5003, seed=2, epoch=0, pool=pool, run=50))
+    # Neighbours in the order are far apart in the data, with pools too.
+    assert (order[1:] - order[:-1]).abs().float().median() > 500
+
+
+def test_batches_are_full_and_can_begin_in_the_middle() -> None:
+    examples = problem()
+    all_of_them = list(batches(examples, batch_size=16, seed=1, epoch=0))
+    later = list(batches(examples, batch_size=16, seed=1, epoch=0, skip=5))
+    assert [len(batch.examples) for batch in all_of_them] == [16] * 12
+    assert all(torch.equal(a.examples, b.examples) for a, b in zip(all_of_them[5:], later, strict=True))
+    assert torch.equal(later[0].inputs, examples.inputs[later[0].examples])
+
+
+def test_examples_must_match_their_labels() -> None:
+    with pytest.raises(ValueError, match="200 inputs, but 199 labels"):
+        Examples(problem().inputs, problem().hard_labels[:-1])
+
+
+def test_learning_rate_rises_and_falls() -> None:
+    rates = [learning_rate(update, updates=100, peak=1.0, warmup=0.1) for update in range(100)]
+    assert rates[0] == pytest.approx(1 / 11)
+    assert max(rates) == rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5)
+    assert all(a > b for a, b in pairwise(rates[10:]))
+    assert rates[-1] < 1e-3
