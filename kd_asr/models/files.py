@@ -31,13 +31,15 @@ def save_dnn(
     first = model.hidden[0] if len(model.hidden) else model.output
     header = {
         "format": FORMAT,
-        "network": json.dumps(asdict(settings)),
-        "features": json.dumps(dict(features)),
-        "input_dimension": str(first.in_features),
-        "num_classes": str(model.output.out_features),
+        "network": asdict(settings),
+        "features": dict(features),
+        "input_dimension": first.in_features,
+        "num_classes": model.output.out_features,
     }
     temporary = path.with_name(f".{path.name}.tmp")
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary, header)
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    # One key: safetensors writes several in an order that changes from run to run, and equal models are equal files.
+    save_file(tensors, temporary, {"kd_asr": json.dumps(header, sort_keys=True)})
     temporary.replace(path)
 
 
@@ -53,17 +55,17 @@ def load_dnn(path: Path, features: Mapping[str, object] | None = None) -> tuple[
     """
     try:
         with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get("kd_asr", "{}"))
         state = load_file(path)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} is not a readable safetensors file ({error}); train the model again") from error
     if header.get("format") != FORMAT:
         raise UserError(f"{path} has format {header.get('format')!r} instead of {FORMAT!r}")
-    trained_on = json.loads(header["features"])
+    trained_on = header["features"]
     if features is not None and dict(features) != trained_on:
         raise UserError(f"{path} was trained on features {trained_on}, not on {dict(features)}")
-    settings = NetworkSettings(**json.loads(header["network"]))
-    model = SplicedDNN(int(header["input_dimension"]), int(header["num_classes"]), settings)
+    settings = NetworkSettings(**header["network"])
+    model = SplicedDNN(header["input_dimension"], header["num_classes"], settings)
     model.load_state_dict(state)
     model.eval()
     return model, settings

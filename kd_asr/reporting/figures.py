@@ -164,9 +164,8 @@ def run_figures(
                 systems[name][set_name][f"{measure}_interval"] = list(estimate.interval())
             compared[set_name][measure] = comparisons(estimates)
             kept[set_name][measure] = gain_kept(estimates, higher_is_better=higher_is_better)
-    framed = scores["test"][BASELINE].utterance_ids
-    worded = [one.utterance_id for one in decoded["test"][BASELINE]]
-    speakers = [speaker(utterance_id) for utterance_id in worded]
+    speakers_of_frames = [speaker(name) for name in scores["test"][BASELINE].utterance_ids]
+    speakers = [speaker(one.utterance_id) for one in decoded["test"][BASELINE]]
     return {
         "systems": systems,
         "students": {name: each[name] for name in students},
@@ -189,7 +188,7 @@ def run_figures(
         "share_of_gain": kept,
         "by_speaker": {
             "speakers": len(set(speakers)),
-            "frame_accuracy": comparisons(frame_estimates(scores["test"], students, [speaker(name) for name in framed])),
+            "frame_accuracy": comparisons(frame_estimates(scores["test"], students, speakers_of_frames)),
             "wer": comparisons(word_estimates(decoded["test"], students, speakers)),
         },
     }

@@ -1,0 +1,43 @@
+"""Per-utterance results of one system as a tab-separated table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kd_asr.reporting.run_results import DecodedUtterance
+
+COLUMNS = (
+    "utterance_id",
+    "seconds",
+    "reference_words",
+    "errors",
+    "substitutions",
+    "deletions",
+    "insertions",
+    "reference",
+    "hypothesis",
+)
+
+
+def write_utterance_table(path: Path, decoded: Sequence[DecodedUtterance]) -> None:
+    """Write a head line and one line per utterance, in the order given.
+
+    `reference` and `hypothesis` have equal numbers of words; `***` stands where a word has no partner.
+    """
+    with path.open("w", encoding="utf-8") as file:
+        file.write("\t".join(COLUMNS) + "\n")
+        for one in decoded:
+            errors = one.aligned.errors
+            cells = (
+                one.utterance_id,
+                f"{one.seconds:.2f}",
+                errors.reference_words,
+                errors.errors,
+                errors.substitutions,
+                errors.deletions,
+                errors.insertions,
+                " ".join(one.aligned.reference),
+                " ".join(one.aligned.hypothesis),
+            )
+            file.write("\t".join(map(str, cells)) + "\n")

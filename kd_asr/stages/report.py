@@ -1,0 +1,265 @@
+"""Stage `report`: all figures of a run on one page, as JSON, as plots and as per-utterance tables."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+
+from kd_asr.artifacts import MANIFEST, Artifact, build_artifact, load_artifact, read_json, write_json
+from kd_asr.config import Settings
+from kd_asr.corpora.manifest import read_manifest
+from kd_asr.errors import UserError
+from kd_asr.evaluation.frame_accuracy import FrameScores
+from kd_asr.reporting.contents import SETS, main_table
+from kd_asr.reporting.figures import BASELINE, DISTILLED, ENSEMBLE, run_figures
+from kd_asr.reporting.markdown import page, summary
+from kd_asr.reporting.paper import PAPER
+from kd_asr.reporting.plots import plot_dev_grid, plot_frame_accuracy, plot_training_curves, plot_wer
+from kd_asr.reporting.run_results import (
+    DecodedUtterance,
+    count_rejected,
+    paired_decoded,
+    paired_scores,
+    read_decoded,
+    read_history,
+    read_rejected,
+)
+from kd_asr.reporting.sources import report_title, source_description, source_label
+from kd_asr.reporting.tables import to_rich
+from kd_asr.reporting.utterance_table import write_utterance_table
+from kd_asr.stages.systems import member_names, student_names, systems
+
+DECODED_SETS = ("dev", "test")
+# Shown where a run has them, in the order of the work: a language model that is given makes no artifact, a sweep is
+# made only when it is asked for.
+_OPTIONAL = ("features", "lexicon", "language_model", "graph", "sweep")
+_ORDER = (
+    "prepare",
+    "features",
+    "lexicon",
+    "language_model",
+    "align",
+    "baseline",
+    "ensemble",
+    "posteriors",
+    "sweep",
+    "distil",
+    "evaluate",
+    "graph",
+    "decode",
+)
+
+
+def report(run_dir: Path, settings: Settings) -> Artifact:
+    """Write `report/`: `report.md`, `report.json`, four PNG files, and a TSV per system and decoded set.
+
+    Raises:
+        UserError: a stage has not been run, its result is out of date, or a file of it is damaged.
+    """
+    artifacts = _load_artifacts(run_dir, settings)
+
+    def work(folder: Path) -> dict[str, Any]:
+        return _write_report(folder, run_dir, artifacts, settings)
+
+    return build_artifact(
+        run_dir,
+        "report",
+        stage="report",
+        settings=asdict(settings),
+        inputs=artifacts.values(),
+        rooms=("evaluation", "reporting"),
+        shared=("systems",),
+        work=work,
+    )
+
+
+def print_table(report_json: Path, file: TextIO | None = None) -> None:
+    """Print the main table and the summary of a report on standard output (or `file`), and where the page is."""
+    content = read_json(report_json)
+    # Rich measures a terminal; a pipe or a log file gets lines long enough that no cell is broken.
+    output = file or sys.stdout
+    console = Console(file=output, highlight=False, width=None if output.isatty() else 160)
+    console.print(to_rich(main_table(content)))
+    console.print(summary(content), markup=False)
+    console.print(f"Report: {report_json.with_name('report.md')}", markup=False, soft_wrap=True)
+
+
+def _load_artifacts(run_dir: Path, settings: Settings) -> dict[str, Artifact]:
+    """Every artifact that the report reads, by name, in the order of the work."""
+    needed = [
+        "prepare",
+        "align",
+        BASELINE,
+        *member_names(settings),
+        "posteriors",
+        *student_names(settings),
+        "evaluate",
+        *(f"decode/{name}" for name in systems(settings)),
+    ]
+    needed += [name for name in _OPTIONAL if (run_dir / name / MANIFEST).exists()]
+    needed.sort(key=lambda name: _ORDER.index(_stage_of(name)))  # stable: members and students keep their order
+    return {name: load_artifact(run_dir, name) for name in needed}
+
+
+def _stage_of(name: str) -> str:
+    return name.split("/", maxsplit=1)[0]
+
+
+def _last(name: str) -> str:
+    """`student-00` of `distil/student-00`."""
+    return name.rsplit("/", maxsplit=1)[-1]
+
+
+def _write_report(
+    folder: Path, run_dir: Path, artifacts: Mapping[str, Artifact], settings: Settings
+) -> dict[str, Any]:
+    frames_file = artifacts["evaluate"].path / "frames.json"
+    evaluated = read_json(frames_file)
+    compared = list(systems(settings))
+    students, member_labels = ([_last(name) for name in names(settings)] for names in (student_names, member_names))
+    all_scores = _read_scores(evaluated, frames_file, [*compared, *member_labels])
+    scores = {
+        set_name: paired_scores({name: all_scores[name][set_name] for name in compared}, compared, set_name)
+        for set_name in SETS
+    }
+    members = {name: all_scores[name] for name in member_labels}
+    decoded = {
+        set_name: paired_decoded(
+            {name: read_decoded(artifacts[f"decode/{name}"].path / f"{set_name}.jsonl") for name in compared}, set_name
+        )
+        for set_name in DECODED_SETS
+    }
+    speakers = {
+        utterance.utterance_id: utterance.speaker_id
+        for utterance in read_manifest(artifacts["prepare"].path / "test.jsonl")
+    }
+    utterance_files = []
+    for set_name, by_system in decoded.items():
+        for name, utterances in by_system.items():
+            utterance_files.append(f"{set_name}-{name}.tsv")
+            write_utterance_table(folder / utterance_files[-1], utterances)
+    content = {
+        "title": report_title(settings.corpus),
+        "corpus": {
+            "source_label": source_label(settings.corpus),
+            "description": source_description(settings.corpus),
+            **asdict(settings.corpus),
+        },
+        "preset": settings.preset,
+        "seed": settings.seed,
+        "figures": run_figures(scores, decoded, members, speakers.__getitem__),
+        "paper": PAPER,
+        "sizes": _sizes(artifacts, settings),
+        "choices": {name: _choice(artifacts[f"decode/{name}"]) for name in compared},
+        "sweep": artifacts["sweep"].metrics["rows"] if "sweep" in artifacts else [],
+        "rejected": count_rejected(read_rejected(_rejected_files(artifacts))),
+        "stages": {
+            name: artifacts[name].metrics
+            for name in ("prepare", "lexicon", "language_model", "align", "posteriors", "graph")
+            if name in artifacts
+        },
+        "timings": _timings(artifacts, evaluated["network_seconds"], decoded["test"], students),
+        "settings": asdict(settings),
+        "fingerprints": {name: artifact.fingerprint for name, artifact in artifacts.items()},
+        "files": {"utterances": utterance_files},
+    }
+    # Tables and page are made of what is written, so that they can be made of the file alone.
+    content = json.loads(json.dumps(content))
+    label = content["corpus"]["source_label"]
+    plot_frame_accuracy(content, folder / "frame_accuracy.png")
+    plot_wer(content, folder / "wer.png")
+    plot_training_curves(_histories(artifacts, settings), label, folder / "training_curves.png")
+    plot_dev_grid(content["choices"], label, folder / "dev_grid.png")
+    (folder / "report.md").write_text(page(content), encoding="utf-8")
+    write_json(folder / "report.json", content)
+    return {
+        "test_frame_accuracy": {
+            name: by_set["test"]["frame_accuracy"] for name, by_set in content["figures"]["systems"].items()
+        },
+        "test_wer": {name: by_set["test"]["wer"] for name, by_set in content["figures"]["systems"].items()},
+        "share_of_gain": content["figures"]["share_of_gain"]["test"]["frame_accuracy"]["value"],
+    }
+
+
+def _read_scores(
+    evaluated: Mapping[str, Any], path: Path, expected: Sequence[str]
+) -> dict[str, dict[str, FrameScores]]:
+    try:
+        found = {
+            name: {set_name: FrameScores.from_json(by_set[set_name]) for set_name in SETS}
+            for name, by_set in evaluated["systems"].items()
+        }
+        lacking = [name for name in expected if name not in found]
+        if lacking:
+            raise UserError(
+                f"{path} has no scores of {', '.join(lacking)}: delete {path.parent} and run `evaluate` again"
+            )
+        return found
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error!r}): delete {path.parent} and run `evaluate` again") from error
+
+
+def _histories(artifacts: Mapping[str, Artifact], settings: Settings) -> dict[str, list[dict[str, Any]]]:
+    names = [BASELINE, *member_names(settings), *student_names(settings)]
+    return {_last(name): read_history(artifacts[name].path / "history.jsonl") for name in names}
+
+
+def _choice(artifact: Artifact) -> dict[str, Any]:
+    return {name: artifact.metrics[name] for name in ("acoustic_scale", "insertion_penalty", "grid")}
+
+
+def _rejected_files(artifacts: Mapping[str, Artifact]) -> list[Path]:
+    return [path for artifact in artifacts.values() if (path := artifact.path / "rejected.tsv").exists()]
+
+
+def _sizes(artifacts: Mapping[str, Artifact], settings: Settings) -> dict[str, dict[str, int]]:
+    """Parameters and bytes; the ensemble's are its members' sums, students are all of one size."""
+    networks = {BASELINE: [BASELINE], ENSEMBLE: member_names(settings), DISTILLED: student_names(settings)[:1]}
+    return {
+        system: {
+            field: sum(int(artifacts[name].metrics[field]) for name in names) for field in ("parameters", "bytes")
+        }
+        for system, names in networks.items()
+    }
+
+
+def _timings(
+    artifacts: Mapping[str, Artifact],
+    network_seconds: Mapping[str, Any],
+    decoded_test: Mapping[str, Sequence[DecodedUtterance]],
+    students: Sequence[str],
+) -> dict[str, Any]:
+    """What differs from run to run on the same machine; everything else in `report.json` does not."""
+    wall: dict[str, float] = {}
+    for name, artifact in artifacts.items():
+        wall[_stage_of(name)] = wall.get(_stage_of(name), 0.0) + artifact.wall_seconds
+
+    def network(name: str) -> float:
+        spent = network_seconds[name]["test"]
+        return float(spent["seconds"] / spent["audio_seconds"])
+
+    def search(name: str) -> float:
+        return sum(one.search_seconds for one in decoded_test[name]) / sum(one.seconds for one in decoded_test[name])
+
+    factors = {}
+    for field, of_system in (("network_real_time_factor", network), ("search_real_time_factor", search)):
+        factors[field] = {
+            BASELINE: of_system(BASELINE),
+            ENSEMBLE: of_system(ENSEMBLE),
+            DISTILLED: sum(map(of_system, students)) / len(students),
+        }
+    return {
+        "wall_seconds": {name: round(seconds, 3) for name, seconds in wall.items()},
+        **factors,
+        "training_frames_per_second": {
+            name: artifact.metrics["frames_per_second"]
+            for name, artifact in artifacts.items()
+            if "frames_per_second" in artifact.metrics
+        },
+    }

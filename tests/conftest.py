@@ -1,0 +1,72 @@
+"""What several tests share: a run folder in miniature, with audio that a script makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from kd_asr.artifacts import Artifact, build_artifact
+from kd_asr.config import Settings, parse_settings, save_settings
+from kd_asr.corpora.manifest import Utterance, write_manifest
+
+SETS = ("train", "dev", "test")
+
+
+def tone(path: Path, *, seconds: float, seed: int, rate: int = 16000) -> int:
+    """Write noise that changes its colour every 100 ms; the number of samples."""
+    rng = np.random.default_rng(seed)
+    count = int(seconds * rate)
+    colour = np.repeat(rng.uniform(0, 3000, -(-count // (rate // 10))), rate // 10)[:count]
+    signal = 0.1 * np.sin(2 * np.pi * np.cumsum(colour) / rate) + 0.02 * rng.standard_normal(count)
+    soundfile.write(path, signal, rate, subtype="PCM_16")
+    return count
+
+
+def make_prepared(run_dir: Path, sets: Mapping[str, list[Utterance]]) -> Artifact:
+    """A finished `prepare` artifact with the given manifests."""
+
+    def work(folder: Path) -> dict[str, int]:
+        for name in SETS:
+            write_manifest(folder / f"{name}.jsonl", sets[name])
+        return {}
+
+    return build_artifact(run_dir, "prepare", stage="features", settings={"sets": sets}, inputs=[], rooms=[], work=work)
+
+
+@pytest.fixture
+def run_dir(tmp_path) -> Path:
+    """An empty run folder."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def settings(run_dir) -> Settings:
+    """Settings of a miniature run, saved in the run folder."""
+    flags = ["--network.hidden_units=16", "--network.hidden_layers=1", "--train.epochs=1", "--train.batch_frames=32"]
+    flags += ["--ensemble.members=2", "--distil.students=1", "--ensemble.top_k=4", "--jobs=2"]
+    made = parse_settings(flags)
+    save_settings(run_dir, made)
+    return made
+
+
+@pytest.fixture
+def utterances(tmp_path) -> dict[str, list[Utterance]]:
+    """Two speakers with two utterances each in every set."""
+    sets: dict[str, list[Utterance]] = {}
+    for number, name in enumerate(SETS):
+        sets[name] = []
+        for speaker in range(2):
+            for index in range(2):
+                utterance_id = f"{number}{speaker}-1-000{index}"
+                path = tmp_path / f"{utterance_id}.flac"
+                count = tone(path, seconds=0.5 + 0.1 * index, seed=100 * number + 10 * speaker + index)
+                sets[name].append(
+                    Utterance(utterance_id, f"{number}{speaker}", "1", str(path), 16000, count, ("ONE", "TWO"))
+                )
+    return sets

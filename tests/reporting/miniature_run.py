@@ -1,0 +1,205 @@
+"""A run folder as the stages leave it, with made-up figures, for tests of the report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_asr.artifacts import write_json
+from kd_asr.config import CorpusSettings, DistilSettings, EnsembleSettings, Settings
+from kd_asr.corpora.manifest import Rejected, Utterance, write_manifest, write_rejected
+
+UTTERANCES = {"train": 60, "dev": 40, "test": 50}
+ACCURACY = {"baseline": 0.60, "ensemble": 0.63, "student": 0.622, "member": 0.601}
+WORD_ERROR = {"baseline": 0.30, "ensemble": 0.26, "student": 0.27}
+WORDS = [f"WORD{number}" for number in range(17)]
+
+
+def settings(source: str = "librispeech", students: int = 3, members: int = 4) -> Settings:
+    corpus = CorpusSettings(source=source, dev="dev-from-train-100")  # type: ignore[arg-type]
+    return replace(
+        Settings(), corpus=corpus, ensemble=EnsembleSettings(members=members), distil=DistilSettings(students=students)
+    )
+
+
+def write_artifact(run: Path, name: str, metrics: dict[str, Any], seconds: float = 61.5) -> Path:
+    folder = run / name
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = {
+        "name": name,
+        "fingerprint": f"fingerprint-of-{name}",
+        "settings": {},
+        "inputs": {},
+        "code": "",
+        "metrics": metrics,
+        "wall_seconds": seconds,
+    }
+    write_json(folder / "manifest.json", manifest)
+    return folder
+
+
+def _kind(name: str) -> str:
+    return name.split("-", maxsplit=1)[0]
+
+
+def _ids(set_name: str) -> list[str]:
+    return [f"{10 + index % 7}-{set_name}-{index:04d}" for index in range(UTTERANCES[set_name])]
+
+
+def _history(generator: np.random.Generator, kind: str) -> list[dict[str, Any]]:
+    lines = []
+    for step in range(1, 41):
+        epoch = step / 10
+        hard = 1.3 + 2.2 * np.exp(-epoch) + 0.03 * generator.standard_normal()
+        soft = 1.1 + 2.0 * np.exp(-epoch)
+        at_end = step % 10 == 0
+        lines.append(
+            {
+                "update": step * 50,
+                "epoch": epoch,
+                "train_loss": (4 * soft + 0.5 * hard) / 1.5 if kind == "student" else hard,
+                "learning_rate": 1e-3,
+                "losses": {"hard": hard, "soft": soft} if kind == "student" else {"hard": hard},
+                "dev_frame_accuracy": ACCURACY[kind] - 0.15 * np.exp(-epoch) if at_end else None,
+                "dev_cross_entropy": 1.35 + np.exp(-epoch) if at_end else None,
+            }
+        )
+    return lines
+
+
+def _decoded(
+    generator: np.random.Generator, set_name: str, difficulty: np.ndarray, rate: float
+) -> list[dict[str, Any]]:
+    lines = []
+    for index, utterance_id in enumerate(_ids(set_name)):
+        reference = [WORDS[(index + step) % len(WORDS)] for step in range(5 + index % 11)]
+        hypothesis = []
+        for word in reference:
+            draw = generator.random() / (rate * difficulty[index])
+            if draw >= 1:
+                hypothesis.append(word)
+            elif draw < 0.6:
+                hypothesis.append("BADGER")
+            elif draw < 0.8:
+                hypothesis += [word, "UH"]
+        lines.append(
+            {
+                "utterance_id": utterance_id,
+                "reference": reference,
+                "hypothesis": hypothesis,
+                "seconds": 0.4 * len(reference),
+                "search_seconds": 0.05 * len(reference),
+            }
+        )
+    return lines
+
+
+def _grid(rate: float) -> list[dict[str, float]]:
+    return [
+        {
+            "acoustic_scale": scale,
+            "insertion_penalty": penalty,
+            "dev_wer": rate + 4 * abs(scale - 0.11) ** 1.2 + 0.02 * (penalty - 0.5) ** 2,
+        }
+        for scale in (0.07, 0.09, 0.11, 0.13, 0.16, 0.2)
+        for penalty in (-0.5, 0.0, 0.5, 1.0)
+    ]
+
+
+def write_run(run: Path, chosen: Settings, *, sweep: bool = False) -> None:
+    """Write every artifact that the report reads."""
+    generator = np.random.default_rng(5)
+    students = [f"student-{number:02d}" for number in range(chosen.distil.students)]
+    members = [f"member-{number:02d}" for number in range(chosen.ensemble.members)]
+    prepared = {
+        name: {"utterances": count, "seconds": 7.31 * count, "speakers": 7} for name, count in UTTERANCES.items()
+    }
+    folder = write_artifact(run, "prepare", prepared, 4.2)
+    for name in UTTERANCES:
+        write_manifest(
+            folder / f"{name}.jsonl",
+            [Utterance(one, one.split("-")[0], "1", f"{one}.flac", 16000, 64000, ("A",)) for one in _ids(name)],
+        )
+    write_rejected(
+        folder / "rejected.tsv",
+        [
+            Rejected("99-1-0001", "99-1-0001.flac", "truncated: 3.2 of 7.1 s", "prepare"),
+            Rejected("99-1-0002", "99-1-0002.flac", "truncated: 1.0 of 2.5 s", "prepare"),
+            Rejected("99-1-0003", "99-1-0003.flac", "empty transcript", "prepare"),
+        ],
+    )
+    write_artifact(run, "features", {"frames": 81234, "frames_per_second": 40211}, 11.0)
+    aligned = write_artifact(
+        run,
+        "align",
+        {"log_likelihood_per_frame": -61.25, "pdfs": 126, "dev": {"utterances": 40}, "test": {"utterances": 50}},
+        75.0,
+    )
+    write_rejected(aligned / "rejected.tsv", [Rejected("12-train-0042", "x", "no path at beam 200", "align")])
+    networks = ["baseline", *(f"ensemble/{name}" for name in members), *(f"distil/{name}" for name in students)]
+    for name in networks:
+        kind = _kind(name.rsplit("/", maxsplit=1)[-1])
+        folder = write_artifact(
+            run, name, {"parameters": 1_234_567, "bytes": 4_938_268, "updates": 2000, "frames_per_second": 21000}
+        )
+        lines = _history(generator, kind)
+        (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    stored = {"bytes_per_frame": 82.0, "mass_kept": 0.9931, "top_k": 20, "frames": 460000}
+    write_artifact(run, "posteriors", stored, 33.0)
+    if sweep:
+        rows = [
+            {
+                "temperature": temperature,
+                "soft_weight": 1.0,
+                "hard_weight": 0.5,
+                "dev_frame_accuracy": 0.62 - 0.01 * abs(temperature - 2),
+                "dev_cross_entropy": 1.4,
+            }
+            for temperature in (1.0, 2.0, 5.0)
+        ]
+        write_artifact(run, "sweep", {"rows": rows}, 240.0)
+    evaluated = write_artifact(run, "evaluate", {}, 20.0)
+    scores: dict[str, Any] = {}
+    for set_name in UTTERANCES:
+        ids = _ids(set_name)
+        frames = generator.integers(200, 900, len(ids))
+        hard = generator.normal(0, 0.04, len(ids))
+        for name in ["baseline", "ensemble", *students, *members]:
+            rate = ACCURACY[_kind(name)] + hard + generator.normal(0, 0.01, len(ids)) + 0.04 * (set_name == "train")
+            correct = np.round(rate * frames).astype(int)
+            one = {
+                "utterance_ids": ids,
+                "correct": correct.tolist(),
+                "frames": frames.tolist(),
+                "cross_entropy_sum": (2.1 * (1 - rate) * frames * 1.7).tolist(),
+            }
+            if name in members:
+                one = {key: [sum(one[key])] if key != "utterance_ids" else ["all"] for key in one}
+            scores.setdefault(name, {})[set_name] = one
+    seconds = {
+        name: {"test": {"seconds": 10.2 if name == "ensemble" else 1.1, "audio_seconds": 275.0}}
+        for name in ["baseline", "ensemble", *students]
+    }
+    write_json(evaluated / "frames.json", {"systems": scores, "network_seconds": seconds})
+    write_artifact(run, "graph", {"states": 186000, "arcs": 412000}, 9.0)
+    difficulty = {name: generator.gamma(4, 0.25, count) for name, count in UTTERANCES.items()}
+    for name in ["baseline", "ensemble", *students]:
+        rate = WORD_ERROR[_kind(name)]
+        folder = write_artifact(
+            run,
+            f"decode/{name}",
+            {
+                "acoustic_scale": 0.11,
+                "insertion_penalty": 0.5,
+                "grid": _grid(rate),
+                "search_real_time_factor": 0.12,
+            },
+            40.0,
+        )
+        for set_name in ("dev", "test"):
+            lines = _decoded(generator, set_name, difficulty[set_name], rate)
+            (folder / f"{set_name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

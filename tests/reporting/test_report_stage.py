@@ -1,0 +1,192 @@
+"""The report of a miniature run, against figures computed from the run's files in another way."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import pytest
+from miniature_run import settings, write_run
+
+from kd_asr.artifacts import read_json
+from kd_asr.errors import UserError
+from kd_asr.stages.report import print_table, report
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    write_run(folder, settings(), sweep=True)
+    report(folder, settings())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def content(run: Path) -> dict:  # type: ignore[type-arg]
+    return read_json(run / "report" / "report.json")
+
+
+def test_files(run: Path) -> None:
+    names = {path.name for path in (run / "report").iterdir()}
+    plots = {"frame_accuracy.png", "wer.png", "training_curves.png", "dev_grid.png"}
+    systems = ("baseline", "ensemble", "student-00", "student-01", "student-02")
+    tables = {f"{set_name}-{name}.tsv" for set_name in ("dev", "test") for name in systems}
+    assert names == {"manifest.json", "report.json", "report.md", *plots, *tables}
+    page = (run / "report" / "report.md").read_text()
+    for link in re.findall(r"\]\(([^)]+)\)", page):
+        assert (run / "report" / link).exists()
+
+
+def test_word_error_rates(run: Path, content: dict) -> None:  # type: ignore[type-arg]
+    def lines(name: str) -> list[dict]:  # type: ignore[type-arg]
+        return [json.loads(line) for line in (run / "decode" / name / "test.jsonl").read_text().splitlines()]
+
+    def wer(name: str) -> float:
+        decoded = lines(name)
+        references, hypotheses = ([" ".join(one[side]) for one in decoded] for side in ("reference", "hypothesis"))
+        return jiwer.wer(references, hypotheses)
+
+    by_system = content["figures"]["systems"]
+    assert by_system["baseline"]["test"]["wer"] == pytest.approx(wer("baseline"))
+    assert by_system["ensemble"]["test"]["wer"] == pytest.approx(wer("ensemble"))
+    students = [wer(f"student-{number:02d}") for number in range(3)]
+    assert by_system["distilled"]["test"]["wer"] == pytest.approx(np.mean(students))
+    assert content["figures"]["spread_of_students"]["test"]["wer"]["standard_deviation"] == pytest.approx(
+        np.std(students, ddof=1)
+    )
+    for one in (by_system[name][set_name] for name in by_system for set_name in ("dev", "test")):
+        assert one["wer_interval"][0] < one["wer"] < one["wer_interval"][1]
+        assert one["substitutions"] + one["deletions"] + one["insertions"] == pytest.approx(
+            one["wer"] * one["reference_words"]
+        )
+    assert "wer" not in by_system["baseline"]["train"]
+
+
+def test_frame_accuracies_and_share_of_gain(run: Path, content: dict) -> None:  # type: ignore[type-arg]
+    scores = read_json(run / "evaluate" / "frames.json")["systems"]
+
+    def accuracy(name: str, set_name: str) -> float:
+        return sum(scores[name][set_name]["correct"]) / sum(scores[name][set_name]["frames"])
+
+    figures = content["figures"]
+    for set_name in ("train", "dev", "test"):
+        by_system = {name: one[set_name] for name, one in figures["systems"].items()}
+        baseline, ensemble = accuracy("baseline", set_name), accuracy("ensemble", set_name)
+        student = np.mean([accuracy(f"student-{number:02d}", set_name) for number in range(3)])
+        assert by_system["baseline"]["frame_accuracy"] == pytest.approx(baseline)
+        assert by_system["distilled"]["frame_accuracy"] == pytest.approx(student)
+        if set_name != "train":
+            share = figures["share_of_gain"][set_name]["frame_accuracy"]
+            assert share["value"] == pytest.approx((student - baseline) / (ensemble - baseline))
+            assert share["interval"][0] < share["value"] < share["interval"][1]
+    members = [accuracy(f"member-{number:02d}", "test") for number in range(4)]
+    assert figures["members"]["test"]["mean"] == pytest.approx(np.mean(members))
+    assert figures["members"]["test"]["standard_deviation"] == pytest.approx(np.std(members, ddof=1))
+    assert figures["by_speaker"]["speakers"] == 7
+
+
+def test_sizes_timings_and_rejected(content: dict) -> None:  # type: ignore[type-arg]
+    assert content["sizes"]["ensemble"] == {"parameters": 4 * 1_234_567, "bytes": 4 * 4_938_268}
+    assert content["sizes"]["distilled"] == content["sizes"]["baseline"]
+    assert content["timings"]["wall_seconds"]["ensemble"] == pytest.approx(4 * 61.5)
+    assert content["timings"]["search_real_time_factor"]["baseline"] == pytest.approx(0.125)
+    assert content["timings"]["network_real_time_factor"]["ensemble"] == pytest.approx(10.2 / 275)
+    assert [(row["stage"], row["reason"], row["count"]) for row in content["rejected"]] == [
+        ("prepare", "truncated: N of N s", 2),
+        ("prepare", "empty transcript", 1),
+        ("align", "no path at beam N", 1),
+    ]
+
+
+def test_utterance_table(run: Path) -> None:
+    lines = (run / "report" / "test-baseline.tsv").read_text().splitlines()
+    head, rows = lines[0].split("\t"), [line.split("\t") for line in lines[1:]]
+    assert len(rows) == 50
+    for row in rows:
+        fields = dict(zip(head, row, strict=True))
+        reference, hypothesis = fields["reference"].split(), fields["hypothesis"].split()
+        assert len(reference) == len(hypothesis)
+        assert int(fields["errors"]) == sum(a != b for a, b in zip(reference, hypothesis, strict=True))
+        assert int(fields["reference_words"]) == sum(word != "***" for word in reference)
+
+
+def test_page_says_the_figures(run: Path, content: dict) -> None:  # type: ignore[type-arg]
+    page = (run / "report" / "report.md").read_text()
+    assert page.startswith("# Distillation on LibriSpeech (train train-clean-5")
+    test = content["figures"]["systems"]["distilled"]["test"]
+    assert f"| {100 * test['frame_accuracy']:.2f} | {100 * test['wer']:.2f} |" in page
+    assert "| 58.9 | 10.9 |" in page
+    assert "## How to read this report" in page
+    assert "Temperature and loss weights that were tried" in page
+    # Every table is whole: all its lines have the same number of cells.
+    for block in re.findall(r"(?:^\|.*\n)+", page, flags=re.MULTILINE):
+        assert len({line.count("|") - line.count("\\|") for line in block.splitlines()}) == 1
+
+
+def test_console_table(run: Path) -> None:
+    output = io.StringIO()
+    print_table(run / "report" / "report.json", output)
+    printed = output.getvalue()
+    assert "Distillation on LibriSpeech" in printed
+    assert "keeps " in printed
+    assert "report.md" in printed
+
+
+def test_synthetic_speech_is_named_everywhere(tmp_path: Path) -> None:
+    chosen = settings("embedded", students=1)
+    write_run(tmp_path, chosen)
+    report(tmp_path, chosen)
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert page.splitlines()[0] == "# Distillation on SYNTHETIC speech (embedded corpus, espeak-ng), not LibriSpeech"
+    assert "distilled (1 network)" in page
+    assert "tried, on dev" not in page
+    output = io.StringIO()
+    print_table(tmp_path / "report" / "report.json", output)
+    assert "SYNTHETIC" in output.getvalue()
+    assert "SYNTHETIC" in read_json(tmp_path / "report" / "report.json")["corpus"]["source_label"]
+
+
+def test_same_run_same_bytes(run: Path, tmp_path: Path) -> None:
+    write_run(tmp_path, settings(), sweep=True)
+    report(tmp_path, settings())
+    for path in (run / "report").iterdir():
+        if path.name != "manifest.json":  # holds the wall time
+            assert (tmp_path / "report" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def _drop_last_line(path: Path) -> None:
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+def test_sentences_for_incomplete_runs(tmp_path: Path) -> None:
+    chosen = settings(students=1, members=2)
+    write_run(tmp_path, chosen)
+    decoded = tmp_path / "decode" / "ensemble" / "test.jsonl"
+    whole = decoded.read_text()
+    _drop_last_line(decoded)
+    with pytest.raises(UserError, match="ensemble and baseline were decoded on different utterances of test"):
+        report(tmp_path, chosen)
+    decoded.write_text(whole + '{"utterance_id": "x"}\n')
+    with pytest.raises(UserError, match=r"test\.jsonl, line 51: not a decoded utterance"):
+        report(tmp_path, chosen)
+    decoded.write_text(whole)
+    history = tmp_path / "baseline" / "history.jsonl"
+    kept = history.read_text()
+    history.write_text(kept + '{"update": 3}\n')
+    with pytest.raises(UserError, match=r"history\.jsonl, line 41: epoch, train_loss, .* missing"):
+        report(tmp_path, chosen)
+    history.write_text(kept)
+    frames = tmp_path / "evaluate" / "frames.json"
+    scores = json.loads(frames.read_text())
+    del scores["systems"]["student-00"]
+    frames.write_text(json.dumps(scores))
+    with pytest.raises(UserError, match="no scores of student-00"):
+        report(tmp_path, chosen)
+    (tmp_path / "posteriors" / "manifest.json").unlink()
+    with pytest.raises(UserError, match="posteriors is missing: run `kd-asr posteriors"):
+        report(tmp_path, chosen)
+    assert not (tmp_path / "report").exists()

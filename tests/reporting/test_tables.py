@@ -1,0 +1,126 @@
+"""Tables, number formats and small helpers of the report."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from kd_asr.config import CorpusSettings
+from kd_asr.corpora.manifest import Rejected
+from kd_asr.errors import UserError
+from kd_asr.evaluation.frame_accuracy import FrameScores
+from kd_asr.reporting.paper import PAPER
+from kd_asr.reporting.plots import plot_dev_grid, plot_training_curves
+from kd_asr.reporting.run_results import count_rejected, paired_scores, read_rejected
+from kd_asr.reporting.sources import report_title
+from kd_asr.reporting.tables import (
+    Table,
+    byte_size,
+    count,
+    decimal,
+    duration,
+    p_value,
+    percent,
+    percent_interval,
+    signed_percent,
+    to_markdown,
+)
+
+
+def test_markdown() -> None:
+    table = Table(("system", "WER %"), (("a|b", "1.00"), ("c\nd", "2.00")))
+    assert to_markdown(table) == "| system | WER % |\n|---|---:|\n| a\\|b | 1.00 |\n| c d | 2.00 |\n"
+
+
+def test_ragged_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 cells for 2 columns"):
+        Table(("a", "b"), (("1", "2", "3"),))
+
+
+def test_number_formats() -> None:
+    assert percent(0.12345) == "12.35"
+    assert percent(None) == percent(math.inf) == percent(math.nan) == "–"  # noqa: RUF001
+    assert signed_percent(0.0215) == "+2.15"
+    assert percent_interval((0.1, 0.2)) == "10.00 to 20.00"
+    assert percent_interval((None, 0.2), 0) == "… to 20"
+    assert percent_interval((None, None)) == "not bounded"
+    assert percent_interval((-0.01, 0.02), signed=True) == "-1.00 to +2.00"
+    assert (count(1234567), count(64.6667), count(64.0)) == ("1,234,567", "64.7", "64")
+    assert (byte_size(999), byte_size(4_938_268), byte_size(14.7e9)) == ("999 B", "4.94 MB", "14.70 GB")
+    assert (duration(12.34), duration(59.97), duration(245), duration(3725)) == (
+        "12.3 s",
+        "1 min 00 s",
+        "4 min 05 s",
+        "1 h 02 min",
+    )
+    assert (p_value(0.0002), p_value(0.0123), p_value(0.5)) == ("< 0.001", "0.012", "0.50")
+    assert decimal(1234.5, 1) == "1,234.5"
+
+
+def test_paper_share_follows_from_its_table() -> None:
+    accuracy = {name: one["frame_accuracy"] for name, one in PAPER["systems"].items()}  # type: ignore[attr-defined]
+    share = (accuracy["distilled"] - accuracy["baseline"]) / (accuracy["ensemble"] - accuracy["baseline"])
+    assert round(share, 2) == PAPER["share_of_gain"]["frame_accuracy"]  # type: ignore[index]
+
+
+def test_titles() -> None:
+    assert "SYNTHETIC" in report_title(CorpusSettings(source="embedded"))
+    assert "not LibriSpeech" in report_title(CorpusSettings(source="embedded"))
+    assert "SYNTHETIC" not in report_title(CorpusSettings(source="librispeech"))
+
+
+def test_rejected_counts_by_kind_of_reason() -> None:
+    rows = count_rejected(
+        [
+            Rejected("u1", "a.flac", "shorter than 0.3 s (0.12 s)", "prepare"),
+            Rejected("u2", "b.flac", "shorter than 0.3 s (0.2 s)", "prepare"),
+            Rejected("", "c.flac", "unreadable", "prepare"),
+            Rejected("u4", "d.flac", "NaN in the features", "features"),
+        ]
+    )
+    assert [(row["stage"], row["reason"], row["count"]) for row in rows] == [
+        ("prepare", "shorter than N s", 2),
+        ("prepare", "unreadable", 1),
+        ("features", "NaN in the features", 1),
+    ]
+    assert rows[1]["examples"] == ["c.flac"]
+
+
+def test_damaged_rejected_file(tmp_path: Path) -> None:
+    (tmp_path / "rejected.tsv").write_text("utterance_id\tpath\treason\tstage\nu1\ta.flac\n")
+    with pytest.raises(UserError, match=r"rejected\.tsv, line 2: expected 4 .* found 2"):
+        read_rejected([tmp_path / "rejected.tsv"])
+
+
+def test_pairing_of_scores() -> None:
+    def scores(names: tuple[str, ...], frames: tuple[int, ...]) -> FrameScores:
+        zeros = np.zeros(len(names), dtype=np.int64)
+        return FrameScores(names, zeros, np.array(frames), zeros.astype(float))
+
+    paired = paired_scores({"a": scores(("u", "v"), (3, 5)), "b": scores(("v", "u"), (5, 3))}, ["a", "b"], "dev")
+    assert paired["b"].utterance_ids == ("u", "v")
+    with pytest.raises(UserError, match="different utterances of dev"):
+        paired_scores({"a": scores(("u",), (3,)), "b": scores(("w",), (3,))}, ["a", "b"], "dev")
+    with pytest.raises(UserError, match="different frames of dev"):
+        paired_scores({"a": scores(("u",), (3,)), "b": scores(("u",), (4,))}, ["a", "b"], "dev")
+
+
+def test_plots_of_little_data(tmp_path: Path) -> None:
+    # One system with one cell; one network with soft targets only, one line, never validated.
+    cell = {"acoustic_scale": 0.1, "insertion_penalty": 0.0}
+    plot_dev_grid({"baseline": {**cell, "grid": [{**cell, "dev_wer": 0.3}]}}, "corpus", tmp_path / "grid.png")
+    line = {
+        "update": 1,
+        "epoch": 1.0,
+        "train_loss": 2.0,
+        "losses": {"soft": 2.0},
+        "dev_frame_accuracy": None,
+        "dev_cross_entropy": None,
+    }
+    plot_training_curves({"student-00": [line]}, "corpus", tmp_path / "curves.png")
+    for name in ("grid.png", "curves.png"):
+        assert imread(tmp_path / name).shape[2] == 4

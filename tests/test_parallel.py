@@ -1,0 +1,99 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from kd_asr.errors import UserError
+from kd_asr.parallel import advance, parallel_map
+
+OFFSET = 0
+
+
+def set_offset(value: int) -> None:
+    global OFFSET  # noqa: PLW0603
+    OFFSET = value
+
+
+def square(number: int) -> int:
+    advance(1)
+    return number * number + OFFSET
+
+
+def threads(_: int) -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def fail(number: int) -> int:
+    raise ZeroDivisionError(f"item {number}")
+
+
+def die(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def sleep_long(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_results_are_in_order_whatever_the_number_of_jobs(jobs: int) -> None:
+    results = parallel_map(
+        square, range(20), description="squares", unit="items", jobs=jobs, initializer=set_offset, initargs=(5,)
+    )
+    assert list(results) == [number * number + 5 for number in range(20)]
+
+
+def test_no_items_is_fine() -> None:
+    assert list(parallel_map(square, [], description="none", unit="items")) == []
+
+
+def test_workers_have_one_thread() -> None:
+    assert list(parallel_map(threads, [0], description="threads", unit="items")) == [1]
+
+
+def test_errors_come_through() -> None:
+    with pytest.raises(ZeroDivisionError, match="item 1"):
+        list(parallel_map(fail, [1, 2], description="failing", unit="items", jobs=2))
+
+
+def test_a_killed_worker_is_a_clear_error() -> None:
+    with pytest.raises(UserError, match=r"dying: a worker process was killed.*--jobs 1"):
+        list(parallel_map(die, [1], description="dying", unit="items", jobs=1))
+
+
+def test_workers_do_not_outlive_a_killed_parent(tmp_path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "from kd_asr.parallel import parallel_map\n"
+        "def work(path):\n"
+        "    open(path, 'w').write(str(os.getpid()))\n"
+        "    time.sleep(60)\n"
+        "if __name__ == '__main__':\n"
+        "    list(parallel_map(work, [sys.argv[1]], description='long', unit='items', jobs=1))\n"
+    )
+    mark = tmp_path / "pid"
+    parent = subprocess.Popen([sys.executable, str(script), str(mark)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not (mark.exists() and mark.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    worker = int(mark.read_text())
+    parent.kill()
+    parent.wait()
+    while _alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _alive(worker)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
+            return file.read().split(")")[-1].split()[0] != "Z"
+    except OSError:
+        return False
