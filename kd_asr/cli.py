@@ -164,7 +164,7 @@ def _configure(arguments: argparse.Namespace, flags: Sequence[str]) -> None:
     from kd_asr.corpora.choose import choose_corpus
 
     # What is wrong in the settings is said before the corpus is looked for.
-    parse_settings(flags, arguments.config)
+    early = parse_settings(flags, arguments.config)
     choice = choose_corpus(
         arguments.corpus,
         arguments.librispeech,
@@ -174,7 +174,10 @@ def _configure(arguments: argparse.Namespace, flags: Sequence[str]) -> None:
         test=arguments.test,
     )
     say(choice.sentence)
-    chosen = {"source": choice.source, "root": str(choice.root), "train": choice.train, "dev": choice.dev}
+    root = str(choice.root)
+    if choice.source == "embedded" and early.corpus.embedded_size == "miniature":
+        root += "_miniature"
+    chosen = {"source": choice.source, "root": root, "train": choice.train, "dev": choice.dev}
     corpus_flags = [f"--corpus.{key}={value}" for key, value in {**chosen, "test": choice.test}.items()]
     arpa = arguments.lm if arguments.lm is not None else choice.arpa
     model_flags = [f"--language_model.arpa={Path(arpa).resolve()}"] if arpa else []

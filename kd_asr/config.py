@@ -33,6 +33,8 @@ class CorpusSettings:
         test: subset read once, at the end.
         min_seconds: shorter utterances are left out.
         max_seconds: longer utterances are left out.
+        embedded_size: how much synthetic speech is made: `full` (44 minutes to train on) or `miniature` (for a trial
+            of the whole path in minutes, not for results).
     """
 
     source: Literal["librispeech", "embedded"] = "librispeech"
@@ -42,6 +44,7 @@ class CorpusSettings:
     test: str = "test-clean"
     min_seconds: float = 0.3
     max_seconds: float = 40.0
+    embedded_size: Literal["full", "miniature"] = "full"
 
 
 @dataclass(frozen=True)
@@ -94,20 +97,22 @@ class AlignSettings:
     """Flat-start training of the aligner.
 
     Attributes:
-        iterations: passes over the training data.
+        cepstral_iterations: passes with cepstra and their derivatives, the first one on equal alignments.
+        discriminant_iterations: passes with linear discriminants after them.
         gaussians: Gaussians in all at the end.
-        beam: search beam of the alignment.
+        early_share: share of the speech, the shortest utterances, that the cepstral passes see.
+        beam: search beam of the alignment, in nats.
         retry_beam: widest beam, tried when `beam` finds no path.
         silence_probability: prior probability of silence between two words.
-        scale: weight of the acoustic log-likelihood against transitions in the alignment.
     """
 
-    iterations: int = 24
-    gaussians: int = 1500
-    beam: float = 20.0
-    retry_beam: float = 200.0
+    cepstral_iterations: int = 10
+    discriminant_iterations: int = 6
+    gaussians: int = 2000
+    early_share: float = 0.25
+    beam: float = 200.0
+    retry_beam: float = 1000.0
     silence_probability: float = 0.5
-    scale: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -230,6 +235,7 @@ class Settings:
 
 def _problems(settings: Settings) -> list[str]:
     """Every value that cannot work, as `section.key: what is wrong`."""
+    align = settings.align
     corpus, features, network = settings.corpus, settings.features, settings.network
     train, ensemble, distil, decode = settings.train, settings.ensemble, settings.distil, settings.decode
     at_least = {
@@ -258,6 +264,10 @@ def _problems(settings: Settings) -> list[str]:
         "distil.soft_weight": (distil.soft_weight, 0),
         "distil.hard_weight": (distil.hard_weight, 0),
         "decode.max_active": (decode.max_active, 1),
+        "align.cepstral_iterations": (align.cepstral_iterations, 2),
+        "align.discriminant_iterations": (align.discriminant_iterations, 0),
+        "align.gaussians": (align.gaussians, 1),
+        "align.retry_beam": (align.retry_beam, align.beam),
     }
     found = [f"{name}: {value} is less than {least}" for name, (value, least) in at_least.items() if value < least]
     positive = {
@@ -265,12 +275,19 @@ def _problems(settings: Settings) -> list[str]:
         "distil.temperature": distil.temperature,
         "distil.soft_weight + distil.hard_weight": distil.soft_weight + distil.hard_weight,
         "decode.beam": decode.beam,
+        "align.beam": align.beam,
+        "align.early_share": align.early_share,
+        "align.silence_probability": align.silence_probability,
         "number of decode.acoustic_scales": len(decode.acoustic_scales),
         "number of decode.insertion_penalties": len(decode.insertion_penalties),
         "smallest of decode.acoustic_scales": min(decode.acoustic_scales, default=1),
     }
     found += [f"{name}: {value} is not above 0" for name, value in positive.items() if value <= 0]
-    below_one = {"network.dropout": network.dropout, "train.warmup": train.warmup}
+    below_one = {
+        "network.dropout": network.dropout,
+        "train.warmup": train.warmup,
+        "align.silence_probability": align.silence_probability,
+    }
     found += [f"{name}: {value} is not below 1" for name, value in below_one.items() if value >= 1]
     if ensemble.top_k > 65535:
         found.append(f"ensemble.top_k: {ensemble.top_k} is more than 65535")

@@ -11,6 +11,7 @@
 #   --preset quick|standard|paper        budget: recipes/conf/NAME.yaml (default: quick)
 #   --out DIR              run folder (default: exp/librispeech_PRESET)
 #   --seed N               seed of everything random (default: 1)
+#   --jobs N               processes, by default one per core; the result does not depend on it
 #   --students N           students trained, the report gives their mean (default: 3)
 #   --stage NAME           begin with this stage instead of the first
 #   --stop-stage NAME      end after this stage
@@ -53,6 +54,7 @@ while (($#)); do
         --stop-stage) last=$value ;;
         --students) configure+=("--distil.students=$value") ;;
         --seed) configure+=("--seed=$value") ;;
+        --jobs) configure+=("--jobs=$value") ;;
         --corpus | --librispeech | --train | --dev | --test | --lm) configure+=("$option=$value") ;;
         --*.*) configure+=("$option=$value") ;;
         *) fail "unknown option '$option' (see --help)" ;;

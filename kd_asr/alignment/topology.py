@@ -7,6 +7,7 @@ labels, 0 is epsilon.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,11 @@ class Topology:
 
     def pdf(self, phone: str, state: int) -> int:
         """Class of a phone's state 0, 1 or 2."""
-        return STATES_PER_PHONE * self.phones.index(phone) + state
+        return STATES_PER_PHONE * self._number[phone] + state
+
+    @cached_property
+    def _number(self) -> dict[str, int]:
+        return {phone: number for number, phone in enumerate(self.phones)}
 
     def phone_of_pdf(self, pdf: int) -> str:
         """The phone that a pdf belongs to."""

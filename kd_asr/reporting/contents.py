@@ -67,6 +67,27 @@ def main_table(report: Report) -> Table:
     )
 
 
+def console_table(report: Report) -> Table:
+    """The main table in 80 columns."""
+    members, students = report["figures"]["members"]["test"]["count"], len(report["figures"]["students"])
+    labels = {BASELINE: "baseline", ENSEMBLE: f"ensemble ({members})", DISTILLED: f"distilled ({students})"}
+    rows = []
+    for system in SYSTEMS:
+        test, paper = report["figures"]["systems"][system]["test"], report["paper"]["systems"][system]
+        rows.append(
+            (
+                labels[system],
+                percent(test["frame_accuracy"]),
+                percent(test["wer"]),
+                percent_interval(test["wer_interval"]),
+                byte_size(report["sizes"][system]["bytes"]),
+                f"{percent(paper['frame_accuracy'], 1)} / {percent(paper['wer'], 1)}",
+            )
+        )
+    columns = ("system", "test frame\naccuracy %", "test\nWER %", "95 %\ninterval", "size", "paper:\nboth %")
+    return Table(columns, tuple(rows), title=report["title"])
+
+
 def share_table(report: Report) -> Table:
     """The share of the ensemble's gain that the student kept."""
     rows = []

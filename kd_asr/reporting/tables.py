@@ -39,7 +39,7 @@ def to_rich(table: Table) -> rich.table.Table:
     """A table for the console."""
     printed = rich.table.Table(title=table.title or None, title_justify="left")
     for number, column in enumerate(table.columns):
-        printed.add_column(column, justify="right" if number else "left", no_wrap=number == 0)
+        printed.add_column(column, justify="right" if number else "left", no_wrap=True)
     for row in table.rows:
         printed.add_row(*row)
     return printed
@@ -80,12 +80,12 @@ def count(value: float | None) -> str:
 
 
 def byte_size(value: float | None) -> str:
-    """Bytes in a readable unit (powers of 1000)."""
+    """Bytes to three figures in a readable unit (powers of 1000)."""
     if value is None:
         return NOT_KNOWN
     for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.2f} {unit}"
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:#.3g} {unit}".replace(". ", " ")
         value /= 1000
     return f"{value:.2f} TB"
 

@@ -16,7 +16,7 @@ from kd_asr.config import Settings
 from kd_asr.corpora.manifest import read_manifest
 from kd_asr.errors import UserError
 from kd_asr.evaluation.frame_accuracy import FrameScores
-from kd_asr.reporting.contents import SETS, main_table
+from kd_asr.reporting.contents import SETS, console_table
 from kd_asr.reporting.figures import BASELINE, DISTILLED, ENSEMBLE, run_figures
 from kd_asr.reporting.markdown import page, summary
 from kd_asr.reporting.paper import PAPER
@@ -82,10 +82,8 @@ def report(run_dir: Path, settings: Settings) -> Artifact:
 def print_table(report_json: Path, file: TextIO | None = None) -> None:
     """Print the main table and the summary of a report on standard output (or `file`), and where the page is."""
     content = read_json(report_json)
-    # Rich measures a terminal; a pipe or a log file gets lines long enough that no cell is broken.
-    output = file or sys.stdout
-    console = Console(file=output, highlight=False, width=None if output.isatty() else 160)
-    console.print(to_rich(main_table(content)))
+    console = Console(file=file or sys.stdout, highlight=False)
+    console.print(to_rich(console_table(content)))
     console.print(summary(content), markup=False)
     console.print(f"Report: {report_json.with_name('report.md')}", markup=False, soft_wrap=True)
 

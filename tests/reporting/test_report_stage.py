@@ -127,12 +127,17 @@ def test_page_says_the_figures(run: Path, content: dict) -> None:  # type: ignor
         assert len({line.count("|") - line.count("\\|") for line in block.splitlines()}) == 1
 
 
-def test_console_table(run: Path) -> None:
+def test_console_table(run: Path, content: dict, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[type-arg]
+    monkeypatch.setenv("COLUMNS", "80")
     output = io.StringIO()
     print_table(run / "report" / "report.json", output)
     printed = output.getvalue()
     assert "Distillation on LibriSpeech" in printed
     assert "keeps " in printed
+    for system in content["figures"]["systems"].values():
+        low, high = system["test"]["wer_interval"]
+        assert f" {100 * system['test']['wer']:.2f} │ {100 * low:.2f} to {100 * high:.2f} " in printed
+    assert "58.9 / 10.9 │" in printed
     assert "report.md" in printed
 
 

@@ -1,0 +1,96 @@
+"""Pronunciations: words and the phones they are made of."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kd_asr.alignment.topology import SILENCE, UNKNOWN_PHONE
+from kd_asr.errors import UserError
+
+UNKNOWN_WORD = "<unk>"
+_ALTERNATIVE = re.compile(r"\(\d+\)$")
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """Pronunciations by word.
+
+    Attributes:
+        pronunciations: upper-case word to its variants, each a tuple of phones, the first listed first.
+    """
+
+    pronunciations: dict[str, tuple[tuple[str, ...], ...]]
+
+    def variants(self, word: str) -> tuple[tuple[str, ...], ...]:
+        """Pronunciations of a word; one the lexicon lacks is the phone of unknown words."""
+        return self.pronunciations.get(word, ((UNKNOWN_PHONE,),))
+
+    @property
+    def phones(self) -> tuple[str, ...]:
+        """Silence, the phone of unknown words, then all others sorted."""
+        used = {phone for variants in self.pronunciations.values() for variant in variants for phone in variant}
+        return (SILENCE, UNKNOWN_PHONE, *sorted(used - {SILENCE, UNKNOWN_PHONE}))
+
+
+def read_lexicon(path: Path) -> Lexicon:
+    """Read a lexicon in CMUdict's format: `word phone phone ...`, alternatives as `word(2)`, comments after `#`.
+
+    Words are made upper case; a gzipped file is read too.
+
+    Raises:
+        UserError: a line has a word without phones, or the file is not text; names file and line.
+    """
+    pronunciations: dict[str, list[tuple[str, ...]]] = {}
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.startswith(";;;"):
+                    continue
+                fields = line.split("#", maxsplit=1)[0].split()
+                if not fields:
+                    continue
+                if len(fields) == 1:
+                    raise UserError(f"{path}, line {number}: the word {fields[0]!r} has no phones")
+                word = _ALTERNATIVE.sub("", fields[0]).upper()
+                variants = pronunciations.setdefault(word, [])
+                if tuple(fields[1:]) not in variants:
+                    variants.append(tuple(fields[1:]))
+    except (UnicodeDecodeError, EOFError, OSError) as error:
+        raise UserError(f"{path} cannot be read as a lexicon: {error}") from error
+    if not pronunciations:
+        raise UserError(f"{path} holds no pronunciations")
+    return Lexicon({word: tuple(variants) for word, variants in pronunciations.items()})
+
+
+def write_lexicon(path: Path, lexicon: Lexicon) -> None:
+    """Write in the format that `read_lexicon` reads, words sorted."""
+    with path.open("w", encoding="utf-8") as file:
+        for word in sorted(lexicon.pronunciations):
+            for number, variant in enumerate(lexicon.pronunciations[word], start=1):
+                file.write(f"{word}{f'({number})' if number > 1 else ''} {' '.join(variant)}\n")
+
+
+def without_stress(lexicon: Lexicon) -> Lexicon:
+    """The lexicon with the vowels' stress digits taken off; variants that become equal are merged."""
+
+    def strip(variants: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+        return tuple(dict.fromkeys(tuple(phone.rstrip("012") for phone in variant) for variant in variants))
+
+    return Lexicon({word: strip(variants) for word, variants in lexicon.pronunciations.items()})
+
+
+def select(lexicon: Lexicon, words: Iterable[str]) -> tuple[Lexicon, list[str]]:
+    """The entries of `words`, and the sorted words it lacks."""
+    wanted = set(words)
+    found = {word: variants for word, variants in lexicon.pronunciations.items() if word in wanted}
+    return Lexicon(found), sorted(wanted - found.keys())
+
+
+def merge(first: Lexicon, more: Mapping[str, tuple[tuple[str, ...], ...]]) -> Lexicon:
+    """`first` with the entries of `more` for words it lacks."""
+    return Lexicon({**more, **first.pronunciations})

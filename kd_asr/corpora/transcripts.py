@@ -1,0 +1,68 @@
+"""Transcripts in LibriSpeech's layout: `SPEAKER-CHAPTER.trans.txt`, one `utterance-id WORD WORD ...` a line."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+from kd_asr.corpora.manifest import Rejected
+
+APOSTROPHES = "'\u2019\u02bc\uff07"  # typewriter, typographic, modifier letter, full width
+
+
+def normalise_words(text: str) -> tuple[str, ...]:
+    """Words in LibriSpeech's spelling: Unicode NFC, upper case, no punctuation but the apostrophes inside words.
+
+    Hyphens and dashes separate words; other punctuation and symbols are dropped. `“Don't—stop,” he said.` gives
+    DON'T STOP HE SAID.
+    """
+    kept = []
+    for character in unicodedata.normalize("NFC", text):
+        category = unicodedata.category(character)
+        if character in APOSTROPHES:
+            kept.append("'")
+        elif category[0] in "LNM":
+            kept.append(character)
+        elif category in ("Pd", "Pc") or category[0] in "ZC":
+            kept.append(" ")
+    words = "".join(kept).upper().split()
+    return tuple(word for word in words if word.strip("'"))
+
+
+def read_transcripts(path: Path) -> tuple[dict[str, tuple[str, ...]], list[Rejected]]:
+    """The words of every utterance of one `.trans.txt`, and what was wrong with the other lines.
+
+    The first field must be an utterance id that begins with the file's own `SPEAKER-CHAPTER-`. An utterance that is
+    listed twice keeps neither line: which one is right cannot be told.
+    """
+    words: dict[str, tuple[str, ...]] = {}
+    rejected: list[Rejected] = []
+    prefix = path.name.removesuffix(".trans.txt") + "-"
+    repeated: set[str] = set()
+
+    def reject(utterance_id: str, reason: str) -> None:
+        rejected.append(Rejected(utterance_id, str(path), reason, "prepare"))
+
+    for number, raw in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            name = raw.split(b" ", 1)[0].decode("ascii", "replace")
+            reject(name, f"malformed transcript line {number}: not UTF-8")
+            continue
+        fields = line.split(maxsplit=1)
+        if not fields:
+            continue
+        utterance_id = fields[0]
+        if not utterance_id.startswith(prefix):
+            reject(utterance_id, f"malformed transcript line {number}: the id does not begin with {prefix}")
+        elif utterance_id in words or utterance_id in repeated:
+            words.pop(utterance_id, None)
+            if utterance_id not in repeated:
+                reject(utterance_id, "utterance id with more than one transcript line")
+            repeated.add(utterance_id)
+        else:
+            words[utterance_id] = normalise_words(fields[1]) if len(fields) > 1 else ()
+    for utterance_id in repeated:
+        words[utterance_id] = ()
+    return words, rejected

@@ -1,0 +1,144 @@
+"""The decoding graph: everything that may be said, as one transducer from HMM states to words.
+
+HCLG = H o det(min(C o L o G)) (M. Mohri, F. Pereira, M. Riley, "Weighted finite-state transducers in speech
+recognition", Computer Speech and Language 16, 2002), made as Kaldi's `mkgraph.sh` makes it, but with H applied last.
+With monophones C is the identity; a context transducer belongs between `compose_and_determinise` and `phone_chains`,
+and gives labels of phones in context for the latter to look up.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import kaldifst
+import kaldilm
+import numpy as np
+from numpy.typing import NDArray
+
+from kd_asr.alignment.lexicon import Lexicon
+from kd_asr.alignment.topology import STATES_PER_PHONE, Topology
+from kd_asr.decoding.fst_arrays import FstArrays, from_kaldifst, to_kaldifst
+from kd_asr.decoding.lexicon_fst import lexicon_fst
+from kd_asr.decoding.state_chains import expand_to_states
+from kd_asr.errors import UserError
+
+GRAPH_FILE = "HCLG.fst"
+WORDS_FILE = "words.txt"
+EPSILON = "<eps>"
+BACKOFF = "#0"
+_NOT_WORDS = {"<s>", "</s>", "<unk>", "<UNK>"}
+
+
+def arpa_vocabulary(path: Path) -> list[str]:
+    """The words of an ARPA file's unigrams, sorted; sentence marks and unknown words are left out.
+
+    Raises:
+        UserError: the file has no `\\1-grams:` section.
+    """
+    words: list[str] = []
+    inside = False
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("\\"):
+                if inside:
+                    break
+                inside = line.startswith("\\1-grams:")
+            elif inside and line.strip():
+                words.append(line.split()[1])
+    if not words:
+        raise UserError(f"{path} has no unigrams: it is not an ARPA language model")
+    return sorted(set(words) - _NOT_WORDS)
+
+
+def grammar_fst(arpa: Path, words: Sequence[str]) -> kaldifst.StdVectorFst:
+    """G, the n-gram model as an acceptor of words whose back-off arcs read `#0`.
+
+    Args:
+        arpa: ARPA file, gzipped or not.
+        words: `words[i]` has label i; n-grams with other words are left out.
+    """
+    with tempfile.TemporaryDirectory(prefix="kd-asr-") as name:
+        folder = Path(name)
+        plain = arpa
+        if arpa.suffix == ".gz":
+            plain = folder / "lm.arpa"
+            with gzip.open(arpa) as source, plain.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+        table = folder / "words.txt"
+        write_words(table, words)
+        try:
+            kaldilm.arpa2fst(
+                str(plain),
+                str(folder / "G.fst"),
+                disambig_symbol=BACKOFF,
+                read_symbol_table=str(table),
+                max_arpa_warnings=0,
+            )
+        except RuntimeError as error:
+            raise UserError(f"{arpa} cannot be made a graph: {error}") from error
+        return kaldifst.StdVectorFst.read(str(folder / "G.fst"))
+
+
+def compose_and_determinise(lexicon: FstArrays, grammar: kaldifst.StdVectorFst) -> FstArrays:
+    """LG = min(det(L o G)), deterministic in phones and disambiguation symbols."""
+    left = to_kaldifst(lexicon)
+    kaldifst.arcsort(left, sort_type="olabel")
+    kaldifst.arcsort(grammar, sort_type="ilabel")
+    composed = kaldifst.compose(left, grammar)
+    kaldifst.determinize_star(composed, use_log=True)
+    kaldifst.minimize_encoded(composed)
+    return from_kaldifst(composed)
+
+
+def phone_chains(topology: Topology, num_disambiguation: int) -> NDArray[np.int32]:
+    """(labels, 3) int32: pdfs of the label of each phone, rows of -1 for epsilon and disambiguation symbols."""
+    chains = np.full((1 + len(topology.phones) + num_disambiguation, STATES_PER_PHONE), -1, dtype=np.int32)
+    for number, phone in enumerate(topology.phones, start=1):
+        chains[number] = [topology.pdf(phone, state) for state in range(STATES_PER_PHONE)]
+    return chains
+
+
+def write_words(path: Path, words: Sequence[str]) -> None:
+    """Write the word table, `word label` a line."""
+    path.write_text("".join(f"{word} {label}\n" for label, word in enumerate(words)), encoding="utf-8")
+
+
+def decoding_graph(
+    lexicon: Lexicon, arpa: Path, topology: Topology, *, silence_probability: float
+) -> tuple[FstArrays, list[str]]:
+    """HCLG and its word table.
+
+    Args:
+        lexicon: pronunciations; words of the language model that it lacks are left out, and so are words that the
+            language model lacks.
+        arpa: language model.
+        topology: pdfs and loop probabilities.
+        silence_probability: of silence at each place where it may stand, 0 < p < 1.
+
+    Returns:
+        HCLG, from pdf + 1 to labels of words, and the words by label: `<eps>` is 0.
+
+    Raises:
+        UserError: the language model and the lexicon share no word, or a pronunciation has a phone that the topology
+            lacks.
+    """
+    entries = [
+        (word, phones) for word in arpa_vocabulary(arpa) for phones in lexicon.pronunciations.get(word, ())
+    ]
+    if not entries:
+        raise UserError(f"{arpa} and the lexicon share no word: are both in upper case?")
+    known = {phone: number for number, phone in enumerate(topology.phones, start=1)}
+    for word, phones in entries:
+        missing = [phone for phone in phones if phone not in known]
+        if missing:
+            raise UserError(f"the word {word} has the phone {missing[0]}, which the aligned model lacks: run align again")
+    words = [EPSILON, *dict.fromkeys(word for word, _ in entries), BACKOFF]
+    labels = {word: label for label, word in enumerate(words)}
+    left, num_disambiguation = lexicon_fst(entries, phones=known, words=labels, silence_probability=silence_probability)
+    composed = compose_and_determinise(left, grammar_fst(arpa, words))
+    chains = phone_chains(topology, num_disambiguation)
+    return expand_to_states(composed, chains, np.array(topology.self_loop)), words[:-1]

@@ -1,0 +1,84 @@
+"""L, the transducer from phones to words, with the disambiguation symbols that make L o G determinisable.
+
+M. Mohri, F. Pereira, M. Riley, "Weighted finite-state transducers in speech recognition", Computer Speech and
+Language 16 (2002), section 3.1; optional silence as in Kaldi's `make_lexicon_fst.py --sil-disambig`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from kd_asr.alignment.topology import SILENCE
+from kd_asr.decoding.fst_arrays import FstArrays, make_arcs
+
+Entry = tuple[str, tuple[str, ...]]
+
+
+def disambiguated(entries: Sequence[Entry]) -> tuple[list[int], int]:
+    """Number k of the symbol `#k` that each pronunciation needs at its end, 0 for none, and the highest one used.
+
+    A pronunciation needs one when another word has it too, or when it is the beginning of another one.
+    """
+    copies = Counter(phones for _, phones in entries)
+    beginnings = {phones[:length] for phones in copies for length in range(1, len(phones))}
+    used: Counter[tuple[str, ...]] = Counter()
+    numbers = []
+    for _, phones in entries:
+        if copies[phones] > 1 or phones in beginnings:
+            used[phones] += 1
+        numbers.append(used[phones])
+    return numbers, max(numbers, default=0)
+
+
+def lexicon_fst(
+    entries: Sequence[Entry],
+    *,
+    phones: Mapping[str, int],
+    words: Mapping[str, int],
+    silence_probability: float,
+) -> tuple[FstArrays, int]:
+    """L: reads phones, writes words, any number of them, with optional silence first and after each word.
+
+    Args:
+        entries: pronunciations, (word, phones); the variants of a word cost nothing.
+        phones: label of each phone, 1 to len(phones). Disambiguation symbols get the labels above: `#0`, which loops
+            where a word may begin and carries the grammar's `#0`, len(phones) + 1; `#k` len(phones) + 1 + k.
+        words: label of each word, and of `#0`.
+        silence_probability: of silence at each place where it may stand, 0 < p < 1.
+
+    Returns:
+        L, and the number of disambiguation symbols.
+    """
+    numbers, highest = disambiguated(entries)
+    disambiguation = len(phones) + 1
+    after_silence = disambiguation + highest + 1
+    silent, not_silent = -math.log(silence_probability), -math.log1p(-silence_probability)
+    start, between, in_silence, ending_silence = range(4)
+    rows: list[tuple[int, int, int, float, int]] = [
+        (start, 0, 0, not_silent, between),
+        (start, 0, 0, silent, in_silence),
+        (in_silence, phones[SILENCE], 0, 0.0, ending_silence),
+        (ending_silence, after_silence, 0, 0.0, between),
+        (between, disambiguation, words["#0"], 0.0, between),
+    ]
+    states = 4
+    for (word, pronunciation), number in zip(entries, numbers, strict=True):
+        labels = [phones[phone] for phone in pronunciation] + ([disambiguation + number] if number else [])
+        state, written = between, words[word]
+        for label in labels[:-1]:
+            rows.append((state, label, written, 0.0, states))
+            state, written = states, 0
+            states += 1
+        rows.append((state, labels[-1], written, not_silent, between))
+        rows.append((state, labels[-1], written, silent, in_silence))
+    finals = np.full(states, np.inf, dtype=np.float32)
+    finals[between] = 0.0
+    source, ilabel, olabel, weight, nextstate = zip(*rows, strict=True)
+    arcs = make_arcs(
+        np.array(ilabel, np.int32), np.array(olabel, np.int32), np.array(weight, np.float32), np.array(nextstate, np.int32)
+    )
+    return FstArrays(start, finals, np.array(source, dtype=np.int32), arcs), highest + 2

@@ -1,0 +1,73 @@
+"""H: from a graph whose input labels are phones (or phones in context) to one of HMM states with loops."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kd_asr.decoding.fst_arrays import FstArrays, make_arcs
+
+
+def expand_to_states(fst: FstArrays, chains: NDArray[np.int32], self_loop: NDArray[np.float64]) -> FstArrays:
+    """Replace each input label by its chain of states, add the loops, and drop disambiguation symbols.
+
+    What Kaldi does with H o CLG, `fstrmsymbols` and `add-self-loops --reorder=true`: the arc into a state consumes the
+    state's first frame, the loop on it the others. All arcs with the same label into the same state share one chain;
+    where they are all that leads there, the chain ends in that very state, otherwise in an epsilon arc to it.
+
+    Args:
+        fst: deterministic in its input labels.
+        chains: (labels, states per chain) int32, the pdfs of each label 0, 1, ...; rows of -1 for epsilon and
+            disambiguation symbols, which become epsilon.
+        self_loop: (pdfs,) float64, probability of staying in the state, 0 < p < 1.
+
+    Returns:
+        A transducer from pdf + 1 to the output labels of `fst`.
+    """
+    stay, leave = -np.log(self_loop), -np.log1p(-self_loop)
+    targets = fst.arcs["nextstate"].astype(np.int64)
+    labels = fst.arcs["ilabel"].astype(np.int64)
+    emitting = chains[labels, 0] >= 0
+    length = chains.shape[1]
+
+    # One chain for each pair of target and label.
+    keys, chain_of_arc = np.unique(targets[emitting] * len(chains) + labels[emitting], return_inverse=True)
+    chain_target, chain_pdfs = keys // len(chains), chains[keys % len(chains)]
+    entries = np.bincount(chain_target, minlength=fst.num_states)
+    entries += np.bincount(targets[~emitting], minlength=fst.num_states)
+    entries[fst.start] += 1
+    merged = entries[chain_target] == 1
+
+    # Numbers of the chains' states: `fst`'s own first, then the new ones; a merged chain ends in its target.
+    new_states = np.where(merged, length - 1, length)
+    first = fst.num_states + np.cumsum(new_states) - new_states
+    states = first[:, None] + np.arange(length)
+    states[merged, -1] = chain_target[merged]
+    num_states = fst.num_states + int(new_states.sum())
+
+    # What it costs to leave each of `fst`'s states: where a chain ends in it, its loop is left.
+    leaving = np.zeros(fst.num_states)
+    leaving[chain_target[merged]] = leave[chain_pdfs[merged, -1]]
+
+    own = fst.arcs.copy()
+    own["weight"] += leaving[fst.sources].astype(np.float32)
+    own["ilabel"] = 0
+    own["ilabel"][emitting] = chain_pdfs[chain_of_arc, 0] + 1
+    own["nextstate"][emitting] = states[chain_of_arc, 0]
+    forward = [
+        make_arcs(chain_pdfs[:, i + 1] + 1, 0, leave[chain_pdfs[:, i]].astype(np.float32), states[:, i + 1].astype(np.int32))
+        for i in range(length - 1)
+    ]
+    loops = make_arcs((chain_pdfs + 1).ravel(), 0, stay[chain_pdfs.ravel()].astype(np.float32), states.ravel().astype(np.int32))
+    exits = make_arcs(
+        0, 0, leave[chain_pdfs[~merged, -1]].astype(np.float32), chain_target[~merged].astype(np.int32)
+    )
+    finals = np.full(num_states, np.inf, dtype=np.float32)
+    finals[: fst.num_states] = fst.finals + leaving.astype(np.float32)
+    sources = [states.ravel(), fst.sources, *(states[:, i] for i in range(length - 1)), states[~merged, -1]]
+    return FstArrays(
+        fst.start,
+        finals,
+        np.concatenate(sources).astype(np.int32),
+        np.concatenate([loops, own, *forward, exits]),
+    )

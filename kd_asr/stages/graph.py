@@ -1,0 +1,59 @@
+"""Stage `graph`: the decoding graph from lexicon, language model and HMM topology."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from kd_asr.alignment.lexicon import read_lexicon
+from kd_asr.alignment.topology import Topology
+from kd_asr.artifacts import Artifact, build_artifact, load_artifact
+from kd_asr.config import Settings
+from kd_asr.console import say
+from kd_asr.decoding.fst_arrays import write_fst
+from kd_asr.decoding.graph import GRAPH_FILE, WORDS_FILE, decoding_graph, write_words
+from kd_asr.errors import UserError
+
+
+def _arpa(folder: Path) -> Path:
+    """The stage `language_model` leaves a plain or a gzipped file."""
+    for name in ("lm.arpa", "lm.arpa.gz"):
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(f"{folder} holds neither lm.arpa nor lm.arpa.gz: delete it and run the stage language_model again")
+
+
+def graph(run_dir: Path, settings: Settings) -> Artifact:
+    """Write `graph/HCLG.fst` and `graph/words.txt`."""
+    lexicon, language_model, aligned = (load_artifact(run_dir, name) for name in ("lexicon", "language_model", "align"))
+    silence_probability = settings.align.silence_probability
+
+    def work(folder: Path) -> dict[str, Any]:
+        say("graph: composing lexicon and language model")
+        started = time.perf_counter()
+        fst, words = decoding_graph(
+            read_lexicon(lexicon.path / "lexicon.txt"),
+            _arpa(language_model.path),
+            Topology.load(aligned.path / "topology.json"),
+            silence_probability=silence_probability,
+        )
+        write_fst(folder / GRAPH_FILE, fst)
+        write_words(folder / WORDS_FILE, words)
+        return {
+            "states": fst.num_states,
+            "arcs": fst.num_arcs,
+            "words": len(words) - 1,
+            "seconds": round(time.perf_counter() - started, 1),
+            "bytes": (folder / GRAPH_FILE).stat().st_size,
+        }
+
+    return build_artifact(
+        run_dir,
+        "graph",
+        stage="graph",
+        settings={"silence_probability": silence_probability},
+        inputs=[lexicon, language_model, aligned],
+        rooms=("alignment", "decoding"),
+        work=work,
+    )

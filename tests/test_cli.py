@@ -1,0 +1,127 @@
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from kd_asr.cli import STAGES, main
+
+RECIPE = Path(__file__).parent.parent / "recipes" / "run_librispeech_subset.sh"
+
+
+def recipe(*options: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the recipe where a set-up of the environment would fail, so that work done before the checks is seen."""
+    environment = {**os.environ, "PYTHON": "/nonexistent", "PATH": "/usr/bin:/bin"}
+    command = ["bash", str(RECIPE), *options]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["configure", "--help"], *[[s.name, "--help"] for s in STAGES]])
+def test_every_command_explains_itself(arguments: list[str], capsys) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert len(text.split()) > 20
+    if arguments == ["--help"]:
+        assert all(stage.name in text for stage in STAGES)
+    if arguments == ["configure", "--help"]:
+        assert "--train.epochs" in text
+        assert "--distil.temperature" in text
+
+
+@pytest.mark.parametrize("stage", [stage.name for stage in STAGES])
+def test_a_folder_that_is_no_run_is_one_sentence_and_status_2(stage: str, tmp_path, capsys) -> None:
+    assert main([stage, str(tmp_path / "nowhere")]) == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert message.startswith("kd-asr: error:")
+    assert "is not a run folder" in message
+
+
+def test_unknown_flags_of_a_stage_are_refused(tmp_path) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["align", str(tmp_path), "--nothing", "3"])
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--train.epochs", "0"], "train.epochs: 0 is less than 1"),
+        (["--config", "missing.yaml"], "no settings file missing.yaml"),
+        (["--librispeech", "no/such/folder"], "no/such/folder"),
+        (["--lm", "no/such.arpa", "--corpus", "embedded"], "no file"),
+    ],
+)
+def test_configure_refuses_before_it_makes_anything(flags: list[str], message: str, tmp_path, capsys) -> None:
+    assert main(["configure", str(tmp_path / "run"), "--data", str(tmp_path / "data"), *flags]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_unwritable_run_folder_is_a_sentence(tmp_path, capsys) -> None:
+    (tmp_path / "file").write_text("")
+    arguments = ["configure", str(tmp_path / "file" / "run"), "--corpus", "embedded", "--data", str(tmp_path)]
+    assert main(arguments) == 2
+    assert "Not a directory" in capsys.readouterr().err
+
+
+def test_score_prints_the_error_rate(tmp_path, capsys) -> None:
+    (tmp_path / "ref").write_text("u1 A B C D\nu2 E F\n")
+    (tmp_path / "hyp").write_text("u1 A X C D\nu2 E F G\n")
+    assert main(["score", str(tmp_path / "ref"), str(tmp_path / "hyp")]) == 0
+    assert "33.33" in capsys.readouterr().out
+    assert main(["score", str(tmp_path / "ref"), str(tmp_path / "missing")]) == 2
+
+
+def test_a_second_command_waits_for_the_first(tmp_path, capsys) -> None:
+    main(["configure", str(tmp_path), "--corpus", "embedded", "--data", str(tmp_path / "data")])
+    with (tmp_path / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        thread = threading.Thread(target=main, args=(["prepare", str(tmp_path)],))
+        thread.start()
+        seen = ""
+        while "waiting for another command" not in " ".join(seen.split()) and thread.is_alive():
+            time.sleep(0.05)
+            seen += capsys.readouterr().err
+        assert thread.is_alive()
+        fcntl.flock(file, fcntl.LOCK_UN)
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+    assert "there is no corpus folder" in " ".join(capsys.readouterr().err.split())
+
+
+def test_exit_status_of_the_installed_command(tmp_path) -> None:
+    done = subprocess.run([sys.executable, "-m", "kd_asr.cli", "align", str(tmp_path)], capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--nothing", "3"], "unknown option '--nothing'"),
+        (["--preset"], "--preset needs a value"),
+        (["--preset", "huge"], "unknown preset 'huge'; there are: paper quick standard tiny"),
+        (["--stage", "training"], "unknown stage 'training'; the stages are: corpus prepare"),
+        (["--stage", "report", "--stop-stage", "align"], "--stage report comes after --stop-stage align"),
+    ],
+)
+def test_the_recipe_refuses_before_any_work(options: list[str], message: str, tmp_path) -> None:
+    done = recipe(*options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_recipe_explains_itself(tmp_path) -> None:
+    done = recipe("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for word in ("--librispeech", "--preset", "--stop-stage", "usage: bash recipes/run_librispeech_subset.sh"):
+        assert word in done.stdout
+    stages = " ".join(done.stdout.split("stages: ")[1].split("Run again")[0].split())
+    assert stages == " ".join(stage.name for stage in STAGES)
