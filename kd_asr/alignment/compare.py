@@ -19,11 +19,11 @@ class InTime(Protocol):
     """A reference phone: start and duration in seconds."""
 
     @property
-    def phone(self) -> str: ...  # noqa: D102
+    def phone(self) -> str: ...
     @property
-    def start(self) -> float: ...  # noqa: D102
+    def start(self) -> float: ...
     @property
-    def duration(self) -> float: ...  # noqa: D102
+    def duration(self) -> float: ...
 
 
 @dataclass(frozen=True)

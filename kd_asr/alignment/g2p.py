@@ -1,4 +1,5 @@
-"""Pronunciations of words that the dictionary lacks: from a relative that it has, or else espeak-ng's, in CMUdict phones.
+# ruff: noqa: RUF001, RUF002, RUF003 - IPA letters are meant
+"""Pronunciations of words that the dictionary lacks: from a relative that it has, or else espeak-ng's.
 
 `DOG'S` is made of DOG where the dictionary has it. All else is said by espeak-ng's American voice, whose IPA is mapped
 to the ARPAbet: phonemes first, one by one, then the places where the two transcribe the same sounds by other habits.
@@ -7,8 +8,8 @@ to the ARPAbet: phonemes first, one by one, then the places where the two transc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from kd_asr.alignment.topology import UNKNOWN_PHONE
 from kd_asr.corpora.espeak import espeak_phonemes
@@ -76,6 +77,21 @@ def guess_pronunciations(
         ipa = tuple(_without_roman(word, phonemes))
         made[word] = Guess(word, (arpabet(ipa) or (UNKNOWN_PHONE,),), ipa, "")
     return [made[word] for word in words]
+
+
+def spelt_with(guess: Guess, phones: Collection[str]) -> Guess:
+    """The guess in another set of phones, that of a user's dictionary: with other stress digits, or none.
+
+    A phone that the set has in no form makes the word one that cannot be pronounced.
+    """
+
+    def nearest(phone: str) -> str:
+        plain = phone.rstrip("012")
+        return next((form for form in (phone, plain, f"{plain}1", f"{plain}0", f"{plain}2") if form in phones), "")
+
+    found = tuple(dict.fromkeys(tuple(map(nearest, variant)) for variant in guess.variants))
+    possible = tuple(variant for variant in found if "" not in variant)
+    return replace(guess, variants=possible or ((UNKNOWN_PHONE,),))
 
 
 def _possessive(word: str, known: Mapping[str, tuple[Pronunciation, ...]]) -> Guess | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ def read_lexicon(path: Path) -> Lexicon:
     pronunciations: dict[str, list[tuple[str, ...]]] = {}
     opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8") as file:
+        with opener(path, "rt", encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if line.startswith(";;;"):
                     continue
@@ -60,7 +61,7 @@ def read_lexicon(path: Path) -> Lexicon:
                 variants = pronunciations.setdefault(word, [])
                 if tuple(fields[1:]) not in variants:
                     variants.append(tuple(fields[1:]))
-    except (UnicodeDecodeError, EOFError, OSError) as error:
+    except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
         raise UserError(f"{path} cannot be read as a lexicon: {error}") from error
     if not pronunciations:
         raise UserError(f"{path} holds no pronunciations")
@@ -79,9 +80,14 @@ def without_stress(lexicon: Lexicon) -> Lexicon:
     """The lexicon with the vowels' stress digits taken off; variants that become equal are merged."""
 
     def strip(variants: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
-        return tuple(dict.fromkeys(tuple(phone.rstrip("012") for phone in variant) for variant in variants))
+        return tuple(dict.fromkeys(tuple(phone.rstrip("012") or phone for phone in variant) for variant in variants))
 
     return Lexicon({word: strip(variants) for word, variants in lexicon.pronunciations.items()})
+
+
+def has_stress(lexicon: Lexicon) -> bool:
+    """Whether its vowels bear stress digits."""
+    return any(phone[-1] in "012" for phone in lexicon.phones)
 
 
 def select(lexicon: Lexicon, words: Iterable[str]) -> tuple[Lexicon, list[str]]:

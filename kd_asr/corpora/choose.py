@@ -11,7 +11,7 @@ from typing import Literal
 from kd_asr.console import say
 from kd_asr.corpora.download import ARCHIVES, download_language_model, download_subset, network_reachable
 from kd_asr.corpora.librispeech import check_subset, subset_names
-from kd_asr.corpora.synthetic import EmbeddedSize, is_complete, synthesize
+from kd_asr.corpora.synthetic import FULL, EmbeddedSize, is_complete, synthesize
 from kd_asr.errors import UserError
 
 Source = Literal["librispeech", "embedded"]
@@ -156,7 +156,12 @@ def _downloaded(
         )
     arpa = root.parent / "lm"
     if not missing:
-        return _on_disk(root, asked, "downloaded before", str(fetch_language_model(arpa).absolute()))
+        try:
+            model = str(fetch_language_model(arpa).absolute())
+        except UserError as error:
+            say(f"{error}; until then a model is estimated from the training text")
+            model = ""
+        return _on_disk(root, asked, "downloaded before", model)
     if not reachable():
         if source == "librispeech":
             raise UserError(
@@ -168,7 +173,7 @@ def _downloaded(
         )
         return _embedded(root.parent, dict.fromkeys(asked), why)
     try:
-        model = fetch_language_model(arpa)
+        model = str(fetch_language_model(arpa).absolute())
     except UserError as error:
         if source == "librispeech":
             raise
@@ -182,7 +187,7 @@ def _downloaded(
         f"corpus: mini LibriSpeech, to be downloaded to {root.absolute()} ({megabytes:.0f} MB; CC BY 4.0); "
         f"{_listed(names)}"
     )
-    return CorpusChoice("librispeech", root.absolute(), **names, arpa=str(model.absolute()), sentence=sentence)
+    return CorpusChoice("librispeech", root.absolute(), **names, arpa=model, sentence=sentence)
 
 
 def obtain_corpus(
@@ -191,7 +196,7 @@ def obtain_corpus(
     subsets: Mapping[str, str],
     *,
     seed: int,
-    size: EmbeddedSize | None = None,
+    size: EmbeddedSize = FULL,
     jobs: int = 0,
 ) -> None:
     """Bring what `choose_corpus` chose to the disk: download, make, or only check.
@@ -207,7 +212,6 @@ def obtain_corpus(
     Raises:
         UserError: a subset is missing and is not to be downloaded, or the download or the making failed.
     """
-    size = size or EmbeddedSize()
     if source == "embedded":
         if is_complete(root, seed=seed, size=size):
             say(f"{root}: embedded corpus of seed {seed}, made before")

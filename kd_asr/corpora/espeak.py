@@ -116,7 +116,8 @@ def _ask(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         env={**os.environ, "PYTHONPATH": search_path},
         check=False,
     )
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    # A last line without its end was cut off with the process.
+    answers = [json.loads(line) for line in done.stdout.splitlines(keepends=True) if line.endswith("\n")]
     for answer in answers:
         if "error" in answer:
             raise UserError(f"espeak-ng: {answer['error']}")

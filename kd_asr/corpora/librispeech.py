@@ -26,6 +26,8 @@ SILENCE_LEVEL = 1e-3
 # Below this rate the filterbank would have to be fed with frequencies that were never recorded.
 MIN_SAMPLE_RATE = 8000
 BLOCK_FRAMES = 1 << 18
+# libsndfile reports the largest number there is where a header lacks the length, as that of a FLAC written to a pipe.
+UNKNOWN_LENGTH = 1 << 48
 
 
 @dataclass(frozen=True)
@@ -112,17 +114,17 @@ def _is_audio(path: Path) -> bool:
 def check_audio(path: Path, min_seconds: float, max_seconds: float) -> tuple[int, int] | str:
     """(sample rate, samples) of a file that was decoded from end to end, or the reason why it cannot be used.
 
-    Files with several channels are refused: mixing a stereo interview down would put two voices into one utterance.
+    Any number of channels will do: the stage `features` averages them.
     """
     try:
         if path.stat().st_size == 0:
             return "empty file"
         with soundfile.SoundFile(path) as file:
             rate, expected = file.samplerate, file.frames
-            if file.channels != 1:
-                return f"{file.channels} channels instead of one"
             if rate < MIN_SAMPLE_RATE:
                 return f"sample rate {rate} Hz is below {MIN_SAMPLE_RATE} Hz"
+            if expected > UNKNOWN_LENGTH:
+                return "its header does not tell its length: encode the file again"
             if expected < min_seconds * rate:
                 return f"shorter than corpus.min_seconds = {min_seconds:g}"
             if expected > max_seconds * rate:
@@ -209,35 +211,47 @@ def scan_chapter(chapter: Chapter, *, min_seconds: float, max_seconds: float) ->
 def scan_subset(
     root: Path, subset: str, *, min_seconds: float = 0.0, max_seconds: float = float("inf"), jobs: int = 0
 ) -> Scan:
-    """Scan one subset on all cores; one item of work is one chapter.
+    """`scan_subsets` of a single one."""
+    return scan_subsets(root, [subset], min_seconds=min_seconds, max_seconds=max_seconds, jobs=jobs)[0]
+
+
+def scan_subsets(
+    root: Path, subsets: Sequence[str], *, min_seconds: float = 0.0, max_seconds: float = float("inf"), jobs: int = 0
+) -> list[Scan]:
+    """Scan subsets on all cores; one item of work is one chapter.
 
     Args:
-        root: folder that holds the subset.
-        subset: its name.
+        root: folder that holds the subsets.
+        subsets: their names.
         min_seconds: shorter utterances are rejected.
         max_seconds: longer ones are.
         jobs: processes, 0 for one per core.
 
     Raises:
-        UserError: the subset is missing, has no transcripts, or every utterance of it was rejected.
+        UserError: a subset is missing, has no transcripts, or every utterance of it was rejected.
     """
-    chapters = _chapters(check_subset(root, subset))
-    scans = list(
-        parallel_map(
-            partial(scan_chapter, min_seconds=min_seconds, max_seconds=max_seconds),
-            chapters,
-            description=f"prepare {subset}",
-            unit="MB",
-            jobs=jobs,
-            amount=lambda chapter: chapter.num_bytes / 1e6,
-        )
+    chapters = [_chapters(check_subset(root, subset)) for subset in subsets]
+    results = parallel_map(
+        partial(scan_chapter, min_seconds=min_seconds, max_seconds=max_seconds),
+        [chapter for group in chapters for chapter in group],
+        description="prepare",
+        unit="MB",
+        jobs=jobs,
+        amount=lambda chapter: chapter.num_bytes / 1e6,
     )
+    scans = [[next(results) for _ in group] for group in chapters]
+    next(results, None)  # lets the workers and the bar come to their end
+    return [_join(root / subset, found) for subset, found in zip(subsets, scans, strict=True)]
+
+
+def _join(folder: Path, scans: Sequence[Scan]) -> Scan:
+    """The chapters of one subset together."""
     rejected = [entry for scan in scans for entry in scan.rejected]
     utterances, repeated = _unique([item for scan in scans for item in scan.utterances])
     rejected += repeated
     if not utterances:
         first = f": {rejected[0].utterance_id}: {rejected[0].reason}" if rejected else ""
-        raise UserError(f"{root / subset} has no usable utterance; {len(rejected)} were rejected{first}")
+        raise UserError(f"{folder} has no usable utterance; {len(rejected)} were rejected{first}")
     return Scan(utterances, sorted(rejected, key=lambda entry: (entry.utterance_id, entry.path)))
 
 

@@ -8,7 +8,9 @@ has its own generator and its own fresh espeak-ng process, is the unit of work.
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -34,6 +36,8 @@ SUBSETS = ("train", "dev", "test")
 RECIPE = "recipe.json"
 # Raised when the same seed and size would give other bytes than before.
 VERSION = 1
+# Every file bears this time (2000-01-01): the same corpus made again looks unchanged to the runs that used it.
+FILE_TIME = 946_684_800
 CHAPTERS_PER_VOICE = 2
 # Least squares over what espeak-ng needs at 175 words a minute, and the mean of the silence around it; only used to
 # plan how many sentences fill the minutes asked for.
@@ -80,6 +84,7 @@ class EmbeddedSize:
         return {"train": self.train_minutes, "dev": self.dev_minutes, "test": self.test_minutes}[subset]
 
 
+FULL = EmbeddedSize()
 MINIATURE = EmbeddedSize(3, 1, 1, 0.75, 0.25, 0.25)
 
 
@@ -115,7 +120,7 @@ def _recipe(seed: int, size: EmbeddedSize) -> dict[str, object]:
     return dict(json.loads(json.dumps(recipe)))
 
 
-def synthesize(folder: Path, *, seed: int, size: EmbeddedSize | None = None, jobs: int = 0) -> None:
+def synthesize(folder: Path, *, seed: int, size: EmbeddedSize = FULL, jobs: int = 0) -> None:
     """Make the embedded corpus in `folder`: subsets `train`, `dev` and `test`, FLAC at 16 kHz and 16 bits.
 
     It is made in a temporary folder beside it and renamed at the end; what an earlier version or another seed had left
@@ -130,7 +135,6 @@ def synthesize(folder: Path, *, seed: int, size: EmbeddedSize | None = None, job
     Raises:
         UserError: `folder` holds something else, more voices are asked for than there are, or espeak-ng fails.
     """
-    size = size or EmbeddedSize()
     if folder.exists() and any(folder.iterdir()) and not (folder / RECIPE).is_file():
         raise UserError(f"{folder} is not empty and holds no embedded corpus: choose another folder or empty it")
     speakers = [speaker for subset in SUBSETS for speaker in _plan(subset, seed, size)]
@@ -152,6 +156,8 @@ def synthesize(folder: Path, *, seed: int, size: EmbeddedSize | None = None, job
     for subset in SUBSETS:
         write_true_phones(true_phones_path(partial_folder, subset), phones[subset])
     write_json(partial_folder / RECIPE, _recipe(seed, size))
+    for path in partial_folder.rglob("*"):
+        os.utime(path, (FILE_TIME, FILE_TIME))
     if folder.exists():
         shutil.rmtree(folder)
     partial_folder.rename(folder)
@@ -217,7 +223,9 @@ def _make_speaker(
             samples, phones = _record(clean, index, speeches[index], room=room, difficulty=difficulty, rng=rng)
             samples = acoustics.set_level(samples, level_db)
             pcm = np.round(samples * 32767).astype(np.int16)
-            soundfile.write(path / f"{utterance_id}.flac", pcm, SAMPLE_RATE, subtype="PCM_16", format="FLAC")
+            encoded = io.BytesIO()  # written by Python, whose errors, unlike libsndfile's, say that the disk is full
+            soundfile.write(encoded, pcm, SAMPLE_RATE, subtype="PCM_16", format="FLAC")
+            (path / f"{utterance_id}.flac").write_bytes(encoded.getbuffer())
             transcript.append(f"{utterance_id} {' '.join(normalise_words(speaker.sentences[index]))}\n")
             made.append((utterance_id, phones))
         transcript_path = path / f"{speaker.speaker_id}-{chapter_id}.trans.txt"

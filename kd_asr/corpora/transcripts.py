@@ -17,7 +17,7 @@ def normalise_words(text: str) -> tuple[str, ...]:
     DON'T STOP HE SAID.
     """
     kept = []
-    for character in unicodedata.normalize("NFC", text):
+    for character in unicodedata.normalize("NFC", text.upper()):
         category = unicodedata.category(character)
         if character in APOSTROPHES:
             kept.append("'")
@@ -25,7 +25,7 @@ def normalise_words(text: str) -> tuple[str, ...]:
             kept.append(character)
         elif category in ("Pd", "Pc") or category[0] in "ZC":
             kept.append(" ")
-    words = "".join(kept).upper().split()
+    words = "".join(kept).split()
     return tuple(word for word in words if word.strip("'"))
 
 

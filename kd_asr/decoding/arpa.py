@@ -120,12 +120,32 @@ def perplexity(model: ArpaModel, sentences: Iterable[Sequence[str]]) -> Perplexi
     return Perplexity(total, tokens, words, unknown)
 
 
+def in_upper_case(model: ArpaModel) -> ArpaModel:
+    """The model with its words in upper case, as transcripts and lexicon have them; itself if they are.
+
+    Raises:
+        UserError: two of its words differ in case only.
+    """
+    words = model.log_probabilities[0].keys() - {BEGIN, END, *UNKNOWN}
+    renamed = {word: word.upper() for word in words}
+    if all(word == upper for word, upper in renamed.items()):
+        return model
+    if len(set(renamed.values())) < len(renamed):
+        twice = next(word for word, upper in sorted(renamed.items()) if upper != word and upper in words)
+        raise UserError(f"the language model has both {twice!r} and {twice.upper()!r}: it must be in upper case only")
+
+    def rename(ngrams: dict[str, float]) -> dict[str, float]:
+        return {" ".join(renamed.get(word, word) for word in ngram.split(" ")): n for ngram, n in ngrams.items()}
+
+    return ArpaModel(tuple(map(rename, model.log_probabilities)), rename(model.backoffs))
+
+
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Numbered lines without surrounding white space; a file that cannot be read to its end is a `UserError`."""
     number = 0
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):  # noqa: B007 - read where reading fails
+            for number, line in enumerate(file, start=1):
                 yield number, line.strip(" \t\r\n")
     except FileNotFoundError as error:
         raise UserError(f"there is no language model {path}") from error
@@ -208,7 +228,7 @@ def _read_section(
     section: dict[str, float] = {}
     unigrams = lower[0] if lower else None
     number = 0
-    for number, line in lines:  # noqa: B007 - named where the file ends
+    for number, line in lines:
         if not line:
             continue
         if line[0] == "\\":
@@ -235,7 +255,7 @@ def _read_section(
             weight = _number(path, number, fields[-1], "log10 back-off weight")
             if weight:
                 backoffs[ngram] = weight
-    raise UserError(f"{path}, after line {number}: the file ends among the {order}-grams, without \\end\\; fetch it again")
+    raise UserError(f"{path}, after line {number}: the file ends among the {order}-grams: fetch it again")
 
 
 def read_vocabulary(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import tempfile
 from dataclasses import dataclass
@@ -51,10 +52,10 @@ class FstArrays:
 
 
 def make_arcs(
-    ilabel: NDArray[np.int32] | int,
-    olabel: NDArray[np.int32] | int,
-    weight: NDArray[np.float32] | float,
-    nextstate: NDArray[np.int32],
+    ilabel: NDArray[np.integer] | int,
+    olabel: NDArray[np.integer] | int,
+    weight: NDArray[np.floating] | float,
+    nextstate: NDArray[np.integer],
 ) -> NDArray[np.void]:
     """Records of arcs, one for each `nextstate`; scalars stand for all of them."""
     arcs = np.zeros(len(nextstate), dtype=ARC)
@@ -83,40 +84,89 @@ def write_fst(path: Path, fst: FstArrays) -> None:
         arcs.tofile(file)
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """Where things lie in a file: `start`, and the tables of states and arcs."""
+
+    start: int
+    num_states: int
+    num_arcs: int
+    offset: int
+
+    @property
+    def arcs_offset(self) -> int:
+        return self.offset + _STATE.itemsize * self.num_states
+
+
+def _layout(path: Path) -> _Layout:
+    """Read and check the header of a ConstFst file, and that the file is as long as it says."""
+    problem = f"{path} is not a whole graph file: delete it and build the graph again"
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(256)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): build the graph first") from error
+    try:
+        (magic,) = struct.unpack_from("<i", head)
+        at = 4
+        for expected in (b"const", b"standard"):
+            (length,) = struct.unpack_from("<i", head, at)
+            if magic != _MAGIC or head[at + 4 : at + 4 + length] != expected:
+                raise UserError(problem)
+            at += 4 + length
+        version, flags, _, start, num_states, num_arcs = struct.unpack_from("<iiQqqq", head, at)
+    except struct.error as error:
+        raise UserError(problem) from error
+    layout = _Layout(start, num_states, num_arcs, at + struct.calcsize("<iiQqqq"))
+    if version != _CONST_VERSION or flags or size != layout.arcs_offset + ARC.itemsize * num_arcs:
+        raise UserError(problem)
+    return layout
+
+
+def check_fst(path: Path) -> None:
+    """See that a file is a whole ConstFst; OpenFst itself reads some files that are cut short.
+
+    Raises:
+        UserError: it is missing, cut short or of another format.
+    """
+    _layout(path)
+
+
 def read_fst(path: Path) -> FstArrays:
     """Read a ConstFst file, such as `write_fst` writes.
 
     Raises:
-        UserError: the file is missing, cut short or of another format.
+        UserError: the file is missing, cut short, of another format, or has arcs that lead nowhere.
     """
-    problem = f"{path} is not a whole graph file: delete it and build the graph again"
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): build the graph first") from error
-    try:
-        at = 4
-        for expected in (b"const", b"standard"):
-            (length,) = struct.unpack_from("<i", content, at)
-            if struct.unpack_from("<i", content)[0] != _MAGIC or content[at + 4 : at + 4 + length] != expected:
-                raise UserError(problem)
-            at += 4 + length
-        version, flags, _, start, num_states, num_arcs = struct.unpack_from("<iiQqqq", content, at)
-        at += struct.calcsize("<iiQqqq")
-        if version != _CONST_VERSION or flags or len(content) != at + 20 * num_states + 16 * num_arcs:
-            raise UserError(problem)
-    except struct.error as error:
-        raise UserError(problem) from error
-    states = np.frombuffer(content, _STATE, num_states, at)
-    arcs = np.frombuffer(content, ARC, num_arcs, at + states.nbytes)
-    counts = states["arcs"].astype(np.int64)
-    sources = np.repeat(np.arange(num_states, dtype=np.int32), counts)
+    layout = _layout(path)
+    with path.open("rb") as file:
+        file.seek(layout.offset)
+        states = np.fromfile(file, _STATE, layout.num_states)
+        arcs = np.fromfile(file, ARC, layout.num_arcs)
     targets = arcs["nextstate"]
-    if counts.sum() != num_arcs or not 0 <= start < num_states:
-        raise UserError(problem)
-    if num_arcs and not (targets.min() >= 0 and targets.max() < num_states):
-        raise UserError(problem)
-    return FstArrays(start, states["final"].copy(), sources, arcs.copy())
+    lost = int(states["arcs"].sum(dtype=np.int64)) != layout.num_arcs
+    nowhere = len(arcs) and not (targets.min() >= 0 and targets.max() < layout.num_states)
+    if lost or nowhere or not 0 <= layout.start < layout.num_states:
+        raise UserError(f"{path} is damaged: delete it and build the graph again")
+    sources = np.repeat(np.arange(layout.num_states, dtype=np.int32), states["arcs"])
+    return FstArrays(layout.start, states["final"].copy(), sources, arcs)
+
+
+def add_to_words(source: Path, target: Path, cost: float) -> None:
+    """Copy a ConstFst file with `cost` added to the weight of every arc that writes a word.
+
+    Raises:
+        UserError: `source` is not a whole file, or there is no room for `target`.
+    """
+    layout = _layout(source)
+    try:
+        shutil.copyfile(source, target)
+        arcs = np.memmap(target, ARC, "r+", layout.arcs_offset, (layout.num_arcs,))
+        arcs["weight"][arcs["olabel"] != 0] += np.float32(cost)
+        arcs.flush()
+    except OSError as error:
+        raise UserError(f"cannot write {target} ({error.strerror}): make room, or set TMPDIR elsewhere") from error
 
 
 def to_kaldifst(fst: FstArrays) -> kaldifst.StdVectorFst:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.topology import STATES_PER_PHONE, Topology
+from kd_asr.decoding.arpa import read_vocabulary
 from kd_asr.decoding.fst_arrays import FstArrays, from_kaldifst, to_kaldifst
 from kd_asr.decoding.lexicon_fst import lexicon_fst
 from kd_asr.decoding.state_chains import expand_to_states
@@ -30,28 +31,6 @@ GRAPH_FILE = "HCLG.fst"
 WORDS_FILE = "words.txt"
 EPSILON = "<eps>"
 BACKOFF = "#0"
-_NOT_WORDS = {"<s>", "</s>", "<unk>", "<UNK>"}
-
-
-def arpa_vocabulary(path: Path) -> list[str]:
-    """The words of an ARPA file's unigrams, sorted; sentence marks and unknown words are left out.
-
-    Raises:
-        UserError: the file has no `\\1-grams:` section.
-    """
-    words: list[str] = []
-    inside = False
-    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.startswith("\\"):
-                if inside:
-                    break
-                inside = line.startswith("\\1-grams:")
-            elif inside and line.strip():
-                words.append(line.split()[1])
-    if not words:
-        raise UserError(f"{path} has no unigrams: it is not an ARPA language model")
-    return sorted(set(words) - _NOT_WORDS)
 
 
 def grammar_fst(arpa: Path, words: Sequence[str]) -> kaldifst.StdVectorFst:
@@ -107,6 +86,22 @@ def write_words(path: Path, words: Sequence[str]) -> None:
     path.write_text("".join(f"{word} {label}\n" for label, word in enumerate(words)), encoding="utf-8")
 
 
+def read_words(path: Path) -> list[str]:
+    """The words by label, from a table that `write_words` wrote.
+
+    Raises:
+        UserError: the table is missing, or its labels do not count up from 0.
+    """
+    try:
+        rows = [line.split(" ") for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as a table of words: {error}") from error
+    for number, row in enumerate(rows):
+        if len(row) != 2 or row[1] != str(number):
+            raise UserError(f"{path}, line {number + 1}: not `word {number}`: build the graph again")
+    return [word for word, _ in rows]
+
+
 def decoding_graph(
     lexicon: Lexicon, arpa: Path, topology: Topology, *, silence_probability: float
 ) -> tuple[FstArrays, list[str]]:
@@ -127,7 +122,7 @@ def decoding_graph(
             lacks.
     """
     entries = [
-        (word, phones) for word in arpa_vocabulary(arpa) for phones in lexicon.pronunciations.get(word, ())
+        (word, phones) for word in read_vocabulary(arpa) for phones in lexicon.pronunciations.get(word, ())
     ]
     if not entries:
         raise UserError(f"{arpa} and the lexicon share no word: are both in upper case?")
@@ -135,7 +130,7 @@ def decoding_graph(
     for word, phones in entries:
         missing = [phone for phone in phones if phone not in known]
         if missing:
-            raise UserError(f"the word {word} has the phone {missing[0]}, which the aligned model lacks: run align again")
+            raise UserError(f"{word} has the phone {missing[0]}, which the aligned model lacks: run align again")
     words = [EPSILON, *dict.fromkeys(word for word, _ in entries), BACKOFF]
     labels = {word: label for label, word in enumerate(words)}
     left, num_disambiguation = lexicon_fst(entries, phones=known, words=labels, silence_probability=silence_probability)

@@ -79,6 +79,9 @@ def lexicon_fst(
     finals[between] = 0.0
     source, ilabel, olabel, weight, nextstate = zip(*rows, strict=True)
     arcs = make_arcs(
-        np.array(ilabel, np.int32), np.array(olabel, np.int32), np.array(weight, np.float32), np.array(nextstate, np.int32)
+        np.array(ilabel, np.int32),
+        np.array(olabel, np.int32),
+        np.array(weight, np.float32),
+        np.array(nextstate, np.int32),
     )
     return FstArrays(start, finals, np.array(source, dtype=np.int32), arcs), highest + 2

@@ -55,13 +55,10 @@ def expand_to_states(fst: FstArrays, chains: NDArray[np.int32], self_loop: NDArr
     own["ilabel"][emitting] = chain_pdfs[chain_of_arc, 0] + 1
     own["nextstate"][emitting] = states[chain_of_arc, 0]
     forward = [
-        make_arcs(chain_pdfs[:, i + 1] + 1, 0, leave[chain_pdfs[:, i]].astype(np.float32), states[:, i + 1].astype(np.int32))
-        for i in range(length - 1)
+        make_arcs(chain_pdfs[:, i + 1] + 1, 0, leave[chain_pdfs[:, i]], states[:, i + 1]) for i in range(length - 1)
     ]
-    loops = make_arcs((chain_pdfs + 1).ravel(), 0, stay[chain_pdfs.ravel()].astype(np.float32), states.ravel().astype(np.int32))
-    exits = make_arcs(
-        0, 0, leave[chain_pdfs[~merged, -1]].astype(np.float32), chain_target[~merged].astype(np.int32)
-    )
+    loops = make_arcs((chain_pdfs + 1).ravel(), 0, stay[chain_pdfs.ravel()], states.ravel())
+    exits = make_arcs(0, 0, leave[chain_pdfs[~merged, -1]], chain_target[~merged])
     finals = np.full(num_states, np.inf, dtype=np.float32)
     finals[: fst.num_states] = fst.finals + leaving.astype(np.float32)
     sources = [states.ravel(), fst.sources, *(states[:, i] for i in range(length - 1)), states[~merged, -1]]

@@ -13,15 +13,7 @@ from kd_asr.config import Settings
 from kd_asr.console import say
 from kd_asr.decoding.fst_arrays import write_fst
 from kd_asr.decoding.graph import GRAPH_FILE, WORDS_FILE, decoding_graph, write_words
-from kd_asr.errors import UserError
-
-
-def _arpa(folder: Path) -> Path:
-    """The stage `language_model` leaves a plain or a gzipped file."""
-    for name in ("lm.arpa", "lm.arpa.gz"):
-        if (folder / name).is_file():
-            return folder / name
-    raise UserError(f"{folder} holds neither lm.arpa nor lm.arpa.gz: delete it and run the stage language_model again")
+from kd_asr.stages.language_model import arpa_file
 
 
 def graph(run_dir: Path, settings: Settings) -> Artifact:
@@ -34,7 +26,7 @@ def graph(run_dir: Path, settings: Settings) -> Artifact:
         started = time.perf_counter()
         fst, words = decoding_graph(
             read_lexicon(lexicon.path / "lexicon.txt"),
-            _arpa(language_model.path),
+            arpa_file(language_model),
             Topology.load(aligned.path / "topology.json"),
             silence_probability=silence_probability,
         )
@@ -56,4 +48,5 @@ def graph(run_dir: Path, settings: Settings) -> Artifact:
         inputs=[lexicon, language_model, aligned],
         rooms=("alignment", "decoding"),
         work=work,
+        shared=("language_model",),
     )

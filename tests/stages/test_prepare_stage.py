@@ -1,77 +1,111 @@
-"""The prepare stage on a corpus in miniature."""
+"""Stage `prepare`: manifests, the table of what was left out, and when it is done again."""
 
-import dataclasses
+import os
 
 import numpy as np
 import pytest
 import soundfile
 
+from kd_asr.config import parse_settings
 from kd_asr.corpora.manifest import read_manifest
 from kd_asr.errors import UserError
 from kd_asr.stages.prepare import prepare
 
-RATE = 16000
 
-
-def add(root, subset, speaker, number, text="ONE TWO", seconds=0.5):
-    folder = root / subset / speaker / "1"
+def add(root, subset, speaker, number, text="ONE TWO"):
+    """Half a second of noise with a transcript; the path of the audio."""
+    folder = root / subset / speaker / "7"
     folder.mkdir(parents=True, exist_ok=True)
-    samples = 0.1 * np.random.default_rng(number).standard_normal(int(seconds * RATE))
-    soundfile.write(folder / f"{speaker}-1-{number:04d}.flac", samples, RATE)
-    with (folder / f"{speaker}-1.trans.txt").open("a") as file:
-        file.write(f"{speaker}-1-{number:04d} {text}\n")
+    path = folder / f"{speaker}-7-{number:04d}.flac"
+    rng = np.random.default_rng([int(speaker), number])
+    soundfile.write(path, 0.1 * rng.standard_normal(8000), 16000)
+    with (folder / f"{speaker}-7.trans.txt").open("a") as file:
+        file.write(f"{path.stem} {text}\n")
+    return path
 
 
 @pytest.fixture
 def root(tmp_path):
-    folder = tmp_path / "LibriSpeech"
-    for subset, speaker in (("train", "1"), ("train", "2"), ("dev", "3"), ("test", "4")):
+    folder = tmp_path / "speech"
+    for subset, speaker in (("a", "10"), ("b", "20"), ("c", "30")):
         add(folder, subset, speaker, 0)
-        add(folder, subset, speaker, 1, "THREE")
+        add(folder, subset, speaker, 1)
     return folder
 
 
 @pytest.fixture
-def prepare_settings(settings, root):
-    corpus = dataclasses.replace(settings.corpus, root=str(root), train="train", dev="dev", test="test")
-    return dataclasses.replace(settings, corpus=corpus, jobs=1)
+def settings(root):
+    flags = ["--corpus.train=a", "--corpus.dev=b", "--corpus.test=c", "--jobs=1"]
+    return parse_settings([f"--corpus.root={root}", *flags])
 
 
-def test_manifests_and_counts(run_dir, root, prepare_settings, capsys):
-    add(root, "train", "1", 2, "")
-    add(root, "train", "1", 3, "SHORT", seconds=0.1)
-    artifact = prepare(run_dir, prepare_settings)
+def test_manifests_metrics_and_the_table_of_what_was_left_out(run_dir, root, settings):
+    add(root, "a", "10", 2, text="")
+    add(root, "a", "10", 3).write_bytes(b"")
+    add(root, "a", "11", 0, text="three four five")
+    artifact = prepare(run_dir, settings)
     train = read_manifest(artifact.path / "train.jsonl")
-    assert [item.utterance_id for item in train] == ["1-1-0000", "1-1-0001", "2-1-0000", "2-1-0001"]
+    assert [item.utterance_id for item in train] == ["10-7-0000", "10-7-0001", "11-7-0000"]
+    assert train[2].words == ("THREE", "FOUR", "FIVE")
+    assert len(read_manifest(artifact.path / "dev.jsonl")) == len(read_manifest(artifact.path / "test.jsonl")) == 2
     assert artifact.metrics["train"] == {
-        "utterances": 4,
-        "seconds": 2.0,
+        "utterances": 3,
+        "seconds": 1.5,
         "speakers": 2,
-        "words": 6,
+        "words": 7,
         "rejected": 2,
-        "rejected_by_reason": {"empty transcript": 1, "shorter than corpus.min_seconds": 1},
+        "rejected_by_reason": {"empty file": 1, "empty transcript": 1},
     }
     assert artifact.metrics["rejected"] == 2
-    table = (artifact.path / "rejected.tsv").read_text().splitlines()
-    assert [line.split("\t")[0] for line in table] == ["utterance_id", "1-1-0002", "1-1-0003"]
-    assert "2 left out (1 empty transcript, 1 shorter than corpus.min_seconds)" in capsys.readouterr().err
+    lines = (artifact.path / "rejected.tsv").read_text().splitlines()
+    told = [line.split("\t")[::2] for line in lines[1:]]
+    assert told == [["10-7-0002", "empty transcript"], ["10-7-0003", "empty file"]]
 
 
-def test_it_is_done_again_only_when_the_corpus_or_its_settings_change(run_dir, root, prepare_settings):
-    first = prepare(run_dir, prepare_settings)
-    assert prepare(run_dir, prepare_settings) == first
-    add(root, "dev", "3", 2, "FOUR")
-    second = prepare(run_dir, prepare_settings)
+def test_it_is_done_again_only_when_a_file_of_the_corpus_changed(run_dir, root, settings):
+    first = prepare(run_dir, settings)
+    (root / "a" / "notes.md").write_text("no speech")
+    assert prepare(run_dir, settings).fingerprint == first.fingerprint
+    path = add(root, "c", "30", 2)
+    second = prepare(run_dir, settings)
     assert second.fingerprint != first.fingerprint
-    assert second.metrics["dev"]["utterances"] == 3
-    stricter = dataclasses.replace(prepare_settings.corpus, min_seconds=0.45)
-    assert prepare(run_dir, dataclasses.replace(prepare_settings, corpus=stricter)).fingerprint != second.fingerprint
+    assert second.metrics["test"]["utterances"] == 3
+    os.utime(path, ns=(1, 1))  # rewritten in place with the same length
+    assert prepare(run_dir, settings).fingerprint != second.fingerprint
 
 
-def test_shared_speakers_and_missing_subsets_stop_it(run_dir, root, prepare_settings):
-    add(root, "test", "1", 0)
-    with pytest.raises(UserError, match=r"train and test share speakers \(1\)"):
-        prepare(run_dir, prepare_settings)
-    gone = dataclasses.replace(prepare_settings.corpus, dev="dev-clean-2")
-    with pytest.raises(UserError, match="no subset 'dev-clean-2'; subsets there: dev, test, train"):
-        prepare(run_dir, dataclasses.replace(prepare_settings, corpus=gone))
+def test_the_number_of_jobs_changes_nothing(tmp_path, root, settings):
+    flags = [f"--corpus.root={root}", "--corpus.train=a", "--corpus.dev=b", "--corpus.test=c", "--jobs=2"]
+    results = []
+    for name, chosen in (("one", settings), ("two", parse_settings(flags))):
+        (tmp_path / name).mkdir()
+        artifact = prepare(tmp_path / name, chosen)
+        results.append((artifact.fingerprint, (artifact.path / "train.jsonl").read_bytes()))
+    assert results[0] == results[1]
+
+
+def test_shared_speakers_stop_it_and_leave_nothing_finished(run_dir, root, settings):
+    add(root, "c", "10", 5)
+    with pytest.raises(UserError, match=r"train and test share speakers \(10\)"):
+        prepare(run_dir, settings)
+    assert not (run_dir / "prepare").exists()
+
+
+def test_a_missing_subset_is_named_with_those_that_are_there(run_dir, root):
+    flags = [f"--corpus.root={root}", "--corpus.train=a", "--corpus.dev=nowhere", "--corpus.test=c"]
+    with pytest.raises(UserError, match=r"no subset 'nowhere'; subsets there: a, b, c"):
+        prepare(run_dir, parse_settings(flags))
+
+
+def test_a_subset_without_one_usable_utterance_is_an_error(run_dir, root, settings):
+    for path in (root / "b").rglob("*.flac"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"has no usable utterance; 2 were rejected: 20-7-0000: empty file"):
+        prepare(run_dir, settings)
+
+
+def test_a_folder_without_transcripts_is_an_error(run_dir, root, settings):
+    for path in (root / "b").rglob("*.trans.txt"):
+        path.unlink()
+    with pytest.raises(UserError, match="has no transcripts"):
+        prepare(run_dir, settings)

@@ -1,0 +1,196 @@
+"""Beam search: from a matrix of log-likelihoods to words."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import kaldifst
+import numpy as np
+from kaldi_decoder import DecodableCtc, FasterDecoder, FasterDecoderOptions
+from numpy.typing import NDArray
+
+from kd_asr.decoding.fst_arrays import add_to_words, check_fst
+from kd_asr.decoding.graph import GRAPH_FILE, WORDS_FILE, read_words
+from kd_asr.errors import UserError
+from kd_asr.parallel import parallel_map
+
+Scores = Callable[[str], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to search.
+
+    Attributes:
+        acoustic_scale: weight of the log-likelihoods against the graph.
+        insertion_penalty: cost per word, added to the graph's; below 0 it rewards words.
+        beam: states that cost this much more than the best one of their frame are given up.
+        max_active: states kept per frame at most.
+    """
+
+    acoustic_scale: float
+    insertion_penalty: float = 0.0
+    beam: float = 13.0
+    max_active: int = 3000
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """The best path that was found for an utterance.
+
+    Attributes:
+        utterance_id: of the utterance.
+        words: what was recognised.
+        graph_cost: of the path in the graph (language model, silence, transitions), without insertion penalties.
+        acoustic_cost: negative sum of the log-likelihoods, before scaling.
+        reached_final: False if no path ends where a sentence may end: then this is the best unfinished one.
+        frames: length of the utterance.
+        search_seconds: time that the search took on one core.
+    """
+
+    utterance_id: str
+    words: tuple[str, ...]
+    graph_cost: float
+    acoustic_cost: float
+    reached_final: bool
+    frames: int
+    search_seconds: float
+
+    def total_cost(self, acoustic_scale: float, insertion_penalty: float) -> float:
+        """What the search minimises."""
+        return self.graph_cost + acoustic_scale * self.acoustic_cost + insertion_penalty * len(self.words)
+
+
+class Decoder:
+    """A graph in memory, ready to decode one utterance after another; holds the interpreter lock while it searches."""
+
+    def __init__(self, graph_folder: Path, search: Search, *, graph_file: Path | None = None) -> None:
+        """Load the graph.
+
+        Args:
+            graph_folder: with `HCLG.fst` and `words.txt`.
+            search: `insertion_penalty` must be 0 unless `graph_file` has it.
+            graph_file: another file of the graph, with insertion penalties (see `penalised`).
+
+        Raises:
+            UserError: a file is missing, cut short or of another format.
+        """
+        self.search = search
+        self._words = read_words(graph_folder / WORDS_FILE)
+        path = graph_file or graph_folder / GRAPH_FILE
+        check_fst(path)
+        self._graph = kaldifst.StdConstFst.read(str(path))
+        self._options = FasterDecoderOptions(beam=search.beam, max_active=search.max_active)
+
+    def decode(self, utterance_id: str, log_likelihoods: NDArray[np.float32]) -> Hypothesis:
+        """Search the best path of one utterance.
+
+        Args:
+            utterance_id: kept with the result.
+            log_likelihoods: (frames, pdfs) float32, such as log posterior - log prior, before scaling.
+
+        Raises:
+            UserError: a log-likelihood is not a finite number.
+        """
+        frames = len(log_likelihoods)
+        if not np.isfinite(log_likelihoods).all():
+            raise UserError(f"{utterance_id}: the network's scores are not all finite numbers; train it again")
+        if not frames:
+            return Hypothesis(utterance_id, (), 0.0, 0.0, False, 0, 0.0)
+        started = time.perf_counter()
+        scale = self.search.acoustic_scale
+        decoder = FasterDecoder(self._graph, self._options)
+        decoder.decode(DecodableCtc(np.ascontiguousarray(log_likelihoods * np.float32(scale), dtype=np.float32)))
+        reached_final = decoder.reached_final()
+        found, path = decoder.get_best_path()
+        if not found:
+            return Hypothesis(utterance_id, (), 0.0, 0.0, False, frames, time.perf_counter() - started)
+        _, _, labels, weight = kaldifst.get_linear_symbol_sequence(path)
+        words = tuple(self._words[label] for label in labels)
+        return Hypothesis(
+            utterance_id,
+            words,
+            weight.value1 - self.search.insertion_penalty * len(words),
+            weight.value2 / scale,
+            reached_final,
+            frames,
+            time.perf_counter() - started,
+        )
+
+
+@contextmanager
+def penalised(graph_folder: Path, insertion_penalty: float) -> Iterator[Path]:
+    """A file of the graph with the penalty on each word, for as long as the context lasts.
+
+    It is made in the folder for temporary files; without penalty it is the graph's own file.
+    """
+    if insertion_penalty == 0.0:
+        yield graph_folder / GRAPH_FILE
+        return
+    with tempfile.TemporaryDirectory(prefix="kd-asr-") as name:
+        path = Path(name) / GRAPH_FILE
+        add_to_words(graph_folder / GRAPH_FILE, path, insertion_penalty)
+        yield path
+
+
+_decoder: Decoder
+_scores: Scores
+
+
+def _start(graph_folder: Path, search: Search, graph_file: Path, scores: Scores) -> None:
+    global _decoder, _scores  # noqa: PLW0603 - one per process
+    _decoder = Decoder(graph_folder, search, graph_file=graph_file)
+    _scores = scores
+
+
+def _decode(item: tuple[str, int]) -> Hypothesis:
+    return _decoder.decode(item[0], _scores(item[0]))
+
+
+def decode_set(
+    graph_folder: Path,
+    utterances: Sequence[tuple[str, int]],
+    scores: Scores,
+    search: Search,
+    *,
+    description: str,
+    jobs: int = 0,
+) -> list[Hypothesis]:
+    """Decode many utterances in processes that load the graph once each.
+
+    Args:
+        graph_folder: with `HCLG.fst` and `words.txt`.
+        utterances: (id, number of frames), in the order wanted; the longest ones should not come last.
+        scores: gives an utterance's log-likelihoods, (frames, pdfs) float32. It is sent to the processes once, so it
+            must be picklable: a top-level function, a `functools.partial` of one, or an object of a top-level class.
+        search: scale, penalty and pruning.
+        description: of the progress bar.
+        jobs: processes, 0 for one per core.
+    """
+    with penalised(graph_folder, search.insertion_penalty) as graph_file:
+        return list(
+            parallel_map(
+                _decode,
+                utterances,
+                description=description,
+                unit="frames",
+                jobs=jobs,
+                amount=lambda item: item[1],
+                initializer=_start,
+                initargs=(graph_folder, search, graph_file, scores),
+            )
+        )
+
+
+def load_scores(utterance_id: str, *, folder: Path) -> NDArray[np.float32]:
+    """Log-likelihoods from `<folder>/<utterance id>.npy`; for `decode_set`, as `partial(load_scores, folder=...)`."""
+    path = folder / f"{utterance_id}.npy"
+    try:
+        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} cannot be read as a matrix of log-likelihoods: {error}") from error

@@ -1,0 +1,88 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import make_prepared
+
+from kd_asr.alignment.lexicon import read_lexicon
+from kd_asr.config import LanguageModelSettings, LexiconSettings
+from kd_asr.errors import UserError
+from kd_asr.stages.lexicon import lexicon
+
+ARPA = "\\data\\\nngram 1=5\nngram 2=1\n\n\\1-grams:\n{unigrams}\n\\2-grams:\n-0.1 <s> ONE\n\n\\end\\\n"
+
+
+@pytest.fixture
+def prepared(run_dir, utterances):
+    """The test set alone has words that no dictionary has."""
+    utterances["test"][0] = replace(utterances["test"][0], words=("ONE", "ZEBRALINE", "ZEBRA'S"))
+    make_prepared(run_dir, utterances)
+
+
+def _table(path: Path) -> list[list[str]]:
+    return [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_words_of_all_sets_and_how_the_unknown_ones_were_made(run_dir, settings, prepared) -> None:
+    made = lexicon(run_dir, settings)
+    found = read_lexicon(made.path / "lexicon.txt")
+    assert set(found.pronunciations) == {"ONE", "TWO", "ZEBRALINE", "ZEBRA'S"}
+    assert ("W", "AH1", "N") in found.pronunciations["ONE"]
+    assert found.pronunciations["ZEBRA'S"] == (("Z", "IY1", "B", "R", "AH0", "Z"),)
+    assert (made.path / "phones.txt").read_text().split() == list(found.phones)
+    header, *rows = _table(made.path / "g2p.tsv")
+    assert header == ["word", "phones", "made_from", "occurs_in"]
+    assert [(row[0], row[3]) for row in rows] == [("ZEBRA'S", "test"), ("ZEBRALINE", "test")]
+    assert rows[0][2] == "ZEBRA"
+    assert rows[1][2].startswith("/")
+    assert {name: made.metrics[name] for name in ("words", "g2p_words", "unpronounceable_words", "phones")} == {
+        "words": 4,
+        "g2p_words": 2,
+        "unpronounceable_words": 0,
+        "phones": len(found.phones),
+    }
+    assert made.metrics["g2p_words_by_set"] == {"train": 0, "dev": 0, "test": 2}
+
+
+def test_stress_can_be_taken_off(run_dir, settings, prepared) -> None:
+    made = lexicon(run_dir, replace(settings, lexicon=LexiconSettings(stress=False)))
+    assert not any(phone[-1].isdigit() for phone in read_lexicon(made.path / "lexicon.txt").phones)
+    assert not any(character.isdigit() for row in _table(made.path / "g2p.tsv") for character in row[1])
+
+
+def test_words_of_the_language_model(run_dir, settings, prepared, tmp_path) -> None:
+    arpa = tmp_path / "lm.arpa"
+    arpa.write_text(ARPA.format(unigrams="-1 <s>\n-1 </s>\n-1 <unk>\n-1 ONE\n-1 FOUR\n"))
+    with_model = replace(settings, language_model=LanguageModelSettings(arpa=str(arpa)))
+    made = lexicon(run_dir, with_model)
+    assert set(read_lexicon(made.path / "lexicon.txt").pronunciations) == {"ONE", "TWO", "FOUR", "ZEBRALINE", "ZEBRA'S"}
+    before = made.fingerprint
+    arpa.write_text(ARPA.format(unigrams="-1 <s>\n-1 </s>\n-1 <unk>\n-1 ONE\n-1 FIVE\n"))
+    again = lexicon(run_dir, with_model)
+    assert again.fingerprint != before
+    assert "FIVE" in read_lexicon(again.path / "lexicon.txt").pronunciations
+
+
+def test_a_dictionary_of_ones_own_decides_the_set_of_phones(run_dir, settings, prepared, tmp_path) -> None:
+    own = tmp_path / "own.dict"
+    own.write_text("one W AH N\ntwo T UW\nzebra Z IY B R AH\nfile F AY L\nmet M EH T\n")
+    made = lexicon(run_dir, replace(settings, lexicon=LexiconSettings(path=str(own))))
+    found = read_lexicon(made.path / "lexicon.txt")
+    assert found.pronunciations["ONE"] == (("W", "AH", "N"),)
+    assert found.pronunciations["ZEBRA'S"] == (("Z", "IY", "B", "R", "AH", "Z"),)
+    assert found.pronunciations["ZEBRALINE"] == (("Z", "EH", "B", "R", "AH", "L", "AY", "N"),)
+    own.write_text("one w a n\ntwo t u\n")
+    made = lexicon(run_dir, replace(settings, lexicon=LexiconSettings(path=str(own))))
+    assert made.metrics["unpronounceable_words"] == 2
+    assert made.metrics["phones"] == 2 + 5
+
+
+def test_malformed_dictionary_and_missing_input(run_dir, settings, prepared, tmp_path) -> None:
+    own = tmp_path / "own.dict"
+    own.write_text("one W AH N\ntwo\n")
+    with pytest.raises(UserError, match=r"own\.dict, line 2"):
+        lexicon(run_dir, replace(settings, lexicon=LexiconSettings(path=str(own))))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UserError, match="kd-asr prepare"):
+        lexicon(empty, settings)
