@@ -96,7 +96,8 @@ def test_a_second_command_waits_for_the_first(tmp_path, capsys) -> None:
 
 
 def test_exit_status_of_the_installed_command(tmp_path) -> None:
-    done = subprocess.run([sys.executable, "-m", "kd_asr.cli", "align", str(tmp_path)], capture_output=True, check=False)
+    command = [sys.executable, "-m", "kd_asr.cli", "align", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
 

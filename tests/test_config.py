@@ -24,7 +24,7 @@ def test_a_run_folder_gives_back_its_settings(tmp_path) -> None:
 
 
 def test_a_folder_without_settings_says_what_to_run(tmp_path) -> None:
-    with pytest.raises(UserError, match="not a run folder.*kd-asr configure"):
+    with pytest.raises(UserError, match=r"not a run folder.*kd-asr configure"):
         load_settings(tmp_path)
 
 

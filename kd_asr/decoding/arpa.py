@@ -22,7 +22,6 @@ END = "</s>"
 UNKNOWN = ("<unk>", "<UNK>")
 NOT_WORDS = frozenset((BEGIN, END, *UNKNOWN))
 _ANNOUNCED = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)$")
-_SECTION = re.compile(r"\\(\d+)-grams:$")
 
 
 @dataclass(frozen=True)
@@ -130,9 +129,13 @@ def in_upper_case(model: ArpaModel) -> ArpaModel:
     renamed = {word: word.upper() for word in words}
     if all(word == upper for word, upper in renamed.items()):
         return model
-    if len(set(renamed.values())) < len(renamed):
-        twice = next(word for word, upper in sorted(renamed.items()) if upper != word and upper in words)
-        raise UserError(f"the language model has both {twice!r} and {twice.upper()!r}: it must be in upper case only")
+    spellings: dict[str, str] = {}
+    for word, upper in sorted(renamed.items()):
+        if upper in spellings:
+            raise UserError(
+                f"the language model has both {spellings[upper]!r} and {word!r}: it must be in upper case only"
+            )
+        spellings[upper] = word
 
     def rename(ngrams: dict[str, float]) -> dict[str, float]:
         return {" ".join(renamed.get(word, word) for word in ngram.split(" ")): n for ngram, n in ngrams.items()}
@@ -212,6 +215,8 @@ def read_arpa(path: Path) -> ArpaModel:
         log_probabilities.append(section)
     if line != "\\end\\":
         raise UserError(f"{path}, line {number}: {line!r} stands where \\end\\ should")
+    for _ in lines:
+        pass  # to the end, where a gzip file has its checksum
     if END not in log_probabilities[0]:
         raise UserError(f"{path}: {END} is not among the unigrams, so no sentence could end")
     return ArpaModel(tuple(log_probabilities), backoffs)

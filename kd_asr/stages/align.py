@@ -100,7 +100,7 @@ def _shards(set_name: str, utterances: Sequence[Utterance], store: FrameStore) -
     place = np.cumsum(frames) - frames
     number = place * SHARDS // max(1, int(frames.sum()))
     return [
-        _Shard(set_name, [utterances[index] for index in members], int(frames[members].sum()))
+        _Shard(set_name, [utterances[int(index)] for index in members], int(frames[members].sum()))
         for members in (np.flatnonzero(number == shard) for shard in range(SHARDS))
         if len(members)
     ]
@@ -159,7 +159,7 @@ def _train(folder: Path, run_dir: Path, utterances: list[Utterance], settings: S
             else:
                 total += result
         if total is None or total.frames == 0:
-            raise UserError("no utterance of the training set could be aligned: do transcripts and audio belong together?")
+            raise UserError("no utterance of train could be aligned: do transcripts and audio belong together?")
         model = AlignerModel.load(model_path, _read_phones(run_dir))
         wanted = gaussians_after(number, align, model.topology.num_pdfs)
         following = next_model(kind, model, total, wanted, floor)

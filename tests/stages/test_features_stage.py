@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-
 from conftest import make_prepared
+
 from kd_asr.features.frames import log_mel, read_audio
 from kd_asr.features.store import FrameStore
 from kd_asr.stages.features import features

@@ -71,10 +71,16 @@ def test_a_dictionary_of_ones_own_decides_the_set_of_phones(run_dir, settings, p
     assert found.pronunciations["ONE"] == (("W", "AH", "N"),)
     assert found.pronunciations["ZEBRA'S"] == (("Z", "IY", "B", "R", "AH", "Z"),)
     assert found.pronunciations["ZEBRALINE"] == (("Z", "EH", "B", "R", "AH", "L", "AY", "N"),)
+
+
+def test_words_cannot_be_guessed_in_phones_that_are_not_cmudicts(run_dir, settings, prepared, tmp_path) -> None:
+    own = tmp_path / "own.dict"
     own.write_text("one w a n\ntwo t u\n")
-    made = lexicon(run_dir, replace(settings, lexicon=LexiconSettings(path=str(own))))
-    assert made.metrics["unpronounceable_words"] == 2
-    assert made.metrics["phones"] == 2 + 5
+    with_own = replace(settings, lexicon=LexiconSettings(path=str(own)))
+    with pytest.raises(UserError, match=r"own\.dict has phones that are not CMUdict's .* 2 words, such as ZEBRA'S"):
+        lexicon(run_dir, with_own)
+    own.write_text("one w a n\ntwo t u\nzebraline z e\nzebra's z\n")  # nothing to guess: any phones will do
+    assert lexicon(run_dir, with_own).metrics["phones"] == 2 + 7
 
 
 def test_malformed_dictionary_and_missing_input(run_dir, settings, prepared, tmp_path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from conftest import make_prepared
+
 from kd_asr.alignment.store import Alignment, PhoneSegment, write_alignments
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import build_artifact, load_artifact
