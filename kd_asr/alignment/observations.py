@@ -1,4 +1,4 @@
-"""What the Gaussian mixtures see: cepstra with their derivatives first, linear discriminants of neighbouring frames later.
+"""What the Gaussian mixtures see: cepstra with their derivatives first, linear discriminants of spliced frames later.
 
 Everything is a linear map of the normalised log-mel frames, made on the fly.
 """
@@ -24,7 +24,7 @@ def cosine_transform(num_mel_bins: int, num_cepstra: int = NUM_CEPSTRA) -> Float
     position = (np.arange(num_mel_bins) + 0.5) * np.pi / num_mel_bins
     basis = np.cos(np.outer(position, np.arange(num_cepstra))) * np.sqrt(2.0 / num_mel_bins)
     basis[:, 0] /= np.sqrt(2.0)
-    return basis.astype(np.float32)
+    return np.asarray(basis, dtype=np.float32)
 
 
 def deltas(frames: Floats) -> Floats:
@@ -75,6 +75,12 @@ class ClassMoments:
         self.counts += np.bincount(classes, minlength=len(self.counts))
         self.sums[present] += np.add.reduceat(frames[order], first, axis=0)
         self.square += frames.T @ frames
+
+    def __iadd__(self, other: ClassMoments) -> ClassMoments:
+        self.counts += other.counts
+        self.sums += other.sums
+        self.square += other.square
+        return self
 
 
 def linear_discriminants(moments: ClassMoments, dimension: int = DISCRIMINANTS) -> Floats:

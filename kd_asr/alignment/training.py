@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,10 @@ from kd_asr.alignment.gmm import Floats, Mixtures, Statistics, accumulate, maxim
 from kd_asr.alignment.graphs import training_graph
 from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.observations import (
+    CONTEXT,
+    DISCRIMINANTS,
     NUM_CEPSTRA,
+    ClassMoments,
     cepstra_with_deltas,
     cosine_transform,
     linear_discriminants,
@@ -31,8 +34,6 @@ from kd_asr.alignment.topology import SILENCE, STATES_PER_PHONE, Topology
 from kd_asr.alignment.viterbi import align_utterance
 from kd_asr.config import AlignSettings
 
-SPLICE = 4
-DISCRIMINANTS = 40
 _VARIANCE_FLOOR = 0.05  # of the variance over all frames
 _SELF_LOOP_RANGE = (0.05, 0.97)
 
@@ -57,11 +58,11 @@ class AlignerModel:
         """(frames, dimension) float32 that the mixtures see of (frames, bins) normalised log-mel frames."""
         if self.projection is None:
             return cepstra_with_deltas(log_mel)
-        return spliced(log_mel @ cosine_transform(log_mel.shape[1]), SPLICE) @ self.projection
+        return spliced(log_mel @ cosine_transform(log_mel.shape[1]), CONTEXT) @ self.projection
 
     def save(self, path: Path) -> None:
         """Write as safetensors; the topology's phones stand in its header."""
-        tensors = {
+        tensors: dict[str, NDArray[Any]] = {
             "pdf": self.mixtures.pdf,
             "weights": self.mixtures.weights,
             "means": self.mixtures.means,
@@ -81,21 +82,6 @@ class AlignerModel:
         mixtures = Mixtures(tensors["pdf"], tensors["weights"], tensors["means"], tensors["variances"])
         topology = Topology(phones, tuple(float(value) for value in tensors["self_loop"]))
         return cls(mixtures, topology, tensors.get("projection"))
-
-
-@dataclass
-class ClassMoments:
-    """For the linear discriminants: count and sum of spliced cepstra by pdf, second moment of all frames."""
-
-    counts: NDArray[np.float64]
-    sums: NDArray[np.float64]
-    square: NDArray[np.float64]
-
-    def __iadd__(self, other: ClassMoments) -> ClassMoments:
-        self.counts += other.counts
-        self.sums += other.sums
-        self.square += other.square
-        return self
 
 
 @dataclass
@@ -154,7 +140,7 @@ def gaussians_after(number: int, settings: AlignSettings, num_pdfs: int) -> int:
     else:
         done, of, goal = number, settings.cepstral_iterations - 3, settings.gaussians // 2
     share = min(1.0, done / max(1, of))
-    return max(num_pdfs, round(num_pdfs * (max(goal, num_pdfs) / num_pdfs) ** share))
+    return max(num_pdfs, int(num_pdfs * (max(goal, num_pdfs) / num_pdfs) ** share))
 
 
 def equal_alignment(
@@ -181,8 +167,7 @@ def run_pass(
     dimension = model.mixtures.means.shape[1]
     result = PassResult(None, None, np.zeros(pdfs), np.zeros(pdfs), [], 0.0, 0)
     if kind == "discriminants":
-        width = NUM_CEPSTRA * (2 * SPLICE + 1)
-        result.moments = ClassMoments(np.zeros(pdfs), np.zeros((pdfs, width)), np.zeros((width, width)))
+        result.moments = ClassMoments.zeros(pdfs, NUM_CEPSTRA * (2 * CONTEXT + 1))
     else:
         result.statistics = Statistics.zeros(len(model.mixtures.pdf), dimension)
     for utterance_id, log_mel, words in utterances:
@@ -190,14 +175,16 @@ def run_pass(
         if kind == "equal":
             alignment = equal_alignment(utterance_id, len(log_mel), words, lexicon, model.topology)
         else:
-            alignment = align_words(model, utterance_id, observations, words, lexicon, settings)
+            alignment = align_words(
+                model, utterance_id, observations, words, lexicon=lexicon, settings=settings
+            )
         if alignment is None:
             result.failed.append(utterance_id)
             continue
         _count_transitions(result, alignment.pdfs)
         result.frames += len(log_mel)
         if result.moments is not None:
-            _add_moments(result.moments, spliced(log_mel @ cosine_transform(log_mel.shape[1]), SPLICE), alignment.pdfs)
+            result.moments.add(spliced(log_mel @ cosine_transform(log_mel.shape[1]), CONTEXT), alignment.pdfs)
             result.log_likelihood += accumulate(model.mixtures, observations, alignment.pdfs).log_likelihood
         elif result.statistics is not None:
             mine = accumulate(model.mixtures, observations, alignment.pdfs)
@@ -211,6 +198,7 @@ def align_words(
     utterance_id: str,
     observations: Floats,
     words: Sequence[str],
+    *,
     lexicon: Lexicon,
     settings: AlignSettings,
 ) -> Alignment | None:
@@ -244,7 +232,8 @@ def next_model(kind: Pass, model: AlignerModel, result: PassResult, gaussians: i
         seen = np.bincount(
             model.mixtures.pdf, weights=result.statistics.occupancy, minlength=model.mixtures.num_pdfs
         )
-        mixtures = split(mixtures, seen[mixtures.pdf] * mixtures.weights, gaussians)
+        occupancy = np.asarray(seen[mixtures.pdf] * mixtures.weights, dtype=np.float64)
+        mixtures = split(mixtures, occupancy, gaussians)
     return replace(model, mixtures=mixtures, topology=topology)
 
 
@@ -260,13 +249,10 @@ def first_model(phones: tuple[str, ...], mean: Floats, variance: Floats) -> Alig
 
 def _discriminant_model(moments: ClassMoments, topology: Topology) -> AlignerModel:
     """Discriminants of the classes, and one Gaussian per pdf in their space: there the classes' variance is 1."""
-    frames = moments.counts.sum()
-    mean = moments.sums.sum(axis=0) / frames
-    total = moments.square / frames - np.outer(mean, mean)
+    projection = linear_discriminants(moments)
+    mean = moments.sums.sum(axis=0) / moments.counts.sum()
     seen = moments.counts > 0
     means = np.where(seen[:, None], moments.sums / np.maximum(moments.counts, 1)[:, None], mean)
-    between = ((means - mean) * moments.counts[:, None]).T @ (means - mean) / frames
-    projection = linear_discriminants(total - between, total, DISCRIMINANTS)
     pdfs = topology.num_pdfs
     mixtures = Mixtures(
         np.arange(pdfs),
@@ -287,11 +273,3 @@ def _count_transitions(result: PassResult, pdfs: NDArray[np.int32]) -> None:
     entered = np.diff(pdfs, prepend=-1) != 0
     result.visits += np.bincount(pdfs[entered], minlength=len(result.visits))
     result.stays += np.bincount(pdfs[~entered], minlength=len(result.stays))
-
-
-def _add_moments(moments: ClassMoments, frames: Floats, pdfs: NDArray[np.int32]) -> None:
-    order = np.argsort(pdfs, kind="stable")
-    present, first = np.unique(pdfs[order], return_index=True)
-    moments.counts += np.bincount(pdfs, minlength=len(moments.counts))
-    moments.sums[present] += np.add.reduceat(frames[order], first, axis=0)
-    moments.square += frames.T @ frames

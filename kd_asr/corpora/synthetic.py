@@ -35,7 +35,7 @@ SAMPLE_RATE = 16000
 SUBSETS = ("train", "dev", "test")
 RECIPE = "recipe.json"
 # Raised when the same seed and size would give other bytes than before.
-VERSION = 1
+VERSION = 2
 # Every file bears this time (2000-01-01): the same corpus made again looks unchanged to the runs that used it.
 FILE_TIME = 946_684_800
 CHAPTERS_PER_VOICE = 2
@@ -44,14 +44,15 @@ CHAPTERS_PER_VOICE = 2
 SECONDS_PER_LETTER = 0.0502
 SECONDS_PER_SENTENCE = 0.48 + 0.5
 
-# Timbres, from espeak-ng's variants of American English; no two sets share one.
+# Timbres, from espeak-ng's variants of American English; no two sets share one. Left out are variants so distorted that
+# the mean spectra of the others' phones name fewer than three in ten of their frames.
 VARIANTS = {
     subset: tuple(names.split())
     for subset, names in {
-        "train": "m1 f1 m3 f4 m5 Alicia m7 Andrea Alex Annie Andy belinda adam linda Denis shelby Diogo aunty Gene "
-        "anika Hugo steph Lee grandma Marco steph2 Mike Reed boris david",
-        "dev": "m2 f2 edward f5",
-        "test": "m4 f3 m8 steph3 ian robert m6 Jacky",
+        "train": "m1 f1 m3 f4 m5 Michael m7 Andrea Alex Annie Andy belinda adam linda Denis benjamin Diogo aunty Gene "
+        "anika Hugo steph max grandma Mario steph2 Mike Henrique boris pablo",
+        "dev": "m2 f2 quincy f5",
+        "test": "m4 f3 m8 steph3 victor robert m6 paul",
     }.items()
 }
 FIRST_SPEAKER = {"train": 1001, "dev": 2001, "test": 3001}

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +129,7 @@ def _kneser_ney_counts(levels: Sequence[_Order]) -> list[NDArray[np.int64]]:
     """
     counts = [
         np.where(level.begins, level.occurrences, np.bincount(longer.suffix, minlength=len(level.last)))
-        for level, longer in zip(levels[:-1], levels[1:], strict=True)
+        for level, longer in pairwise(levels)
     ]
     return [*counts, levels[-1].occurrences]
 

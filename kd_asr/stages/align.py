@@ -87,8 +87,8 @@ def _align(shard: _Shard) -> list[Alignment | None]:
             item.utterance_id,
             model.observations(store.frames(item.utterance_id)),
             item.words,
-            _worker.lexicon,
-            _worker.settings,
+            lexicon=_worker.lexicon,
+            settings=_worker.settings,
         )
         for item in shard.utterances
     ]

@@ -86,7 +86,7 @@ def _check_phones(whole: Lexicon, dictionary: Path, missing: Sequence[str]) -> N
     foreign = [phone for phone in whole.phones[2:] if phone.rstrip("012") not in ARPABET]
     if foreign:
         raise UserError(
-            f"{dictionary} has phones that are not CMUdict's (such as {foreign[0]}), so the words that it lacks cannot be "
+            f"{dictionary} has phones that are not CMUdict's (such as {foreign[0]}), so the words it lacks cannot be "
             f"guessed: add the pronunciations of {len(missing)} words, such as {', '.join(missing[:5])}"
         )
 

@@ -101,7 +101,7 @@ def test_vocabulary_is_sorted_words_only(tiny):
 
 
 def test_vocabulary_does_not_read_past_the_unigrams(tiny):
-    tiny.write_text(TINY.split("-0.2\tA B")[0])
+    tiny.write_text(TINY.split("-0.2\tA B", maxsplit=1)[0])
     assert read_vocabulary(tiny) == ["A", "B"]
 
 
@@ -223,6 +223,6 @@ def test_missing_file(tmp_path, read):
 
 
 def test_vocabulary_of_a_truncated_file(tiny):
-    tiny.write_text(TINY.split("-0.82391")[0])
+    tiny.write_text(TINY.split("-0.82391", maxsplit=1)[0])
     with pytest.raises(UserError, match="ends among the 1-grams"):
         read_vocabulary(tiny)
