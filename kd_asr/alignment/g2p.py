@@ -36,6 +36,9 @@ GROUPS = {
 ARPABET = frozenset(CONSONANTS.values()) | frozenset(VOWELS.values())
 _STRESS = {"ˈ": "1", "ˌ": "2"}
 _REDUCED = frozenset(("AH", "IH", "ER", "IY"))
+# Vowels that are seldom without stress in CMUdict after the primary one; the second set: unless they end the word.
+_FULL = frozenset(("AA", "AE", "AO", "AW", "AY", "EH", "EY", "OY"))
+_FULL_WITHIN = _FULL | {"IY"}
 _VOICELESS = frozenset(("P", "T", "K", "F", "TH"))
 _SIBILANTS = frozenset(("S", "Z", "SH", "ZH", "CH", "JH"))
 _ROMAN = re.compile(r"(?=[IVXLC]{2})(XC|XL|L?X{0,3}|C{1,3}X{0,3})(IX|IV|V?I{0,3})$")
@@ -127,7 +130,7 @@ def arpabet(phonemes: Sequence[str]) -> Pronunciation:
     Phonemes of other languages, which espeak-ng uses for a few names, are mapped character by character; what no phone
     is near to is left out.
     """
-    return tuple(_with_primary_stress(_habits(list(_mapped(phonemes)))))
+    return tuple(_secondary_stress(_with_primary_stress(_habits(list(_mapped(phonemes))))))
 
 
 def _mapped(phonemes: Sequence[str]) -> Iterator[str]:
@@ -171,3 +174,22 @@ def _with_primary_stress(phones: list[str]) -> list[str]:
         return phones
     chosen = next((position for position in vowels if phones[position][:-1] not in _REDUCED), vowels[0])
     return [phone[:-1] + "1" if position == chosen else phone for position, phone in enumerate(phones)]
+
+
+def _secondary_stress(phones: list[str]) -> list[str]:
+    """Stress 0 or 2 where the two differ by habit: the choice that CMUdict makes more often.
+
+    espeak-ng leaves most full vowels after the primary stress unmarked (`boardwalk`) where CMUdict gives them secondary
+    stress, and does so with the first vowel of `in-` and `im-` before it; it marks some short i that CMUdict does not.
+    """
+    primary = next((position for position, phone in enumerate(phones) if phone[-1] == "1"), len(phones))
+    found = list(phones)
+    for position, phone in enumerate(phones):
+        last = position == len(phones) - 1
+        if position > primary and phone[-1] == "0" and phone[:-1] in (_FULL if last else _FULL_WITHIN):
+            found[position] = phone[:-1] + "2"
+        elif position > primary and phone == "IH2":
+            found[position] = "IH0"
+    if phones[0] == "IH0" and 1 < primary < len(phones) and phones[1] in ("N", "M"):
+        found[0] = "IH2"
+    return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ Doubles = NDArray[np.float64]
 
 _LOG_2_PI = float(np.log(2 * np.pi))
 _UNLIKELY = -1e10
+_BLOCK = 8192  # frames
 
 
 @dataclass(frozen=True)
@@ -40,18 +43,22 @@ class Mixtures:
         """(pdfs,) index of the first Gaussian of each pdf."""
         return np.searchsorted(self.pdf, np.arange(self.num_pdfs))
 
-    def only(self, span: slice) -> Mixtures:
-        """The Gaussians of a span, as a model of their own whose pdf numbers mean nothing."""
-        return Mixtures(self.pdf[span], self.weights[span], self.means[span], self.variances[span])
-
-    def log_gaussians(self, observations: Floats) -> Floats:
-        """(frames, gaussians) log of weight times density of (frames, dimension) observations."""
+    @cached_property
+    def _products(self) -> tuple[Floats, Floats]:
+        """A log-density is linear in (x, x squared): (gaussians, 2 dimension) weights, (gaussians, 1) constants."""
         precision = 1.0 / self.variances
-        constant = np.log(np.maximum(self.weights, 1e-20)) - 0.5 * (
-            observations.shape[1] * _LOG_2_PI + np.log(self.variances).sum(1) + (self.means**2 * precision).sum(1)
+        constants = np.log(np.maximum(self.weights, 1e-20)) - 0.5 * (
+            self.means.shape[1] * _LOG_2_PI + np.log(self.variances).sum(1) + (self.means**2 * precision).sum(1)
         )
-        linear = observations @ (self.means * precision).T
-        return np.asarray(linear - 0.5 * (np.square(observations) @ precision.T) + constant, dtype=np.float32)
+        products = np.concatenate([self.means * precision, -0.5 * precision], axis=1)
+        return products, np.asarray(constants[:, None], dtype=np.float32)
+
+    def log_gaussians(self, observations: Floats, members: slice | NDArray[np.int64]) -> Floats:
+        """(members, frames) log of weight times density of (frames, dimension) observations, for some Gaussians."""
+        weights, constants = self._products
+        products = weights[members] @ np.concatenate([observations, np.square(observations)], axis=1).T
+        products += constants[members]
+        return np.asarray(products, dtype=np.float32)
 
     def log_likelihoods(self, observations: Floats, pdfs: NDArray[np.int64]) -> Floats:
         """Log-likelihoods, natural logarithm, of some pdfs.
@@ -63,15 +70,24 @@ class Mixtures:
         Returns:
             (frames, num_pdfs) float32.
         """
-        wanted = np.isin(self.pdf, pdfs)
-        part = Mixtures(self.pdf[wanted], self.weights[wanted], self.means[wanted], self.variances[wanted])
-        logs = part.log_gaussians(observations)
-        first = np.searchsorted(part.pdf, pdfs)
-        largest = np.maximum.reduceat(logs, first, axis=1)
-        logs -= np.repeat(largest, np.diff(first, append=len(part.pdf)), axis=1)
+        members = np.flatnonzero(np.isin(self.pdf, pdfs))
+        logs = self.log_gaussians(observations, members)
+        bounds = np.searchsorted(self.pdf[members], [*pdfs, self.num_pdfs])
+        sums = np.empty((len(pdfs), len(observations)), dtype=np.float32)
+        for place, (first, last) in enumerate(pairwise(bounds)):
+            sums[place] = _log_sum(logs[first:last])
         result = np.full((len(observations), self.num_pdfs), _UNLIKELY, dtype=np.float32)
-        result[:, pdfs] = np.log(np.add.reduceat(np.exp(logs, out=logs), first, axis=1)) + largest
+        result[:, pdfs] = sums.T
         return result
+
+
+def _log_sum(logs: Floats) -> Floats:
+    """(frames,) logarithm of the sum of exponentials over the first axis; `logs` is overwritten."""
+    largest: Floats = np.asarray(logs.max(axis=0), dtype=np.float32)
+    if len(logs) > 1:
+        logs -= largest
+        largest += np.log(np.exp(logs, out=logs).sum(axis=0))
+    return largest
 
 
 @dataclass
@@ -120,17 +136,18 @@ def accumulate(mixtures: Mixtures, observations: Floats, pdfs: NDArray[np.intege
     firsts = [*mixtures.first, len(mixtures.pdf)]
     # Pdf by pdf: a frame meets the Gaussians of its own pdf only.
     for pdf in np.flatnonzero(np.diff(bounds)):
-        mine = observations[order[bounds[pdf] : bounds[pdf + 1]]]
         span = slice(firsts[pdf], firsts[pdf + 1])
-        logs = mixtures.only(span).log_gaussians(mine)
-        largest = logs.max(axis=1, keepdims=True)
-        posteriors = np.exp(logs - largest)
-        total = posteriors.sum(axis=1, keepdims=True)
-        posteriors /= total
-        statistics.occupancy[span] = posteriors.sum(axis=0, dtype=np.float64)
-        statistics.sums[span] = posteriors.T @ mine
-        statistics.squares[span] = posteriors.T @ np.square(mine)
-        statistics.log_likelihood += float((np.log(total) + largest).sum(dtype=np.float64))
+        # Block by block: products are summed in float32, blocks in float64.
+        for start in range(bounds[pdf], bounds[pdf + 1], _BLOCK):
+            mine = observations[order[start : min(start + _BLOCK, bounds[pdf + 1])]]
+            posteriors = mixtures.log_gaussians(mine, span)
+            total = _log_sum(posteriors.copy())
+            posteriors -= total
+            np.exp(posteriors, out=posteriors)
+            statistics.occupancy[span] += posteriors.sum(axis=1, dtype=np.float64)
+            statistics.sums[span] += posteriors @ mine
+            statistics.squares[span] += posteriors @ np.square(mine)
+            statistics.log_likelihood += float(total.sum(dtype=np.float64))
     statistics.frames = len(observations)
     return statistics
 

@@ -19,7 +19,8 @@ class TrainingGraph:
     """The graph of one transcript.
 
     Attributes:
-        fst: input labels are pdf + 1; where a phone begins, the output label is its place in `phones` + 1.
+        fst: input labels are pdf + 1; output labels are 1 + state + 3 * place of the phone in `phones`, on every arc
+            that consumes a frame: they tell where phones begin even if neighbouring states share a pdf.
         phones: every phone of every alternative.
         pdfs: (n,) int64, ascending: those that occur in it.
         shortest: frames of the shortest path.
@@ -44,11 +45,11 @@ class _Builder:
             self.phones.append(phone)
             for number in range(STATES_PER_PHONE):
                 pdf = self.topology.pdf(phone, number)
-                label = len(self.phones) if number == 0 else 0
+                label = STATES_PER_PHONE * (len(self.phones) - 1) + number + 1
                 following = self.fst.add_state()
                 self.fst.add_arc(state, kaldifst.StdArc(pdf + 1, label, leaving, following))
                 stay = self.topology.self_loop[pdf]
-                self.fst.add_arc(following, kaldifst.StdArc(pdf + 1, 0, -math.log(stay), following))
+                self.fst.add_arc(following, kaldifst.StdArc(pdf + 1, label, -math.log(stay), following))
                 state, leaving = following, -math.log1p(-stay)
         self.fst.add_arc(state, kaldifst.StdArc(0, 0, leaving, end))
 

@@ -1,43 +1,36 @@
-"""Flat-start training: one pass at a time, each a function from a model to statistics to the next model.
+"""Flat-start training of the aligner, in steps that each make the next model from the last one.
 
-First passes on cepstra and their derivatives, from an equal share of frames for every state of the transcript. Then
-linear discriminants of spliced cepstra take their place, with one Gaussian per pdf again, and more with each pass.
+1. `equal`: every state of the transcript gets the same share of the frames; one Gaussian per pdf.
+2. `cepstra`: align the shortest utterances, then one EM pass on cepstra and derivatives; the Gaussians grow.
+3. `discriminants`: align everything, then linear discriminants of these classes, and mixtures in their space, anew.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
-from kd_asr.alignment.gmm import Floats, Mixtures, Statistics, accumulate, maximise, split
+from kd_asr.alignment.fit import VARIANCE_FLOOR, fit_mixtures, occupancy_of, one_gaussian
+from kd_asr.alignment.gmm import Doubles, Floats, Mixtures, Statistics, accumulate, maximise, split
 from kd_asr.alignment.graphs import training_graph
 from kd_asr.alignment.lexicon import Lexicon
-from kd_asr.alignment.observations import (
-    CONTEXT,
-    DISCRIMINANTS,
-    NUM_CEPSTRA,
-    ClassMoments,
-    cepstra_with_deltas,
-    cosine_transform,
-    linear_discriminants,
-    spliced,
-)
-from kd_asr.alignment.store import Alignment
+from kd_asr.alignment.observations import ClassMoments, cepstra_with_deltas, linear_discriminants, spliced
 from kd_asr.alignment.topology import SILENCE, STATES_PER_PHONE, Topology
-from kd_asr.alignment.viterbi import align_utterance
+from kd_asr.alignment.viterbi import BestPath, best_path
 from kd_asr.config import AlignSettings
 
-_VARIANCE_FLOOR = 0.05  # of the variance over all frames
 _SELF_LOOP_RANGE = (0.05, 0.97)
+_FIT_FRAMES = 1_500_000  # four hours of speech: monophones learn no more from a longer one, and it must fit in memory
 
-Pass = Literal["equal", "cepstra", "discriminants", "final"]
+Step = Literal["equal", "cepstra", "discriminants"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class AlignerModel:
     Attributes:
         mixtures: one per pdf.
         topology: phones and loop probabilities.
-        projection: (dimension of spliced cepstra, discriminants) float32; None while cepstra are used directly.
+        projection: (dimension of spliced frames, discriminants) float32; None while cepstra are used.
     """
 
     mixtures: Mixtures
@@ -58,10 +51,10 @@ class AlignerModel:
         """(frames, dimension) float32 that the mixtures see of (frames, bins) normalised log-mel frames."""
         if self.projection is None:
             return cepstra_with_deltas(log_mel)
-        return spliced(log_mel @ cosine_transform(log_mel.shape[1]), CONTEXT) @ self.projection
+        return spliced(log_mel) @ self.projection
 
     def save(self, path: Path) -> None:
-        """Write as safetensors; the topology's phones stand in its header."""
+        """Write as safetensors, the phones in its header; never half a file."""
         tensors: dict[str, NDArray[Any]] = {
             "pdf": self.mixtures.pdf,
             "weights": self.mixtures.weights,
@@ -76,200 +69,207 @@ class AlignerModel:
         temporary.replace(path)
 
     @classmethod
-    def load(cls, path: Path, phones: tuple[str, ...]) -> AlignerModel:
+    def load(cls, path: Path) -> AlignerModel:
         """Read what `save` wrote."""
-        tensors = load_file(path)
+        with safe_open(path, framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            phones = tuple(json.loads(file.metadata()["phones"]))
         mixtures = Mixtures(tensors["pdf"], tensors["weights"], tensors["means"], tensors["variances"])
         topology = Topology(phones, tuple(float(value) for value in tensors["self_loop"]))
         return cls(mixtures, topology, tensors.get("projection"))
 
 
+@dataclass(frozen=True)
+class Sample:
+    """An utterance to learn from: (frames, bins) float32 normalised log-mel frames, and its transcript."""
+
+    log_mel: Floats
+    words: tuple[str, ...]
+
+
 @dataclass
-class PassResult:
-    """What a pass over some utterances found; `a += b` joins two.
+class Transitions:
+    """How often states were left and not left; `a += b` joins two.
 
     Attributes:
-        statistics: of the mixtures; None in the pass that collects `moments`.
-        moments: for the discriminants.
         stays: (pdfs,) frames after the first one in a state.
         visits: (pdfs,) times a state was entered.
-        failed: utterances without a path.
-        log_likelihood: of the best paths' frames, without transitions.
-        frames: aligned.
     """
 
-    statistics: Statistics | None
-    moments: ClassMoments | None
-    stays: NDArray[np.float64]
-    visits: NDArray[np.float64]
-    failed: list[str]
-    log_likelihood: float
-    frames: int
+    stays: Doubles
+    visits: Doubles
 
-    def __iadd__(self, other: PassResult) -> PassResult:
-        if self.statistics is not None and other.statistics is not None:
-            self.statistics += other.statistics
-        if self.moments is not None and other.moments is not None:
-            self.moments += other.moments
+    @classmethod
+    def zeros(cls, num_pdfs: int) -> Transitions:
+        """Nothing seen yet."""
+        return cls(np.zeros(num_pdfs), np.zeros(num_pdfs))
+
+    def add(self, path: BestPath) -> None:
+        """See the path of one utterance."""
+        self.visits += np.bincount(path.pdfs[path.entered], minlength=len(self.visits))
+        self.stays += np.bincount(path.pdfs[~path.entered], minlength=len(self.stays))
+
+    def __iadd__(self, other: Transitions) -> Transitions:
         self.stays += other.stays
         self.visits += other.visits
+        return self
+
+    def apply(self, topology: Topology) -> Topology:
+        """The topology with these loop probabilities; states seen in few frames keep theirs."""
+        total = self.stays + self.visits
+        estimated = np.clip(self.stays / np.maximum(total, 1), *_SELF_LOOP_RANGE)
+        return topology.with_self_loop(np.where(total >= 20, estimated, np.array(topology.self_loop)))
+
+
+@dataclass
+class PassResult:
+    """What an EM pass over some utterances found; `a += b` joins two.
+
+    Attributes:
+        statistics: of the mixtures.
+        transitions: of the paths.
+        failed: utterances without a path.
+    """
+
+    statistics: Statistics
+    transitions: Transitions
+    failed: int = 0
+
+    def __iadd__(self, other: PassResult) -> PassResult:
+        self.statistics += other.statistics
+        self.transitions += other.transitions
         self.failed += other.failed
-        self.log_likelihood += other.log_likelihood
-        self.frames += other.frames
         return self
 
 
-def schedule(settings: AlignSettings) -> list[Pass]:
-    """The kinds of passes of the whole training, in order."""
-    cepstral: list[Pass] = ["equal", *["cepstra"] * (settings.cepstral_iterations - 1)]  # type: ignore[list-item]
-    if settings.discriminant_iterations == 0:
-        return cepstral
-    return [*cepstral, "discriminants", *["final"] * settings.discriminant_iterations]  # type: ignore[list-item]
-
-
-def sees_everything(number: int, settings: AlignSettings) -> bool:
-    """Whether pass `number` sees all utterances, or the shortest ones only."""
-    return number >= settings.cepstral_iterations
+def schedule(settings: AlignSettings) -> list[Step]:
+    """The steps of the whole training, in order."""
+    steps: list[Step] = ["equal"]
+    steps += ["cepstra"] * (settings.cepstral_iterations - 1)
+    steps += ["discriminants"] * settings.discriminant_iterations
+    return steps
 
 
 def gaussians_after(number: int, settings: AlignSettings, num_pdfs: int) -> int:
-    """Gaussians wanted after pass `number`: they grow steadily, twice over, and rest in the last passes."""
-    passes = schedule(settings)
-    if passes[number] == "final":
-        done, of, goal = number - settings.cepstral_iterations, settings.discriminant_iterations - 2, settings.gaussians
-    else:
-        done, of, goal = number, settings.cepstral_iterations - 3, settings.gaussians // 2
-    share = min(1.0, done / max(1, of))
-    return max(num_pdfs, int(num_pdfs * (max(goal, num_pdfs) / num_pdfs) ** share))
+    """Gaussians wanted after step `number`: they grow steadily to half of those asked for, then rest for two passes."""
+    share = min(1.0, number / max(1, settings.cepstral_iterations - 3))
+    growth: float = max(1.0, settings.gaussians / 2 / num_pdfs) ** share
+    return round(num_pdfs * growth)
 
 
-def equal_alignment(
-    utterance_id: str, frames: int, words: Sequence[str], lexicon: Lexicon, topology: Topology
-) -> Alignment | None:
-    """Every state of the first pronunciations, silence at both ends, gets the same share of the frames."""
-    phones = [SILENCE, *(phone for word in words for phone in lexicon.variants(word)[0]), SILENCE]
+def first_model(phones: tuple[str, ...], blocks: Iterable[Floats]) -> AlignerModel:
+    """The same Gaussian of cepstra for every pdf: that of all (frames, bins) blocks together."""
+    count = 0
+    total = square = np.zeros(1)
+    for log_mel in blocks:
+        frames = cepstra_with_deltas(log_mel).astype(np.float64)
+        count += len(frames)
+        total = total + frames.sum(axis=0)
+        square = square + np.square(frames).sum(axis=0)
+    mean = total / count
+    topology = Topology.uniform(phones)
+    return AlignerModel(one_gaussian(mean, square / count - np.square(mean), topology.num_pdfs), topology, None)
+
+
+def equal_path(sample: Sample, lexicon: Lexicon, topology: Topology) -> BestPath | None:
+    """Every state of the first pronunciations, silence at both ends, gets the same share of the frames.
+
+    Returns:
+        A path without phones in time, or None for more states than frames.
+    """
+    phones = [SILENCE, *(phone for word in sample.words for phone in lexicon.variants(word)[0]), SILENCE]
     states = [topology.pdf(phone, state) for phone in phones for state in range(STATES_PER_PHONE)]
+    frames = len(sample.log_mel)
     if frames < len(states):
         return None
     place = np.arange(frames) * len(states) // frames
-    return Alignment(utterance_id, np.array(states, dtype=np.int32)[place], ())
+    return BestPath(np.array(states, dtype=np.int32)[place], (), np.diff(place, prepend=-1) != 0, 0.0)
+
+
+def model_path(model: AlignerModel, sample: Sample, lexicon: Lexicon, settings: AlignSettings) -> BestPath | None:
+    """The best path of one utterance, or None when it cannot be aligned."""
+    graph = training_graph(
+        sample.words, lexicon, model.topology, silence_probability=settings.silence_probability
+    )
+    if len(sample.log_mel) < graph.shortest:
+        return None
+    log_likelihoods = model.mixtures.log_likelihoods(model.observations(sample.log_mel), graph.pdfs)
+    return best_path(log_likelihoods, graph, beam=settings.beam, retry_beam=settings.retry_beam)
 
 
 def run_pass(
-    kind: Pass,
-    model: AlignerModel,
-    utterances: Sequence[tuple[str, Floats, Sequence[str]]],
-    lexicon: Lexicon,
-    settings: AlignSettings,
+    model: AlignerModel, samples: Iterable[Sample], find_path: Callable[[Sample], BestPath | None]
 ) -> PassResult:
-    """Align utterances, each (id, log-mel frames, words), with `model` and collect what the next model needs."""
-    pdfs = model.topology.num_pdfs
-    dimension = model.mixtures.means.shape[1]
-    result = PassResult(None, None, np.zeros(pdfs), np.zeros(pdfs), [], 0.0, 0)
-    if kind == "discriminants":
-        result.moments = ClassMoments.zeros(pdfs, NUM_CEPSTRA * (2 * CONTEXT + 1))
-    else:
-        result.statistics = Statistics.zeros(len(model.mixtures.pdf), dimension)
-    for utterance_id, log_mel, words in utterances:
-        observations = model.observations(log_mel)
-        if kind == "equal":
-            alignment = equal_alignment(utterance_id, len(log_mel), words, lexicon, model.topology)
-        else:
-            alignment = align_words(
-                model, utterance_id, observations, words, lexicon=lexicon, settings=settings
-            )
-        if alignment is None:
-            result.failed.append(utterance_id)
-            continue
-        _count_transitions(result, alignment.pdfs)
-        result.frames += len(log_mel)
-        if result.moments is not None:
-            result.moments.add(spliced(log_mel @ cosine_transform(log_mel.shape[1]), CONTEXT), alignment.pdfs)
-            result.log_likelihood += accumulate(model.mixtures, observations, alignment.pdfs).log_likelihood
-        elif result.statistics is not None:
-            mine = accumulate(model.mixtures, observations, alignment.pdfs)
-            result.statistics += mine
-            result.log_likelihood += mine.log_likelihood
-    return result
-
-
-def align_words(
-    model: AlignerModel,
-    utterance_id: str,
-    observations: Floats,
-    words: Sequence[str],
-    *,
-    lexicon: Lexicon,
-    settings: AlignSettings,
-) -> Alignment | None:
-    """The best path of one utterance, or None when it cannot be aligned."""
-    graph = training_graph(words, lexicon, model.topology, silence_probability=settings.silence_probability)
-    if len(observations) < graph.shortest:
-        return None
-    log_likelihoods = model.mixtures.log_likelihoods(observations, graph.pdfs)
-    return align_utterance(
-        utterance_id, log_likelihoods, graph, beam=settings.beam, retry_beam=settings.retry_beam
-    )
-
-
-def next_model(kind: Pass, model: AlignerModel, result: PassResult, gaussians: int, floor: Floats) -> AlignerModel:
-    """The M-step of a pass.
+    """E-step over some utterances: align each, and collect what `next_model` needs.
 
     Args:
-        kind: of the pass.
-        model: it was made with.
-        result: of all utterances.
-        gaussians: wanted in the next model.
-        floor: (39,) variance over all frames of cepstra and derivatives, before the share that is the floor.
+        model: whose mixtures share the frames among their Gaussians.
+        samples: the utterances.
+        find_path: aligns one.
     """
-    topology = _with_loops(model.topology, result)
-    if result.moments is not None:
-        return _discriminant_model(result.moments, topology)
-    assert result.statistics is not None  # every other pass collects them
-    lowest = (floor if model.projection is None else np.ones(DISCRIMINANTS, np.float32)) * _VARIANCE_FLOOR
-    mixtures = maximise(model.mixtures, result.statistics, variance_floor=lowest)
-    if gaussians > len(mixtures.pdf):
-        seen = np.bincount(
-            model.mixtures.pdf, weights=result.statistics.occupancy, minlength=model.mixtures.num_pdfs
-        )
-        occupancy = np.asarray(seen[mixtures.pdf] * mixtures.weights, dtype=np.float64)
-        mixtures = split(mixtures, occupancy, gaussians)
-    return replace(model, mixtures=mixtures, topology=topology)
+    transitions = Transitions.zeros(model.topology.num_pdfs)
+    observed = [np.zeros((0, model.mixtures.means.shape[1]), dtype=np.float32)]
+    pdfs = [np.zeros(0, dtype=np.int32)]
+    failed = 0
+    for sample in samples:
+        path = find_path(sample)
+        if path is None:
+            failed += 1
+            continue
+        transitions.add(path)
+        observed.append(model.observations(sample.log_mel))
+        pdfs.append(path.pdfs)
+    # All at once: each pdf's Gaussians then meet all of its frames in one matrix product.
+    statistics = accumulate(model.mixtures, np.concatenate(observed), np.concatenate(pdfs))
+    return PassResult(statistics, transitions, failed)
 
 
-def first_model(phones: tuple[str, ...], mean: Floats, variance: Floats) -> AlignerModel:
-    """The same Gaussian, that of all frames, for every pdf."""
-    topology = Topology.uniform(phones)
-    pdfs = topology.num_pdfs
-    mixtures = Mixtures(
-        np.arange(pdfs), np.ones(pdfs, np.float32), np.tile(mean, (pdfs, 1)), np.tile(variance, (pdfs, 1))
-    )
-    return AlignerModel(mixtures, topology, None)
+def next_model(model: AlignerModel, result: PassResult, gaussians: int) -> AlignerModel:
+    """M-step: the model that an EM pass over the whole data leads to, with Gaussians split up to a number."""
+    statistics = result.statistics
+    mean = statistics.sums.sum(axis=0) / statistics.frames
+    variance = statistics.squares.sum(axis=0) / statistics.frames - np.square(mean)
+    floor = (VARIANCE_FLOOR * variance).astype(np.float32)
+    mixtures = maximise(model.mixtures, statistics, variance_floor=floor)
+    frames = np.bincount(model.mixtures.pdf, weights=statistics.occupancy, minlength=mixtures.num_pdfs)
+    mixtures = split(mixtures, occupancy_of(mixtures, frames), gaussians)
+    return AlignerModel(mixtures, result.transitions.apply(model.topology), model.projection)
 
 
-def _discriminant_model(moments: ClassMoments, topology: Topology) -> AlignerModel:
-    """Discriminants of the classes, and one Gaussian per pdf in their space: there the classes' variance is 1."""
+def discriminant_model(
+    topology: Topology,
+    utterance_ids: Sequence[str],
+    log_mel: Callable[[str], Floats],
+    labels: Callable[[str], NDArray[np.int32]],
+    *,
+    gaussians: int,
+    advance: Callable[[float], None] = lambda share: None,
+) -> tuple[AlignerModel, list[float]]:
+    """Discriminants and mixtures of an alignment, from scratch.
+
+    Args:
+        topology: phones and loop probabilities, which are kept.
+        utterance_ids: aligned utterances; of a large corpus every n-th one is used.
+        log_mel: gives the (frames, bins) normalised frames of one.
+        labels: gives the (frames,) pdfs of one.
+        gaussians: wanted in all.
+        advance: told the share of the work that was just done.
+
+    Returns:
+        The model, and the log-likelihood per frame in nats of the mixtures that each EM pass began with.
+    """
+    total = sum(len(labels(name)) for name in utterance_ids)
+    chosen = utterance_ids[:: -(-total // _FIT_FRAMES)]
+    moments = ClassMoments.zeros(topology.num_pdfs, spliced(log_mel(chosen[0])).shape[1])
+    for name in chosen:
+        moments.add(spliced(log_mel(name)), labels(name))
+    advance(0.3)
     projection = linear_discriminants(moments)
-    mean = moments.sums.sum(axis=0) / moments.counts.sum()
-    seen = moments.counts > 0
-    means = np.where(seen[:, None], moments.sums / np.maximum(moments.counts, 1)[:, None], mean)
-    pdfs = topology.num_pdfs
-    mixtures = Mixtures(
-        np.arange(pdfs),
-        np.ones(pdfs, np.float32),
-        (means @ projection).astype(np.float32),
-        np.ones((pdfs, DISCRIMINANTS), np.float32),
+    mixtures, log_likelihoods = fit_mixtures(
+        np.concatenate([spliced(log_mel(name)) @ projection for name in chosen]),
+        np.concatenate([labels(name) for name in chosen]),
+        num_pdfs=topology.num_pdfs,
+        gaussians=gaussians,
+        advance=lambda share: advance(0.7 * share),
     )
-    return AlignerModel(mixtures, topology, projection)
-
-
-def _with_loops(topology: Topology, result: PassResult) -> Topology:
-    total = result.stays + result.visits
-    estimated = np.clip(result.stays / np.maximum(total, 1), *_SELF_LOOP_RANGE)
-    return topology.with_self_loop(np.where(total >= 20, estimated, np.array(topology.self_loop)))
-
-
-def _count_transitions(result: PassResult, pdfs: NDArray[np.int32]) -> None:
-    entered = np.diff(pdfs, prepend=-1) != 0
-    result.visits += np.bincount(pdfs[entered], minlength=len(result.visits))
-    result.stays += np.bincount(pdfs[~entered], minlength=len(result.stays))
+    return AlignerModel(mixtures, topology, projection), log_likelihoods

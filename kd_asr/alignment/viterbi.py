@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import kaldifst
 import numpy as np
 from kaldi_decoder import DecodableCtc, FasterDecoder, FasterDecoderOptions
 from numpy.typing import NDArray
 
-from kd_asr.alignment.graphs import TrainingGraph
+from kd_asr.alignment.graphs import TrainingGraph, training_graph
+from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.store import Alignment, PhoneSegment
-from kd_asr.alignment.topology import STATES_PER_PHONE
+from kd_asr.alignment.topology import STATES_PER_PHONE, Topology
+from kd_asr.config import AlignSettings
 
 
-def align_utterance(
-    utterance_id: str,
-    log_likelihoods: NDArray[np.float32],
-    graph: TrainingGraph,
-    *,
-    beam: float,
-    retry_beam: float,
-) -> Alignment | None:
-    """Align one utterance.
+@dataclass(frozen=True)
+class BestPath:
+    """The best path of one utterance through its graph.
+
+    Attributes:
+        pdfs: (frames,) int32.
+        phones: cover the frames without gaps.
+        entered: (frames,) bool, whether the frame is the first in its state.
+        log_probability: of the whole path: frames, transitions, choice of pronunciations and silences.
+    """
+
+    pdfs: NDArray[np.int32]
+    phones: tuple[PhoneSegment, ...]
+    entered: NDArray[np.bool_]
+    log_probability: float
+
+
+def best_path(
+    log_likelihoods: NDArray[np.float32], graph: TrainingGraph, *, beam: float, retry_beam: float
+) -> BestPath | None:
+    """Viterbi search.
 
     Args:
-        utterance_id: kept with the result.
         log_likelihoods: (frames, pdfs) float32, of a Gaussian mixture or of a network (log posterior - log prior).
         graph: of the transcript.
         beam: pruning beam, in units of `log_likelihoods`.
         retry_beam: tried when `beam` finds no path.
 
     Returns:
-        The alignment, or None when there is no path at the widest beam either.
+        The path, or None when there is none at the widest beam either.
     """
     if len(log_likelihoods) < graph.shortest:
         return None
@@ -39,27 +55,49 @@ def align_utterance(
         decoder = FasterDecoder(graph.fst, FasterDecoderOptions(beam=width))
         decoder.decode(decodable)
         if decoder.reached_final():
-            found, path = decoder.get_best_path()
+            found, lattice = decoder.get_best_path()
             if found:
-                return _read(utterance_id, path, graph)
+                return _read(lattice, graph)
     return None
 
 
-def _read(utterance_id: str, path: kaldifst.Lattice, graph: TrainingGraph) -> Alignment:
-    """Pdfs and phones of a linear lattice.
+def align_utterance(
+    utterance_id: str,
+    log_likelihoods: NDArray[np.float32],
+    words: Sequence[str],
+    lexicon: Lexicon,
+    topology: Topology,
+    *,
+    settings: AlignSettings,
+) -> Alignment | None:
+    """Align one utterance with any matrix of log-likelihoods: a Gaussian mixture's or a network's.
 
-    The lattice gives pdfs and phones as two separate sequences. A phone passes through its states in order, and
-    neighbouring states have different pdfs, so each phone is `STATES_PER_PHONE` runs of equal pdfs.
+    Args:
+        utterance_id: kept with the result.
+        log_likelihoods: (frames, pdfs) float32.
+        words: the transcript.
+        lexicon: pronunciations.
+        topology: pdfs and loop probabilities.
+        settings: beams and the probability of silence.
+
+    Returns:
+        The alignment, or None when the transcript does not fit into the frames or no path lies within the widest beam.
     """
-    _, inputs, tokens, _ = kaldifst.get_linear_symbol_sequence(path)
-    pdfs = np.asarray(inputs, dtype=np.int32) - 1
-    runs = np.flatnonzero(np.diff(pdfs, prepend=-1))
-    starts = runs[::STATES_PER_PHONE]
-    if len(runs) != STATES_PER_PHONE * len(tokens):
-        raise AssertionError(f"{utterance_id}: {len(runs)} state runs for {len(tokens)} phones")
-    lengths = np.diff(starts, append=len(pdfs))
+    graph = training_graph(words, lexicon, topology, silence_probability=settings.silence_probability)
+    path = best_path(log_likelihoods, graph, beam=settings.beam, retry_beam=settings.retry_beam)
+    return None if path is None else Alignment(utterance_id, path.pdfs, path.phones)
+
+
+def _read(lattice: kaldifst.Lattice, graph: TrainingGraph) -> BestPath:
+    """Pdfs and phones of a linear lattice: it has two labels for every frame."""
+    _, inputs, outputs, weight = kaldifst.get_linear_symbol_sequence(lattice)
+    states = np.asarray(outputs, dtype=np.int32) - 1
+    places = states // STATES_PER_PHONE
+    starts = np.flatnonzero(np.diff(places, prepend=-1))
+    lengths = np.diff(starts, append=len(places))
     segments = tuple(
-        PhoneSegment(graph.phones[token - 1], int(start), int(length))
-        for token, start, length in zip(tokens, starts, lengths, strict=True)
+        PhoneSegment(graph.phones[places[start]], int(start), int(length))
+        for start, length in zip(starts, lengths, strict=True)
     )
-    return Alignment(utterance_id, pdfs, segments)
+    log_probability = -float(weight.value1 + weight.value2)
+    return BestPath(np.asarray(inputs, dtype=np.int32) - 1, segments, np.diff(states, prepend=-1) != 0, log_probability)

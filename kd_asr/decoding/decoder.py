@@ -19,6 +19,9 @@ from kd_asr.decoding.graph import GRAPH_FILE, WORDS_FILE, read_words
 from kd_asr.errors import UserError
 from kd_asr.parallel import parallel_map
 
+# States kept in each frame even if the beam would give them up: Kaldi's default.
+_MIN_ACTIVE = 20
+
 Scores = Callable[[str], NDArray[np.float32]]
 
 
@@ -85,7 +88,9 @@ class Decoder:
         path = graph_file or graph_folder / GRAPH_FILE
         check_fst(path)
         self._graph = kaldifst.StdConstFst.read(str(path))
-        self._options = FasterDecoderOptions(beam=search.beam, max_active=search.max_active)
+        # The library wants fewer states for sure than at most, also where a user asks for very few.
+        min_active = min(_MIN_ACTIVE, search.max_active - 1)
+        self._options = FasterDecoderOptions(beam=search.beam, max_active=search.max_active, min_active=min_active)
 
     def decode(self, utterance_id: str, log_likelihoods: NDArray[np.float32]) -> Hypothesis:
         """Search the best path of one utterance.

@@ -103,7 +103,7 @@ def read_words(path: Path) -> list[str]:
 
 
 def decoding_graph(
-    lexicon: Lexicon, arpa: Path, topology: Topology, *, silence_probability: float
+    lexicon: Lexicon, arpa: Path, topology: Topology, *, silence_probability: float, self_loop_scale: float = 1.0
 ) -> tuple[FstArrays, list[str]]:
     """HCLG and its word table.
 
@@ -113,6 +113,7 @@ def decoding_graph(
         arpa: language model.
         topology: pdfs and loop probabilities.
         silence_probability: of silence at each place where it may stand, 0 < p < 1.
+        self_loop_scale: weight of the costs of staying in a state and leaving it.
 
     Returns:
         HCLG, from pdf + 1 to labels of words, and the words by label: `<eps>` is 0.
@@ -136,4 +137,6 @@ def decoding_graph(
     left, num_disambiguation = lexicon_fst(entries, phones=known, words=labels, silence_probability=silence_probability)
     composed = compose_and_determinise(left, grammar_fst(arpa, words))
     chains = phone_chains(topology, num_disambiguation)
-    return expand_to_states(composed, chains, np.array(topology.self_loop)), words[:-1]
+    return expand_to_states(
+        composed, chains, np.array(topology.self_loop), self_loop_scale=self_loop_scale
+    ), words[:-1]

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from kd_asr.decoding.fst_arrays import FstArrays, make_arcs
 
 
-def expand_to_states(fst: FstArrays, chains: NDArray[np.int32], self_loop: NDArray[np.float64]) -> FstArrays:
+def expand_to_states(
+    fst: FstArrays, chains: NDArray[np.int32], self_loop: NDArray[np.float64], *, self_loop_scale: float = 1.0
+) -> FstArrays:
     """Replace each input label by its chain of states, add the loops, and drop disambiguation symbols.
 
     What Kaldi does with H o CLG, `fstrmsymbols` and `add-self-loops --reorder=true`: the arc into a state consumes the
@@ -20,11 +22,12 @@ def expand_to_states(fst: FstArrays, chains: NDArray[np.int32], self_loop: NDArr
         chains: (labels, states per chain) int32, the pdfs of each label 0, 1, ...; rows of -1 for epsilon and
             disambiguation symbols, which become epsilon.
         self_loop: (pdfs,) float64, probability of staying in the state, 0 < p < 1.
+        self_loop_scale: weight of the costs of staying and leaving.
 
     Returns:
         A transducer from pdf + 1 to the output labels of `fst`.
     """
-    stay, leave = -np.log(self_loop), -np.log1p(-self_loop)
+    stay, leave = -self_loop_scale * np.log(self_loop), -self_loop_scale * np.log1p(-self_loop)
     targets = fst.arcs["nextstate"].astype(np.int64)
     labels = fst.arcs["ilabel"].astype(np.int64)
     emitting = chains[labels, 0] >= 0

@@ -29,6 +29,7 @@ def graph(run_dir: Path, settings: Settings) -> Artifact:
             arpa_file(language_model),
             Topology.load(aligned.path / "topology.json"),
             silence_probability=silence_probability,
+            self_loop_scale=settings.decode.self_loop_scale,
         )
         write_fst(folder / GRAPH_FILE, fst)
         write_words(folder / WORDS_FILE, words)
@@ -44,7 +45,10 @@ def graph(run_dir: Path, settings: Settings) -> Artifact:
         run_dir,
         "graph",
         stage="graph",
-        settings={"silence_probability": silence_probability},
+        settings={
+            "silence_probability": silence_probability,
+            "self_loop_scale": settings.decode.self_loop_scale,
+        },
         inputs=[lexicon, language_model, aligned],
         rooms=("alignment", "decoding"),
         work=work,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +15,9 @@ from kd_asr.corpora.manifest import read_manifest
 from kd_asr.decoding.arpa import ArpaModel, in_upper_case, perplexity, read_arpa, write_arpa
 from kd_asr.decoding.ngram import estimate_ngrams
 from kd_asr.errors import UserError
+from kd_asr.stages.lexicon import file_digest, given_arpa
 
 ARPA_FILES = ("lm.arpa", "lm.arpa.gz")
-# Of the text it was estimated from a model knows too much, and of the test set nothing is looked at before the end.
-_MEASURED_ON = ("train", "dev")
 
 
 def arpa_file(language_model: Artifact) -> Path:
@@ -37,12 +36,14 @@ def language_model(run_dir: Path, settings: Settings) -> Artifact:
     words that are not in upper case. Its words that the lexicon lacks stay; the stage `graph` leaves them out. Without
     a file, a modified Kneser-Ney model is estimated from the transcripts of the training set.
 
+    Metrics: source, order, n-grams of each order; of dev perplexity (see `perplexity`) and rate of unknown words.
+
     Raises:
-        UserError: the file is malformed, or there is nothing to estimate from.
+        UserError: the file is malformed, there is nothing to estimate from, or all words of dev are unknown.
     """
     prepared = load_artifact(run_dir, "prepare")
     order = settings.language_model.order
-    given = Path(settings.language_model.arpa) if settings.language_model.arpa else None
+    given = given_arpa(settings)
 
     def sentences(name: str) -> Iterator[tuple[str, ...]]:
         return (utterance.words for utterance in read_manifest(prepared.path / f"{name}.jsonl"))
@@ -53,33 +54,36 @@ def language_model(run_dir: Path, settings: Settings) -> Artifact:
             write_arpa(folder / "lm.arpa.gz", model)
         else:
             model = _copy_checked(given, folder, order)
-        measured = {name: perplexity(model, sentences(name)) for name in _MEASURED_ON}
-        metrics: dict[str, Any] = {
-            "source": "given" if given is not None else "estimated from the transcripts of train",
-            "order": model.order,
-            "ngrams": [len(section) for section in model.log_probabilities],
-        }
-        for name, figure in measured.items():
-            metrics[name] = {
-                "perplexity": round(figure.value, 2),
-                "words": figure.words,
-                "out_of_vocabulary_words": figure.unknown_words,
-                "out_of_vocabulary_rate": round(figure.unknown_rate, 5),
-            }
-        dev = measured["dev"]
+        measured = perplexity(model, sentences("dev"))
+        if measured.words and measured.unknown_words == measured.words:
+            raise UserError(f"no word of dev is in the language model {given or 'of train'}: are they of one language?")
+        ngrams = [len(section) for section in model.log_probabilities]
         say(
-            f"language_model: {model.order}-gram of {metrics['ngrams'][0]} words, perplexity {dev.value:.1f} on dev "
-            f"({100 * dev.unknown_rate:.1f} % of its words unknown)"
+            f"language model: {model.order}-gram of {ngrams[0]} words, perplexity {measured.value:.1f} on dev "
+            f"({100 * measured.unknown_rate:.1f} % of its words unknown)"
         )
-        return metrics
+        return {
+            "source": f"given: {given.name}" if given is not None else "estimated from the transcripts of train",
+            "order": model.order,
+            "ngrams": {str(length): count for length, count in enumerate(ngrams, start=1)},
+            # JSON has no infinity: a model that holds a word of dev for impossible has no perplexity.
+            "dev_perplexity": round(measured.value, 2) if math.isfinite(measured.value) else None,
+            "dev_words": measured.words,
+            "dev_oov_words": measured.unknown_words,
+            "dev_oov_rate": round(measured.unknown_rate, 5),
+        }
 
     return build_artifact(
         run_dir,
         "language_model",
         stage="language_model",
-        settings={"order": order, "arpa": _checksum(given) if given is not None else None},
+        settings={
+            "order": order,
+            "arpa": {"name": given.name, "content": file_digest(given)} if given is not None else None,
+        },
         inputs=[prepared],
         rooms=("corpora", "decoding"),
+        shared=("lexicon",),
         work=work,
     )
 
@@ -93,12 +97,3 @@ def _copy_checked(given: Path, folder: Path, order: int) -> ArpaModel:
     else:
         write_arpa(folder / "lm.arpa.gz", model)
     return model
-
-
-def _checksum(path: Path) -> str:
-    """SHA-256 of a file's bytes, 16 hexadecimal digits."""
-    total = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            total.update(block)
-    return total.hexdigest()[:16]

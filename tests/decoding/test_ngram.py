@@ -35,7 +35,8 @@ class PlainKneserNey:
     def __init__(self, text: list[list[str]], order: int) -> None:
         padded = [(BEGIN, *sentence, END) for sentence in text]
         raw = [
-            Counter(words[i : i + n] for words in padded for i in range(len(words) - n + 1)) for n in range(1, order + 1)
+            Counter(words[i : i + n] for words in padded for i in range(len(words) - n + 1))
+            for n in range(1, order + 1)
         ]
         self.words = {word for words in padded for word in words} - {BEGIN} | {"<unk>"}
         self.counts: list[dict[tuple[str, ...], int]] = []
@@ -116,8 +117,8 @@ def test_perplexity_equals_the_plain_formula():
 def test_bigram_by_hand():
     # Sentences A B, A B, A: bigrams <s>A 3, AB 2, A</s> 1, B</s> 2; too few for estimated discounts: 0.5, 1, 1.5.
     model = estimate_ngrams([["A", "B"], ["A", "B"], ["A"]], 2)
-    # Words to the left: A 1 (<s>), B 1 (A), </s> 2 (A and B); 4 in all. Freed: 0.5 + 0.5 + 1 = 2, so gamma = 1/2, spread
-    # over A, B, </s>, <unk>: 1/8 each.
+    # Words to the left: A 1 (<s>), B 1 (A), </s> 2 (A and B); 4 in all. Freed: 0.5 + 0.5 + 1 = 2, so gamma = 1/2,
+    # spread over A, B, </s>, <unk>: 1/8 each.
     unigrams = {"A": 0.5 / 4 + 1 / 8, "B": 0.5 / 4 + 1 / 8, END: 1 / 4 + 1 / 8, "<unk>": 1 / 8}
     for word, probability in unigrams.items():
         assert 10 ** model.log10_probability(word, ()) == pytest.approx(probability)

@@ -1,0 +1,283 @@
+"""What stage `align` does for long: training the aligner step by step, and aligning sets, over processes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_asr.alignment.lexicon import Lexicon
+from kd_asr.alignment.store import Alignment, AlignmentStore, write_alignments
+from kd_asr.alignment.topology import Topology
+from kd_asr.alignment.training import (
+    AlignerModel,
+    PassResult,
+    Sample,
+    Step,
+    Transitions,
+    discriminant_model,
+    equal_path,
+    first_model,
+    gaussians_after,
+    model_path,
+    next_model,
+    run_pass,
+    schedule,
+)
+from kd_asr.alignment.viterbi import BestPath
+from kd_asr.artifacts import read_json, write_json
+from kd_asr.config import AlignSettings, Settings
+from kd_asr.corpora.manifest import Utterance
+from kd_asr.errors import UserError
+from kd_asr.features.store import FrameStore
+from kd_asr.parallel import advance, parallel_map
+
+# The sums of the shards are joined in their order, so the shards, not the processes, decide the last bits.
+SHARDS = 16
+SHARD_FRAMES = 100_000
+_PROGRESS = "progress.json"
+_LABELS = "labels"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every process of the stage needs.
+
+    Attributes:
+        features: folder of the frame stores.
+        folder: that the stage writes into.
+        lexicon: of the words of all transcripts.
+        phones: of the topology, silence first.
+        settings: of the run.
+    """
+
+    features: Path
+    folder: Path
+    lexicon: Lexicon
+    phones: tuple[str, ...]
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Some utterances of a set; the shards do not depend on the number of processes."""
+
+    set_name: str
+    utterances: list[Utterance]
+    frames: int
+
+
+@dataclass(frozen=True)
+class _Worker:
+    task: Task
+    model: AlignerModel
+
+    @property
+    def align(self) -> AlignSettings:
+        return self.task.settings.align
+
+    def samples(self, shard: _Shard) -> list[Sample]:
+        store = FrameStore.open(self.task.features / shard.set_name)
+        return [Sample(store.frames(item.utterance_id), item.words) for item in shard.utterances]
+
+
+_worker: _Worker
+
+
+def _load(task: Task, model: str) -> None:
+    global _worker  # noqa: PLW0603 - one per process
+    _worker = _Worker(task, AlignerModel.load(task.folder / model))
+
+
+def train(task: Task, utterances: list[Utterance]) -> list[dict[str, Any]]:
+    """All steps, into `model.safetensors`; an interrupted training goes on after the last step that was finished.
+
+    Returns:
+        Figures of each step: its kind, log-likelihood per frame in nats (of the model it began with; of every EM pass
+        for discriminants), Gaussians, frames and utterances that could not be aligned.
+
+    Raises:
+        UserError: not one utterance can be aligned.
+    """
+    align, folder = task.settings.align, task.folder
+    store = FrameStore.open(task.features / "train")
+    early = _shortest(utterances, store, align.early_minutes * 60_000 / task.settings.features.frame_shift_ms)
+    progress = folder / _PROGRESS
+    done: list[dict[str, Any]] = read_json(progress) if progress.exists() else []
+    if not done:
+        first = first_model(task.phones, (store.frames(item.utterance_id) for item in early))
+        first.save(folder / _model_name(0))
+    steps = schedule(align)
+    for number in range(len(done), len(steps)):
+        step, title = steps[number], f"align {number + 1}/{len(steps)} {steps[number]}"
+        if step == "discriminants":
+            model, figures = _discriminants(task, utterances, number, title)
+        else:
+            model, figures = _em_pass(task, early, number, title, step)
+        model.save(folder / _model_name(number + 1))
+        done.append({"step": step, **figures, "gaussians": len(model.mixtures.pdf)})
+        write_json(progress, done)
+    shutil.copyfile(folder / _model_name(len(steps)), folder / "model.safetensors")
+    return done
+
+
+def remove_progress(folder: Path) -> None:
+    """Delete what only an interrupted training would need."""
+    for path in folder.glob("model-*.safetensors"):
+        path.unlink()
+    (folder / _PROGRESS).unlink()
+    shutil.rmtree(folder / _LABELS, ignore_errors=True)
+
+
+def align_set(task: Task, set_name: str, utterances: Sequence[Utterance]) -> list[Alignment | None]:
+    """Align a set with `model.safetensors`, in the order given; None for an utterance without a path."""
+    paths = _paths(task, set_name, utterances, "model.safetensors", f"align {set_name}")
+    return [
+        None if path is None else Alignment(item.utterance_id, path.pdfs, path.phones)
+        for item, path in zip(utterances, paths, strict=True)
+    ]
+
+
+def _model_name(number: int) -> str:
+    return f"model-{number:02d}.safetensors"
+
+
+def _nothing(set_name: str) -> UserError:
+    return UserError(f"no utterance of {set_name} could be aligned: do transcripts and audio belong together?")
+
+
+def _shortest(utterances: Sequence[Utterance], store: FrameStore, frames: float) -> list[Utterance]:
+    """The shortest utterances that hold so many frames, in the order given: equal shares are least wrong there."""
+    by_length = sorted(utterances, key=lambda item: (store.num_frames(item.utterance_id), item.utterance_id))
+    ends = np.cumsum([store.num_frames(item.utterance_id) for item in by_length])
+    chosen = {item.utterance_id for item in by_length[: int(np.searchsorted(ends, frames)) + 1]}
+    return [item for item in utterances if item.utterance_id in chosen]
+
+
+def _shards(set_name: str, utterances: Sequence[Utterance], store: FrameStore) -> list[_Shard]:
+    """Runs of utterances of about the same length; how many depends on the amount of speech alone."""
+    frames = np.array([store.num_frames(item.utterance_id) for item in utterances], dtype=np.int64)
+    wanted = max(SHARDS, int(frames.sum()) // SHARD_FRAMES)
+    number = (np.cumsum(frames) - frames) * wanted // max(1, int(frames.sum()))
+    return [
+        _Shard(set_name, [utterances[index] for index in members], int(frames[members].sum()))
+        for members in (np.flatnonzero(number == shard).tolist() for shard in range(wanted))
+        if members
+    ]
+
+
+def _em_pass(
+    task: Task, utterances: Sequence[Utterance], number: int, title: str, step: Step
+) -> tuple[AlignerModel, dict[str, Any]]:
+    shards = _shards("train", utterances, FrameStore.open(task.features / "train"))
+    total: PassResult | None = None
+    for result in parallel_map(
+        partial(_pass_over, step=step),
+        shards,
+        description=title,
+        unit="frames",
+        jobs=task.settings.jobs,
+        amount=lambda shard: shard.frames,
+        initializer=_load,
+        initargs=(task, _model_name(number)),
+    ):
+        if total is None:
+            total = result
+        else:
+            total += result
+    if total is None or total.statistics.frames == 0:
+        raise _nothing("train")
+    model = AlignerModel.load(task.folder / _model_name(number))
+    wanted = gaussians_after(number, task.settings.align, model.topology.num_pdfs)
+    statistics = total.statistics
+    figures = {
+        "log_likelihood_per_frame": round(statistics.log_likelihood / statistics.frames, 4),
+        "frames": statistics.frames,
+        "failed": total.failed,
+    }
+    return next_model(model, total, wanted), figures
+
+
+def _pass_over(shard: _Shard, *, step: Step) -> PassResult:
+    model, lexicon, align = _worker.model, _worker.task.lexicon, _worker.align
+
+    def find_path(sample: Sample) -> BestPath | None:
+        if step == "equal":
+            return equal_path(sample, lexicon, model.topology)
+        return model_path(model, sample, lexicon, align)
+
+    return run_pass(model, _worker.samples(shard), find_path)
+
+
+def _discriminants(
+    task: Task, utterances: Sequence[Utterance], number: int, title: str
+) -> tuple[AlignerModel, dict[str, Any]]:
+    topology = AlignerModel.load(task.folder / _model_name(number)).topology
+    transitions = Transitions.zeros(topology.num_pdfs)
+    labels = []
+    paths = _paths(task, "train", utterances, _model_name(number), title)
+    for item, path in zip(utterances, paths, strict=True):
+        if path is not None:
+            transitions.add(path)
+            labels.append(Alignment(item.utterance_id, path.pdfs, path.phones))
+    if not labels:
+        raise _nothing("train")
+    write_alignments(task.folder / _LABELS, labels)
+    # In a process of its own, like all arithmetic of the stage: one thread, so that the sums are always the same.
+    fitted = parallel_map(
+        _fit,
+        [transitions.apply(topology)],
+        description=f"{title}, fit",
+        unit="fits",
+        jobs=1,
+        self_reporting=True,
+        initializer=_load,
+        initargs=(task, _model_name(number)),
+    )
+    ((model, log_likelihoods),) = fitted
+    figures = {
+        "log_likelihood_per_frame": [round(value, 4) for value in log_likelihoods],
+        "frames": sum(len(item.pdfs) for item in labels),
+        "failed": len(utterances) - len(labels),
+    }
+    return model, figures
+
+
+def _fit(topology: Topology) -> tuple[AlignerModel, list[float]]:
+    labels = AlignmentStore.open(_worker.task.folder / _LABELS)
+    store = FrameStore.open(_worker.task.features / "train")
+    return discriminant_model(
+        topology,
+        labels.utterance_ids,
+        store.frames,
+        labels.pdfs,
+        gaussians=_worker.align.gaussians,
+        advance=advance,
+    )
+
+
+def _paths(
+    task: Task, set_name: str, utterances: Sequence[Utterance], model: str, title: str
+) -> list[BestPath | None]:
+    shards = _shards(set_name, utterances, FrameStore.open(task.features / set_name))
+    found = parallel_map(
+        _align,
+        shards,
+        description=title,
+        unit="frames",
+        jobs=task.settings.jobs,
+        amount=lambda shard: shard.frames,
+        initializer=_load,
+        initargs=(task, model),
+    )
+    return [path for paths in found for path in paths]
+
+
+def _align(shard: _Shard) -> list[BestPath | None]:
+    samples = _worker.samples(shard)
+    return [model_path(_worker.model, sample, _worker.task.lexicon, _worker.align) for sample in samples]

@@ -1,0 +1,85 @@
+"""The truth about decoding, without any graph: every word sequence, pronunciation, silence and alignment is tried."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from kd_asr.alignment.topology import STATES_PER_PHONE, Topology
+from kd_asr.decoding.arpa import END, ArpaModel
+
+Pronunciations = Mapping[str, Sequence[Sequence[str]]]
+
+
+def alignment_cost(
+    scores: np.ndarray, phones: Sequence[str], topology: Topology, scale: float, self_loop_scale: float
+) -> tuple[float, float]:
+    """(graph, acoustic) costs of the best alignment of all frames with all states in order; graph: loops only."""
+    states = [topology.pdf(phone, state) for phone in phones for state in range(STATES_PER_PHONE)]
+    frames = len(scores)
+    if not states or len(states) > frames:
+        return math.inf, math.inf
+    best = (math.inf, math.inf, math.inf)
+    # Where each state ends: every choice of boundaries between the frames.
+    for cuts in itertools.combinations(range(1, frames), len(states) - 1):
+        edges = (0, *cuts, frames)
+        graph = acoustic = 0.0
+        for pdf, first, end in zip(states, edges, edges[1:], strict=False):
+            stay = topology.self_loop[pdf]
+            graph -= self_loop_scale * ((end - first - 1) * math.log(stay) + math.log(1 - stay))
+            acoustic -= float(scores[first:end, pdf].sum())
+        best = min(best, (graph + scale * acoustic, graph, acoustic))
+    return best[1], best[2]
+
+
+def sentence_cost(words: Sequence[str], model: ArpaModel) -> float:
+    """Negative natural log probability of a sentence; for models whose n-grams are never below their back-off."""
+    history = ["<s>"]
+    cost = 0.0
+    for word in (*words, END):
+        cost -= model.log10_probability(word, history) * math.log(10)
+        history.append(word)
+    return cost
+
+
+def with_silences(words: Sequence[Sequence[str]], probability: float) -> Iterator[tuple[list[str], float]]:
+    """Phones and cost of each choice of silence before, between and after some pronunciations."""
+    for places in itertools.product((False, True), repeat=len(words) + 1):
+        phones = ["SIL"] if places[0] else []
+        for word, silence in zip(words, places[1:], strict=True):
+            phones += [*word, *(["SIL"] if silence else [])]
+        yield phones, -sum(math.log(probability if silence else 1 - probability) for silence in places)
+
+
+def best_path(
+    scores: np.ndarray,
+    pronunciations: Pronunciations,
+    model: ArpaModel,
+    topology: Topology,
+    *,
+    acoustic_scale: float,
+    insertion_penalty: float = 0.0,
+    silence_probability: float,
+    self_loop_scale: float,
+) -> tuple[float, tuple[str, ...], float, float]:
+    """Total cost, words, graph cost without penalties and acoustic cost before scaling, of the best of all paths."""
+    best: tuple[float, tuple[str, ...], float, float] = (math.inf, (), 0.0, 0.0)
+    aligned: dict[tuple[str, ...], tuple[float, float]] = {}
+    for length in range(len(scores) // STATES_PER_PHONE + 1):
+        for words in itertools.product(sorted(pronunciations), repeat=length):
+            if sum(min(map(len, pronunciations[word])) for word in words) * STATES_PER_PHONE > len(scores):
+                continue
+            language = sentence_cost(words, model)
+            for spoken in itertools.product(*(pronunciations[word] for word in words)):
+                for phones, silence in with_silences(spoken, silence_probability):
+                    key = tuple(phones)
+                    if key not in aligned:
+                        aligned[key] = alignment_cost(scores, phones, topology, acoustic_scale, self_loop_scale)
+                    loops, acoustic = aligned[key]
+                    graph = language + silence + loops
+                    total = graph + acoustic_scale * acoustic + insertion_penalty * length
+                    best = min(best, (total, words, graph, acoustic))
+    return best
