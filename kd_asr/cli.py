@@ -100,6 +100,13 @@ STAGES = (
     ),
 )
 
+# Not part of the main job: run by hand between `posteriors` and `report`.
+SWEEP = Stage(
+    "sweep",
+    "train a student for each temperature and hard weight, to choose among them on dev",
+    "Settings: distil.sweep_temperatures, distil.sweep_hard_weights. Run `report` again to see its table there.",
+)
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -112,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_configure(commands)
-    for stage in STAGES:
+    for stage in (*STAGES, SWEEP):
         command = commands.add_parser(
             stage.name,
             help=stage.summary,

@@ -184,12 +184,16 @@ class DistilSettings:
         temperature: of the softmax in the soft loss (paper: 2 for speech).
         soft_weight: weight of the soft loss, which carries its factor T squared.
         hard_weight: weight of the hard loss (paper: 0.5 relative to the soft one).
+        sweep_temperatures: tried by `kd-asr sweep`.
+        sweep_hard_weights: tried by `kd-asr sweep`, with each temperature.
     """
 
     students: int = 3
     temperature: float = 2.0
     soft_weight: float = 1.0
     hard_weight: float = 0.5
+    sweep_temperatures: tuple[float, ...] = (1.0, 2.0, 4.0)
+    sweep_hard_weights: tuple[float, ...] = (0.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -267,6 +271,7 @@ def _problems(settings: Settings) -> list[str]:
         "distil.students": (distil.students, 1),
         "distil.soft_weight": (distil.soft_weight, 0),
         "distil.hard_weight": (distil.hard_weight, 0),
+        "smallest of distil.sweep_hard_weights": (min(distil.sweep_hard_weights, default=0), 0),
         "decode.max_active": (decode.max_active, 1),
         "decode.self_loop_scale": (decode.self_loop_scale, 0),
         "align.cepstral_iterations": (align.cepstral_iterations, 2),
@@ -286,6 +291,7 @@ def _problems(settings: Settings) -> list[str]:
         "number of decode.acoustic_scales": len(decode.acoustic_scales),
         "number of decode.insertion_penalties": len(decode.insertion_penalties),
         "smallest of decode.acoustic_scales": min(decode.acoustic_scales, default=1),
+        "smallest of distil.sweep_temperatures": min(distil.sweep_temperatures, default=1),
     }
     found += [f"{name}: {value} is not above 0" for name, value in positive.items() if value <= 0]
     below_one = {

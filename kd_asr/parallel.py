@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.queues import SimpleQueue
 from typing import Any, TypeVar
 
@@ -58,13 +59,27 @@ def _start_worker(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it ends its workers
     _die_with(parent)
     _advance = queue.put
-    # One thread a process: two processes of one thread each do twice the work of one with two.
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(1)
     if initializer is not None:
         initializer(*initargs)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started inside compute with one thread: two of one thread each do twice the work of one with two.
+
+    The libraries read these variables when they are loaded, which in a worker is before any code of ours runs.
+    """
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def parallel_map(
@@ -90,7 +105,7 @@ def parallel_map(
         UserError: a worker was killed, most often for want of memory. Errors of `function` come through as they are.
     """
     jobs = min(jobs or available_cores(), max(1, len(items)))
-    with progress() as bars:
+    with progress() as bars, _one_thread_each():
         task = bars.add_task(description, total=sum(amount(item) for item in items), unit=unit)
         context = multiprocessing.get_context("spawn")
         queue: SimpleQueue[float] = context.SimpleQueue()

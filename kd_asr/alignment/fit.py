@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from kd_asr.alignment.gmm import Doubles, Floats, Mixtures, accumulate, maximise, split
 
 VARIANCE_FLOOR = 0.01  # of the variance over all frames
-_GROWTH = 6
+_GROWTH = 6  # passes in which the Gaussians grow
+_REST = 5  # passes after the last split: the two halves of a Gaussian begin close together and drift apart slowly
 
 
 def one_gaussian(mean: NDArray[np.floating], variance: NDArray[np.floating], num_pdfs: int) -> Mixtures:
@@ -54,8 +55,7 @@ def fit_mixtures(
     mixtures = one_gaussian(observations.mean(axis=0), observations.var(axis=0), num_pdfs)
     floor = VARIANCE_FLOOR * mixtures.variances[0]
     growth = np.geomspace(1.0, max(1.0, gaussians / num_pdfs), _GROWTH + 1)[1:]
-    # The last target stands three times: passes that fit what the last split has made.
-    targets = [num_pdfs, *(round(num_pdfs * factor) for factor in growth), gaussians, gaussians]
+    targets = [num_pdfs, *(round(num_pdfs * factor) for factor in growth), *[gaussians] * _REST]
     log_likelihoods = []
     for number, target in enumerate(targets):
         statistics = accumulate(mixtures, observations, pdfs)

@@ -36,9 +36,8 @@ GROUPS = {
 ARPABET = frozenset(CONSONANTS.values()) | frozenset(VOWELS.values())
 _STRESS = {"ˈ": "1", "ˌ": "2"}
 _REDUCED = frozenset(("AH", "IH", "ER", "IY"))
-# Vowels that are seldom without stress in CMUdict after the primary one; the second set: unless they end the word.
+# Vowels that are seldom without stress in CMUdict after the primary one.
 _FULL = frozenset(("AA", "AE", "AO", "AW", "AY", "EH", "EY", "OY"))
-_FULL_WITHIN = _FULL | {"IY"}
 _VOICELESS = frozenset(("P", "T", "K", "F", "TH"))
 _SIBILANTS = frozenset(("S", "Z", "SH", "ZH", "CH", "JH"))
 _ROMAN = re.compile(r"(?=[IVXLC]{2})(XC|XL|L?X{0,3}|C{1,3}X{0,3})(IX|IV|V?I{0,3})$")
@@ -185,11 +184,10 @@ def _secondary_stress(phones: list[str]) -> list[str]:
     primary = next((position for position, phone in enumerate(phones) if phone[-1] == "1"), len(phones))
     found = list(phones)
     for position, phone in enumerate(phones):
-        last = position == len(phones) - 1
-        if position > primary and phone[-1] == "0" and phone[:-1] in (_FULL if last else _FULL_WITHIN):
+        if position > primary and phone[-1] == "0" and phone[:-1] in _FULL:
             found[position] = phone[:-1] + "2"
         elif position > primary and phone == "IH2":
             found[position] = "IH0"
-    if phones[0] == "IH0" and 1 < primary < len(phones) and phones[1] in ("N", "M"):
+    if primary > 1 and phones[:2] in (["IH0", "N"], ["IH0", "M"]):
         found[0] = "IH2"
     return found

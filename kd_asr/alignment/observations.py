@@ -103,7 +103,10 @@ def linear_discriminants(moments: ClassMoments, dimension: int = DISCRIMINANTS) 
     means = moments.sums[seen] / moments.counts[seen, None] - mean
     between = (means * moments.counts[seen, None]).T @ means / frames
     within = total - between
-    # A little of the identity: neighbouring filters are all but collinear.
+    # Neighbouring filters are all but collinear, and a covariance of few frames has directions without any variance,
+    # in which every new frame would look impossible: lean on the diagonal, the more the fewer frames there are.
+    lean = len(within) / (len(within) + frames)
+    within = (1 - lean) * within + lean * np.diag(np.diag(total))
     within += 1e-4 * np.trace(within) / len(within) * np.eye(len(within))
     values, vectors = np.linalg.eigh(within)
     whiten = vectors / np.sqrt(values)

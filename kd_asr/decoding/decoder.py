@@ -14,7 +14,7 @@ import numpy as np
 from kaldi_decoder import DecodableCtc, FasterDecoder, FasterDecoderOptions
 from numpy.typing import NDArray
 
-from kd_asr.decoding.fst_arrays import add_to_words, check_fst
+from kd_asr.decoding.fst_arrays import add_to_words, highest_labels
 from kd_asr.decoding.graph import GRAPH_FILE, WORDS_FILE, read_words
 from kd_asr.errors import UserError
 from kd_asr.parallel import parallel_map
@@ -81,12 +81,14 @@ class Decoder:
             graph_file: another file of the graph, with insertion penalties (see `penalised`).
 
         Raises:
-            UserError: a file is missing, cut short or of another format.
+            UserError: a file is missing, cut short or of another format, or words of the graph have no name.
         """
         self.search = search
         self._words = read_words(graph_folder / WORDS_FILE)
         path = graph_file or graph_folder / GRAPH_FILE
-        check_fst(path)
+        self._num_pdfs, highest_word = highest_labels(path)
+        if highest_word >= len(self._words):
+            raise UserError(f"{path} and {graph_folder / WORDS_FILE} do not belong together: build the graph again")
         self._graph = kaldifst.StdConstFst.read(str(path))
         # The library wants fewer states for sure than at most, also where a user asks for very few.
         min_active = min(_MIN_ACTIVE, search.max_active - 1)
@@ -100,8 +102,14 @@ class Decoder:
             log_likelihoods: (frames, pdfs) float32, such as log posterior - log prior, before scaling.
 
         Raises:
-            UserError: a log-likelihood is not a finite number.
+            UserError: a log-likelihood is not a finite number, or the graph has pdfs that the matrix lacks.
         """
+        if log_likelihoods.ndim != 2 or log_likelihoods.shape[1] < self._num_pdfs:
+            # The search would read beyond the end of the matrix.
+            raise UserError(
+                f"{utterance_id}: scores of shape {log_likelihoods.shape}, but the graph has {self._num_pdfs} pdfs: "
+                "network and graph must be made from the same alignment"
+            )
         frames = len(log_likelihoods)
         if not np.isfinite(log_likelihoods).all():
             raise UserError(f"{utterance_id}: the network's scores are not all finite numbers; train it again")

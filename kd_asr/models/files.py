@@ -39,7 +39,11 @@ def save_dnn(
     temporary = path.with_name(f".{path.name}.tmp")
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     # One key: safetensors writes several in an order that changes from run to run, and equal models are equal files.
-    save_file(tensors, temporary, {"kd_asr": json.dumps(header, sort_keys=True)})
+    try:
+        save_file(tensors, temporary, {"kd_asr": json.dumps(header, sort_keys=True)})
+    except SafetensorError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write the model {temporary} ({error}): is the disk full?") from error
     temporary.replace(path)
 
 

@@ -233,8 +233,9 @@ def _discriminants(
         _fit,
         [transitions.apply(topology)],
         description=f"{title}, fit",
-        unit="fits",
+        unit="%",
         jobs=1,
+        amount=lambda topology: 100,
         self_reporting=True,
         initializer=_load,
         initargs=(task, _model_name(number)),
@@ -257,7 +258,7 @@ def _fit(topology: Topology) -> tuple[AlignerModel, list[float]]:
         store.frames,
         labels.pdfs,
         gaussians=_worker.align.gaussians,
-        advance=advance,
+        advance=lambda share: advance(100 * share),
     )
 
 

@@ -217,18 +217,20 @@ def _validate(model: nn.Module, state: _State, validate: Callable[[nn.Module], V
 
 def _save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, state: _State) -> None:
     temporary = folder / f".{CHECKPOINT}.tmp"
-    torch.save(
-        {
-            "model": model.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "random_state": torch.get_rng_state(),
-            "update": state.update,
-            "history": state.history,
-            "best": state.best,
-            "running": asdict(state.running),
-        },
-        temporary,
-    )
+    content = {
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "random_state": torch.get_rng_state(),
+        "update": state.update,
+        "history": state.history,
+        "best": state.best,
+        "running": asdict(state.running),
+    }
+    try:
+        torch.save(content, temporary)
+    except RuntimeError as error:  # torch's writer does not raise OSError
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write the checkpoint {temporary}: is the disk full?") from error
     temporary.replace(folder / CHECKPOINT)
 
 

@@ -39,7 +39,11 @@ def _plain(phones: tuple[str, ...]) -> tuple[str, ...]:
         ("h ˈɜː ɹ i", "HH ER1 IY0"),
         ("ɪ t", "IH1 T"),  # every word has a primary stress
         ("ə b aʊ t", "AH0 B AW1 T"),  # on its first full vowel
+        ("b ˈɔːɹ d w ɔː k", "B AO1 R D W AO2 K"),  # full vowels after the primary stress have secondary stress
+        ("ɪ n s t ˈɔː l", "IH2 N S T AO1 L"),
+        ("b j ˈuː ɾ ˌɪ f ə l", "B Y UW1 T IH0 F AH0 L"),
         ("ʃ", "SH"),
+        ("", ""),
     ],
 )
 def test_ipa_to_phones(ipa: str, phones: str) -> None:
@@ -101,7 +105,7 @@ def test_phone_error_rate_on_words_of_cmudict() -> None:
         strict_errors += min(_distance(variant, hypothesis) for variant in dictionary[guess.word])
         phones += len(nearest)
     assert errors / phones < 0.12  # 9.7 % over 4000 words
-    assert strict_errors / phones < 0.16  # 13.6 %, stress counted
+    assert strict_errors / phones < 0.16  # 13.1 %, stress counted
 
 
 def test_all_phonemes_of_common_words_are_known() -> None:

@@ -97,6 +97,12 @@ def test_scores_that_are_not_numbers_are_refused(graph) -> None:
         Decoder(graph, WIDE).decode("utterance-7", matrix)
 
 
+@pytest.mark.parametrize("shape", [(12, 8), (12, 0), (12,)])
+def test_a_matrix_with_fewer_pdfs_than_the_graph_is_refused(graph, shape) -> None:
+    with pytest.raises(UserError, match=r"u: scores of shape .* but the graph has 9 pdfs"):
+        Decoder(graph, WIDE).decode("u", np.zeros(shape, dtype=np.float32))
+
+
 def test_a_narrow_search_never_finds_a_better_path_than_a_wide_one(graph) -> None:
     narrow = Decoder(graph, replace(WIDE, beam=2.0, max_active=5))
     wide = Decoder(graph, WIDE)
@@ -135,7 +141,12 @@ def test_damaged_graph_folders_are_refused(graph, tmp_path) -> None:
     (tmp_path / WORDS_FILE).write_text("<eps> 0\nA 2\n")
     with pytest.raises(UserError, match=r"words\.txt, line 2"):
         Decoder(tmp_path, WIDE)
+    (tmp_path / GRAPH_FILE).write_bytes((graph / GRAPH_FILE).read_bytes())
+    (tmp_path / WORDS_FILE).write_text("<eps> 0\nA 1\n")
+    with pytest.raises(UserError, match="do not belong together"):
+        Decoder(tmp_path, WIDE)
     (tmp_path / WORDS_FILE).write_bytes((graph / WORDS_FILE).read_bytes())
+    (tmp_path / GRAPH_FILE).unlink()
     with pytest.raises(UserError, match=r"HCLG\.fst cannot be read"):
         Decoder(tmp_path, WIDE)
     (tmp_path / GRAPH_FILE).write_bytes((graph / GRAPH_FILE).read_bytes()[:-16])

@@ -5,8 +5,8 @@ import pytest
 from kd_asr.decoding.fst_arrays import (
     FstArrays,
     add_to_words,
-    check_fst,
     from_kaldifst,
+    highest_labels,
     make_arcs,
     read_fst,
     to_kaldifst,
@@ -91,7 +91,7 @@ def test_every_way_to_cut_a_file_short_is_noticed(tmp_path) -> None:
     for length in range(len(content)):
         (tmp_path / "b.fst").write_bytes(content[:length])
         with pytest.raises(UserError, match="not a whole graph file"):
-            check_fst(tmp_path / "b.fst")
+            highest_labels(tmp_path / "b.fst")
     (tmp_path / "b.fst").write_bytes(content + b"x")
     with pytest.raises(UserError, match="not a whole graph file"):
         read_fst(tmp_path / "b.fst")

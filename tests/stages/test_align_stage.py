@@ -1,0 +1,108 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import make_prepared
+
+from kd_asr.alignment.lexicon import Lexicon, write_lexicon
+from kd_asr.alignment.store import AlignmentStore
+from kd_asr.alignment.topology import Topology
+from kd_asr.artifacts import build_artifact, load_artifact
+from kd_asr.config import AlignSettings, Settings
+from kd_asr.corpora.true_phones import FILE_NAME, TruePhone, write_true_phones
+from kd_asr.features.store import FrameStore
+from kd_asr.stages import align_training
+from kd_asr.stages.align import align
+from kd_asr.stages.features import features
+
+LEXICON = Lexicon({"ONE": (("W", "AH1", "N"),), "TWO": (("T", "UW1"),)})
+# The beam is wide: a model of two seconds of noise finds other noise very unlikely.
+SHORT = AlignSettings(cepstral_iterations=2, discriminant_iterations=1, gaussians=40, retry_beam=1e6)
+
+
+def make_run(folder: Path, settings: Settings, utterances) -> Settings:
+    """Everything that the stage reads; one train utterance has too many words, one test word is unknown."""
+    folder.mkdir(exist_ok=True)
+    crowded = replace(utterances["train"][1], words=("ONE", "TWO") * 20)
+    strange = replace(utterances["test"][0], words=("ONE", "XYZZY"))
+    sets = {
+        "train": [utterances["train"][0], crowded, *utterances["train"][2:]],
+        "dev": utterances["dev"],
+        "test": [strange, *utterances["test"][1:]],
+    }
+    prepared = make_prepared(folder, sets)
+    features(folder, settings)
+
+    def work(path: Path) -> dict[str, int]:
+        write_lexicon(path / "lexicon.txt", LEXICON)
+        (path / "phones.txt").write_text("".join(f"{phone}\n" for phone in LEXICON.phones))
+        return {}
+
+    build_artifact(
+        folder, "lexicon", stage="lexicon", settings={}, inputs=[prepared], rooms=("alignment",), work=work
+    )
+    return replace(settings, align=SHORT)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "manifest.json"
+    }
+
+
+def test_interrupted_and_with_other_jobs_the_bits_are_the_same(
+    tmp_path, settings, utterances, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subset = tmp_path / "corpus" / settings.corpus.dev
+    subset.mkdir(parents=True)
+    known = utterances["dev"][0]
+    write_true_phones(subset / FILE_NAME, [(known.utterance_id, [TruePhone("SIL", 0.0, known.seconds)])])
+    corpus = replace(settings.corpus, root=str(tmp_path / "corpus"))
+    whole = make_run(tmp_path / "whole", replace(settings, corpus=corpus, jobs=2), utterances)
+    made = align(tmp_path / "whole", whole)
+
+    parts = replace(make_run(tmp_path / "parts", replace(settings, corpus=corpus), utterances), jobs=1)
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(align_training, "_discriminants", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            align(tmp_path / "parts", parts)
+    with monkeypatch.context() as patch:
+        patch.setattr(align_training, "_em_pass", interrupt)  # those steps are finished: they must not run again
+        resumed = align(tmp_path / "parts", parts)
+    assert contents(resumed.path) == contents(made.path)
+    assert resumed.metrics == made.metrics
+
+    # What a run leaves behind.
+    assert sorted(contents(made.path)) == sorted(
+        ["model.safetensors", "rejected.tsv", "topology.json"]
+        + [f"{name}/{file}" for name in ("train", "dev", "test")
+           for file in ("frames.npy", "pdfs.npy", "phones.jsonl", "utterances.txt")]
+    )
+    rows = (made.path / "rejected.tsv").read_text().splitlines()
+    assert len(rows) == 2
+    assert rows[1].startswith(utterances["train"][1].utterance_id)
+    assert "no path for 40 words" in rows[1]
+    metrics = made.metrics
+    assert (metrics["rejected"], metrics["train"]["rejected"], metrics["train"]["utterances"]) == (1, 1, 3)
+    assert (metrics["unknown_words"], metrics["test"]["unknown_words"], metrics["dev"]["unknown_words"]) == (1, 1, 0)
+    assert [step["step"] for step in metrics["steps"]] == ["equal", "cepstra", "discriminants"]
+    topology = Topology.load(made.path / "topology.json")
+    assert topology.phones == LEXICON.phones
+    assert metrics["pdfs"] == topology.num_pdfs
+    store, frames = AlignmentStore.open(made.path / "test"), FrameStore.open(tmp_path / "whole/features/test")
+    for name in store.utterance_ids:
+        segments = store.phones(name)
+        assert sum(item.num_frames for item in segments) == frames.num_frames(name) == len(store.pdfs(name))
+        spoken = [item.phone for item in segments if item.phone != "SIL"]
+        last = ["SPN"] if name == utterances["test"][0].utterance_id else ["T", "UW1"]
+        assert spoken == ["W", "AH1", "N", *last]
+    truth = metrics["dev"]["against_true_phones"]
+    assert truth["frames"] == len(AlignmentStore.open(made.path / "dev").pdfs(known.utterance_id))
+    assert "against_true_phones" not in metrics["test"]
+    assert load_artifact(tmp_path / "whole", "align").fingerprint == made.fingerprint
