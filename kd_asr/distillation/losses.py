@@ -36,7 +36,7 @@ def soft_cross_entropy(logits: Tensor, targets: SoftTargets, *, temperature: flo
     Args:
         logits: (batch, classes) float32, of the student.
         targets: of the same batch and number of classes; the treatment of the mass outside its top k is that of
-            `SoftTargets.at_temperature`.
+            `SoftTargets`.
         temperature: T > 0.
 
     Returns:
@@ -48,8 +48,9 @@ def soft_cross_entropy(logits: Tensor, targets: SoftTargets, *, temperature: flo
     expected = (targets.classes.shape[0], targets.num_classes)
     if tuple(logits.shape) != expected:
         raise ValueError(f"logits of shape {tuple(logits.shape)} for soft targets of shape {expected}")
-    probs, each_other = targets.at_temperature(temperature)
+    probs, scale, shape = targets.at_temperature(temperature)
     log_q = F.log_softmax(logits / temperature, dim=1)
-    kept = log_q.gather(1, targets.classes)
-    cross_entropy = -(probs * kept).sum(dim=1) - each_other * (log_q.sum(dim=1) - kept.sum(dim=1))
+    # The tail's part is scale * sum of shape * log q over the classes that are not kept: all less the kept ones.
+    on_kept = scale[:, None] * shape[targets.classes] - probs
+    cross_entropy = (on_kept * log_q.gather(1, targets.classes)).sum(dim=1) - scale * (log_q @ shape)
     return temperature**2 * cross_entropy

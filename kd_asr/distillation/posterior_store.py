@@ -1,13 +1,14 @@
 """The posterior store: a teacher's top-k log-posteriors of every frame, on disk.
 
-A store is a folder: `header.json`, `utterances.txt`, `layout.npy` (first row and number of frames of each utterance)
-and shards `shard-00000.u16`, `shard-00001.u16`, ... Each shard is a matrix of uint16 with one row per frame: k class
-numbers, then k log-probabilities as float16 bits (most probable first), then the mass of all other classes as float16
-bits: 4 k + 2 bytes a frame. One frame is one contiguous piece, so a random gather touches one place per frame.
+A store is a folder: `header.json`, `utterances.txt`, `layout.npy` (first row and number of frames of each utterance),
+`background.npy` (what each class gets on average where it is outside the top k, (classes,) float32) and shards
+`shard-00000.u16`, `shard-00001.u16`, ... Each shard is a matrix of uint16 with one row per frame: k class numbers, then k
+log-probabilities as float16 bits (most probable first), then the mass of all other classes as float16 bits: 4 k + 2 bytes
+a frame. One frame is one contiguous piece, so a random gather touches one place per frame.
 
 The header names the fingerprints of the models, features and alignment that the posteriors belong to; a reader says
 what it expects and is refused when they differ. How the mass outside the top k is treated at T != 1 is said, and
-decided, in `kd_asr.distillation.targets.SoftTargets.at_temperature`.
+decided, in `kd_asr.distillation.targets.SoftTargets`.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ def encode(targets: SoftTargets) -> np.ndarray:
     return np.concatenate([targets.classes.numpy().astype(np.uint16), bits], axis=1)
 
 
-def decode(rows: np.ndarray, num_classes: int) -> SoftTargets:
+def decode(rows: np.ndarray, background: Tensor) -> SoftTargets:
     """What `encode` was given, rounded to float16."""
     k = rows.shape[1] // 2
     values = torch.from_numpy(np.ascontiguousarray(rows[:, k:]).view(np.float16)).float()
     classes = torch.from_numpy(rows[:, :k].astype(np.int64))
-    return SoftTargets(classes, values[:, :k], values[:, k], num_classes)
+    return SoftTargets(classes, values[:, :k], values[:, k], background)
 
 
 def write_shard(folder: Path, number: int, rows: np.ndarray) -> None:
@@ -55,17 +56,30 @@ def finish_store(
     *,
     shard_frames: Sequence[int],
     top_k: int,
-    num_classes: int,
+    background: Tensor,
     fingerprints: Mapping[str, str],
 ) -> None:
-    """Write the index of a store whose shards are complete; frames of `utterance_ids` follow each other in them."""
+    """Write the index of a store whose shards are complete; frames of `utterance_ids` follow each other in them.
+
+    Args:
+        folder: of the store.
+        utterance_ids: in the order of their frames.
+        frame_counts: frames of each.
+        shard_frames: frames of each shard.
+        top_k: classes kept.
+        background: (classes,) sums of `tail_sum` over all frames; a class that never had anything gets a trace.
+        fingerprints: of what the posteriors were made with.
+    """
+    shares = background.double() / background.double().sum().clamp_min(1e-30)
+    shares = (shares + 1e-9).float()
+    np.save(folder / "background.npy", (shares / shares.sum()).numpy())
     counts = np.asarray(frame_counts, dtype=np.int64)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]]) if len(counts) else counts
     np.save(folder / "layout.npy", np.stack([starts, counts], axis=1))
     (folder / "utterances.txt").write_text("".join(f"{name}\n" for name in utterance_ids), encoding="utf-8")
     header = {
         "top_k": top_k,
-        "num_classes": num_classes,
+        "num_classes": len(background),
         "shard_frames": list(shard_frames),
         "fingerprints": dict(fingerprints),
     }
@@ -80,6 +94,7 @@ class PosteriorStore:
         num_classes: of the distributions.
         top_k: classes kept per frame.
         bytes_per_frame: on disk.
+        background: (num_classes,) float32, summing to one; see `SoftTargets`.
     """
 
     def __init__(self, folder: Path, *, expect: Mapping[str, str] | None = None) -> None:
@@ -103,6 +118,7 @@ class PosteriorStore:
         self.top_k: int = header["top_k"]
         self.num_classes: int = header["num_classes"]
         self.utterance_ids = (folder / "utterances.txt").read_text(encoding="utf-8").split()
+        self.background = torch.from_numpy(np.load(folder / "background.npy", allow_pickle=False))
         self._layout = np.load(folder / "layout.npy", allow_pickle=False)
         self._number = {name: number for number, name in enumerate(self.utterance_ids)}
         self._folder = folder
@@ -138,10 +154,10 @@ class PosteriorStore:
         """Soft targets of (batch,) int64 rows, in any order."""
         wanted = rows.numpy()
         if len(self._shards) == 1:
-            return decode(self._shards[0][wanted], self.num_classes)
+            return decode(self._shards[0][wanted], self.background)
         gathered = np.empty((len(wanted), 2 * self.top_k + 1), dtype=np.uint16)
         shard_of = np.searchsorted(self._shard_starts, wanted, side="right") - 1
         for number in np.unique(shard_of):
             here = shard_of == number
             gathered[here] = self._shards[number][wanted[here] - self._shard_starts[number]]
-        return decode(gathered, self.num_classes)
+        return decode(gathered, self.background)

@@ -12,40 +12,70 @@ from torch import Tensor
 class SoftTargets:
     """A teacher's distribution over the classes for each example, at temperature 1.
 
+    The mass outside the top k is known only in sum. It is shared among the other classes in proportion to `background`,
+    what the teacher gives to them on average. Shared evenly instead, classes that never occur would get far more than
+    their prior, and a hybrid decoder, which divides by the prior, would find them everywhere.
+
     Attributes:
         classes: (batch, k) int64, the kept classes, all different in a row.
         log_probs: (batch, k) float32, their natural log-probabilities.
-        rest: (batch,) float32, the probability mass of the `num_classes - k` other classes together.
-        num_classes: of the distribution.
+        rest: (batch,) float32, the probability mass of the other classes together.
+        background: (num_classes,) float32, positive; only ratios matter.
     """
 
     classes: Tensor
     log_probs: Tensor
     rest: Tensor
-    num_classes: int
+    background: Tensor
 
-    def at_temperature(self, temperature: float) -> tuple[Tensor, Tensor]:
+    @property
+    def num_classes(self) -> int:
+        """Classes of the distribution."""
+        return len(self.background)
+
+    def at_temperature(self, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
         """The distribution with its log-probabilities divided by `temperature` and normalised again.
 
-        The mass outside the top k is known only in sum. It is taken as spread evenly over the other classes, which
-        is exact for k = num_classes and k = num_classes - 1, and for the rest the distribution of largest entropy.
-
         Returns:
-            (batch, k) probabilities of `classes`, and (batch,) probability of each one of the other classes.
+            (batch, k) probabilities of `classes`; (batch,) `scale` and (num_classes,) `shape`, such that any other
+            class c has the probability `scale * shape[c]`.
         """
         others = self.num_classes - self.classes.shape[1]
+        shape = self.background ** (1.0 / temperature)
         kept = self.log_probs / temperature
         if others == 0:
-            return kept.softmax(dim=1), torch.zeros_like(self.rest)
-        each = (self.rest.clamp_min(1e-30) / others).log() / temperature
-        logs = torch.cat([kept, each[:, None] + torch.tensor(float(others)).log()], dim=1)
-        probs = logs.softmax(dim=1)
-        return probs[:, :-1], probs[:, -1] / others
+            return kept.softmax(dim=1), torch.zeros_like(self.rest), shape
+        # What is left of background and shape; never less than the smallest others, whatever rounding says.
+        left = (self.background.sum() - self.background[self.classes].sum(dim=1)).clamp_min(
+            float(others * self.background.min())
+        )
+        shape_left = (shape.sum() - shape[self.classes].sum(dim=1)).clamp_min(float(others * shape.min()))
+        tail = (self.rest.clamp_min(1e-30) / left).log() / temperature + shape_left.log()
+        probs = torch.cat([kept, tail[:, None]], dim=1).softmax(dim=1)
+        return probs[:, :-1], probs[:, -1] / shape_left, shape
 
 
-def top_k_targets(log_probs: Tensor, k: int) -> SoftTargets:
-    """Keep the `k` most probable classes of dense (batch, classes) log-probabilities."""
+def top_k_targets(log_probs: Tensor, k: int, background: Tensor | None = None) -> SoftTargets:
+    """Keep the `k` most probable classes of dense (batch, classes) log-probabilities.
+
+    Args:
+        log_probs: of a teacher.
+        k: classes to keep, at most all.
+        background: (classes,) see `SoftTargets`; by default even.
+    """
     num_classes = log_probs.shape[1]
     kept, classes = log_probs.topk(min(k, num_classes), dim=1)
     rest = (1.0 - kept.exp().sum(dim=1)).clamp_min(0.0)
-    return SoftTargets(classes, kept, rest, num_classes)
+    if background is None:
+        background = torch.full((num_classes,), 1.0 / num_classes, dtype=log_probs.dtype)
+    return SoftTargets(classes, kept, rest, background)
+
+
+def tail_sum(log_probs: Tensor, k: int) -> Tensor:
+    """What dense (batch, classes) log-probabilities give outside their top k, summed over the batch: (classes,) float64.
+
+    Over all examples it is the `background` of `SoftTargets`.
+    """
+    probs = log_probs.exp()
+    outside = probs.scatter(1, probs.topk(min(k, probs.shape[1]), dim=1).indices, 0.0)
+    return outside.double().sum(dim=0)

@@ -24,21 +24,32 @@ class EnsembleTeacher:
         *,
         average: Literal["arithmetic", "geometric"] = "arithmetic",
         top_k: int,
+        background: Tensor | None = None,
         precision: Literal["auto", "bf16", "fp32"] = "auto",
     ) -> None:
-        """Freeze the members; `inputs` are what the teacher sees, which need not be what the student sees."""
+        """Freeze the members.
+
+        Args:
+            members: networks.
+            inputs: what the teacher sees, which need not be what the student sees.
+            average: of the posteriors.
+            top_k: classes kept.
+            background: (classes,) how the mass outside them is shared, see `SoftTargets`; by default evenly.
+            precision: of the matrix products.
+        """
         self._model = Ensemble(members, average).eval().requires_grad_(False)
         self._inputs = inputs
         self._top_k = top_k
+        self._background = background
         self._precision = precision
 
     def __call__(self, examples: Tensor) -> SoftTargets:
         """Soft targets of (batch,) int64 example numbers."""
         log_probs = log_posteriors(self._model, self._inputs, examples, precision=self._precision)
         # Cloned out of inference mode, so that losses may save them for their backward pass.
-        targets = top_k_targets(log_probs, self._top_k)
+        targets = top_k_targets(log_probs, self._top_k, self._background)
         kept = targets.classes.clone(), targets.log_probs.clone(), targets.rest.clone()
-        return SoftTargets(*kept, targets.num_classes)
+        return SoftTargets(*kept, targets.background)
 
 
 class StoredTeacher:

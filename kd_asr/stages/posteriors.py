@@ -15,7 +15,7 @@ from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, digest, load_artifact, read_json, write_json
 from kd_asr.config import Settings
 from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
-from kd_asr.distillation.targets import top_k_targets
+from kd_asr.distillation.targets import tail_sum, top_k_targets
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.models.ensemble import average_log_posteriors
@@ -79,7 +79,7 @@ def _compute(shard: _Shard, *, folder: Path) -> None:
         name: score_utterances(_worker.alignments, shard.utterance_ids, log_probs).to_json()
         for name, log_probs in scored.items()
     }
-    write_json(scores_path, scores)
+    write_json(scores_path, {"scores": scores, "tail": tail_sum(averaged, settings.ensemble.top_k).tolist()})
 
 
 def _shards(alignments: AlignmentStore) -> list[_Shard]:
@@ -117,22 +117,25 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
             pass
         frame_counts = [len(alignments.pdfs(name)) for name in alignments.utterance_ids]
         num_classes = Topology.load(aligned.path / "topology.json").num_pdfs
+        paths = [folder / f"scores-{shard.number:05d}.json" for shard in shards]
+        parts = [read_json(path) for path in paths]
         finish_store(
             folder,
             alignments.utterance_ids,
             frame_counts,
             shard_frames=[shard.frames for shard in shards],
             top_k=min(settings.ensemble.top_k, num_classes),
-            num_classes=num_classes,
+            background=torch.tensor([part["tail"] for part in parts], dtype=torch.float64).sum(dim=0),
             fingerprints={
                 "features": extracted.fingerprint,
                 "align": aligned.fingerprint,
                 "ensemble": digest([member.fingerprint for member in members]),
             },
         )
-        paths = [folder / f"scores-{shard.number:05d}.json" for shard in shards]
-        parts = [read_json(path) for path in paths]
-        joined = {name: join_scores([FrameScores.from_json(part[name]) for part in parts]) for name in parts[0]}
+        by_system = [part["scores"] for part in parts]
+        joined = {
+            name: join_scores([FrameScores.from_json(scores[name]) for scores in by_system]) for name in by_system[0]
+        }
         write_json(folder / "train_scores.json", {name: scores.to_json() for name, scores in joined.items()})
         for path in paths:
             path.unlink()

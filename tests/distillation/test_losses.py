@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.losses import hard_cross_entropy, soft_cross_entropy
 from kd_asr.distillation.objectives import HardObjective, HintonObjective
-from kd_asr.distillation.targets import SoftTargets, top_k_targets
+from kd_asr.distillation.targets import SoftTargets, tail_sum, top_k_targets
 
 CLASSES = 7
 
@@ -88,9 +88,31 @@ def test_top_k_spreads_the_rest_evenly(k: int, temperature: float) -> None:
 def test_top_k_distribution_sums_to_one_even_without_rest() -> None:
     logs = torch.tensor([[0.0, -200.0, -300.0, -400.0]])
     targets = top_k_targets(logs, 2)
-    probs, each = targets.at_temperature(3.0)
+    probs, scale, shape = targets.at_temperature(3.0)
     assert torch.isfinite(probs).all()
-    assert torch.allclose(probs.sum(1) + 2 * each, torch.ones(1))
+    assert torch.allclose(probs.sum(1) + scale * shape[2:].sum(), torch.ones(1))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
+@pytest.mark.parametrize("k", [1, 3, CLASSES - 1, CLASSES])
+def test_the_rest_is_shared_in_proportion_to_the_background(k: int, temperature: float) -> None:
+    teacher, student = draw(5).log_softmax(1), draw(6)
+    background = draw(9, batch=1)[0].softmax(0)
+    targets = top_k_targets(teacher, k, 5.0 * background)  # only ratios matter
+    filled = []
+    for row, classes, rest in zip(teacher.tolist(), targets.classes.tolist(), targets.rest.tolist(), strict=True):
+        others = [c for c in range(CLASSES) if c not in classes]
+        each = rest / sum(float(background[c]) for c in others) if others else 0.0
+        filled.append([row[c] if c in classes else math.log(each * float(background[c])) for c in range(CLASSES)])
+    expected = soft_cross_entropy(student, dense(torch.tensor(filled, dtype=torch.float64)), temperature=temperature)
+    assert torch.allclose(soft_cross_entropy(student, targets, temperature=temperature), expected, atol=1e-6)
+
+
+def test_tail_sum_is_what_is_outside_the_top_k() -> None:
+    log_probs = torch.tensor([[0.5, 0.3, 0.15, 0.05], [0.1, 0.2, 0.6, 0.1 - 1e-6]]).log()
+    expected = torch.tensor([0.1, 0.0, 0.15, 0.15], dtype=torch.float64)
+    assert torch.allclose(tail_sum(log_probs, 2), expected, atol=1e-5)
+    assert float(tail_sum(log_probs, 4).abs().sum()) == 0.0
 
 
 @pytest.mark.parametrize("value", [-100.0, 100.0])

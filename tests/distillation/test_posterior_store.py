@@ -10,6 +10,7 @@ from kd_asr.distillation.teachers import EnsembleTeacher, StoredTeacher
 from kd_asr.errors import UserError
 
 CLASSES, TOP_K = 30, 8
+BACKGROUND = torch.linspace(0.0, 2.0, CLASSES)
 COUNTS = {"u1": 40, "u2": 1, "u3": 25}
 FINGERPRINTS = {"align": "aaaa", "features": "ffff", "ensemble": "eeee"}
 
@@ -25,7 +26,7 @@ def store(tmp_path):
     write_shard(tmp_path, 1, encode(top_k_targets(full[41:], TOP_K)))
     finish_store(
         tmp_path, list(COUNTS), list(COUNTS.values()),
-        shard_frames=[41, 25], top_k=TOP_K, num_classes=CLASSES, fingerprints=FINGERPRINTS,
+        shard_frames=[41, 25], top_k=TOP_K, background=BACKGROUND, fingerprints=FINGERPRINTS,
     )  # fmt: skip
     return tmp_path, full
 
@@ -40,6 +41,8 @@ def test_round_trip_is_exact_to_float16(store) -> None:
     assert torch.allclose(read.rest, expected.rest, rtol=2**-10, atol=1e-7)
     assert opened.bytes_per_frame == 4 * TOP_K + 2
     assert sum(path.stat().st_size for path in folder.glob("shard-*")) == 66 * opened.bytes_per_frame
+    assert torch.allclose(opened.background, BACKGROUND / BACKGROUND.sum(), atol=1e-7)
+    assert float(opened.background.min()) > 0
     kept = top_k_targets(full, TOP_K).log_probs.exp().sum(1).mean()
     assert abs(opened.mean_mass_kept() - float(kept)) < 1e-4
 
@@ -66,7 +69,7 @@ def test_shard_cut_short_is_an_error(store) -> None:
 def test_large_class_numbers_and_impossible_classes() -> None:
     logs = torch.full((1, 65535), -1e6)
     logs[0, 65534] = 0.0
-    read = decode(encode(top_k_targets(logs, 2)), 65535)
+    read = decode(encode(top_k_targets(logs, 2)), torch.ones(65535))
     assert read.classes[0, 0] == 65534
     assert torch.isfinite(read.log_probs).all()
 
@@ -88,7 +91,7 @@ def test_a_student_cannot_tell_stored_from_live_teacher(tmp_path) -> None:
     write_shard(tmp_path, 0, encode(live(torch.arange(66))))
     finish_store(
         tmp_path, list(COUNTS), list(COUNTS.values()),
-        shard_frames=[66], top_k=CLASSES, num_classes=CLASSES, fingerprints=FINGERPRINTS,
+        shard_frames=[66], top_k=CLASSES, background=BACKGROUND, fingerprints=FINGERPRINTS,
     )  # fmt: skip
     stored = StoredTeacher(PosteriorStore(tmp_path), ["u3", "u1"])
     student = torch.randn(65, CLASSES, generator=torch.Generator().manual_seed(6))
