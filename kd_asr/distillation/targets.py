@@ -72,7 +72,7 @@ def top_k_targets(log_probs: Tensor, k: int, background: Tensor | None = None) -
 
 
 def tail_sum(log_probs: Tensor, k: int) -> Tensor:
-    """What dense (batch, classes) log-probabilities give outside their top k, summed over the batch: (classes,) float64.
+    """What dense (batch, classes) log-probabilities give outside their top k: (classes,) float64 sums over the batch.
 
     Over all examples it is the `background` of `SoftTargets`.
     """
