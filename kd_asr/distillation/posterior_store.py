@@ -3,8 +3,8 @@
 A store is a folder: `header.json`, `utterances.txt`, `layout.npy` (first row and number of frames of each utterance),
 `background.npy` (what each class gets on average where it is outside the top k, (classes,) float32) and shards
 `shard-00000.u16`, `shard-00001.u16`, ... Each shard is a matrix of uint16 with one row per frame: k class numbers, then
-k log-probabilities as float16 bits (most probable first), then the mass of all other classes as float16 bits: 4 k + 2 bytes
-a frame. One frame is one contiguous piece, so a random gather touches one place per frame.
+k log-probabilities as float16 bits (most probable first), then the mass of all other classes as float16 bits:
+4 k + 2 bytes a frame. One frame is one contiguous piece, so a random gather touches one place per frame.
 
 The header names the fingerprints of the models, features and alignment that the posteriors belong to; a reader says
 what it expects and is refused when they differ. How the mass outside the top k is treated at T != 1 is said, and
