@@ -159,17 +159,17 @@ class _Espeak:
     def __init__(self) -> None:
         import espeakng_loader
 
-        self.library = ctypes.CDLL(espeakng_loader.get_library_path())
-        self.library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        self.native = ctypes.CDLL(espeakng_loader.get_library_path())
+        self.native.espeak_TextToPhonemes.restype = ctypes.c_char_p
         self.samples = bytearray()
         self.events: list[tuple[str, int]] = []
         self.callback = _Callback(self._receive)  # kept here: the library holds only its address
-        self.sample_rate = self.library.espeak_Initialize(
+        self.sample_rate = self.native.espeak_Initialize(
             AUDIO_OUTPUT_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), INITIALIZE_PHONEME_EVENTS
         )
         if self.sample_rate <= 0:
             raise UserError(f"its data in {espeakng_loader.get_data_path()} cannot be read")
-        self.library.espeak_SetSynthCallback(self.callback)
+        self.native.espeak_SetSynthCallback(self.callback)
         self.voice = ""
 
     def _receive(self, wave: Any, num_samples: int, events: Any) -> int:
@@ -183,7 +183,7 @@ class _Espeak:
         return 0
 
     def set_voice(self, name: str) -> None:
-        if name != self.voice and self.library.espeak_SetVoiceByName(name.encode()) != 0:
+        if name != self.voice and self.native.espeak_SetVoiceByName(name.encode()) != 0:
             raise UserError(f"there is no voice {name!r}")
         self.voice = name
 
@@ -192,7 +192,7 @@ class _Espeak:
         pointer = ctypes.c_char_p(text.encode())
         found: list[str] = []
         while pointer.value:
-            part = self.library.espeak_TextToPhonemes(
+            part = self.native.espeak_TextToPhonemes(
                 ctypes.byref(pointer), CHARS_UTF8, PHONEMES_AS_IPA | ord(SEPARATOR) << 8
             )
             found += part.decode().replace(" ", SEPARATOR).replace("\n", SEPARATOR).split(SEPARATOR)
@@ -201,9 +201,9 @@ class _Espeak:
     def speak(self, text: str) -> None:
         self.samples.clear()
         self.events.clear()
-        self.library.espeak_ng_SetRandSeed(ctypes.c_long(1))
+        self.native.espeak_ng_SetRandSeed(ctypes.c_long(1))
         data = text.encode()
-        if self.library.espeak_Synth(
+        if self.native.espeak_Synth(
             ctypes.c_char_p(data), ctypes.c_size_t(len(data) + 1), 0, 1, 0, CHARS_UTF8 | END_PAUSE, None, None
         ):
             raise UserError(f"cannot speak {text!r}")
@@ -215,7 +215,7 @@ def _answer(espeak: _Espeak, request: dict[str, Any]) -> dict[str, Any]:
         return {"phonemes": espeak.phonemes(request["say_phonemes"])}
     espeak.set_voice(request["name"])
     for name, number in PARAMETERS.items():
-        espeak.library.espeak_SetParameter(number, request[name], 0)
+        espeak.native.espeak_SetParameter(number, request[name], 0)
     espeak.speak(request["speak"])
     return {
         "sample_rate": espeak.sample_rate,

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from kd_asr.errors import UserError
 
+# Trained on, chosen on, and read once at the end.
+SETS = ("train", "dev", "test")
+
 
 @dataclass(frozen=True)
 class Utterance:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kd_asr.corpora.manifest import SETS
 from kd_asr.reporting.figures import BASELINE, DISTILLED, ENSEMBLE, SYSTEMS
 from kd_asr.reporting.tables import (
     NOT_KNOWN,
@@ -20,7 +21,6 @@ from kd_asr.reporting.tables import (
 )
 
 Report = Mapping[str, Any]
-SETS = ("train", "dev", "test")
 
 
 def system_label(report: Report, system: str) -> str:

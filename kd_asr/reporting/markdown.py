@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kd_asr.corpora.manifest import SETS
 from kd_asr.reporting import contents
 from kd_asr.reporting.contents import Report
 from kd_asr.reporting.figures import BASELINE, DISTILLED, ENSEMBLE
@@ -148,7 +149,7 @@ def _stage_section(title: str, metrics: Mapping[str, Any]) -> list[str]:
     if not metrics:
         return []
     by_set = contents.columns_by_set(metrics)
-    others = {name: value for name, value in metrics.items() if not (by_set and name in contents.SETS)}
+    others = {name: value for name, value in metrics.items() if not (by_set and name in SETS)}
     sections = [f"## {title}"]
     if others:
         sections.append(_table(contents.key_table(others, "figure")))

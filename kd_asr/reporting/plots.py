@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from kd_asr.reporting.contents import SETS, Report
+from kd_asr.corpora.manifest import SETS
+from kd_asr.reporting.contents import Report
 from kd_asr.reporting.figures import BASELINE, DISTILLED, ENSEMBLE, SYSTEMS
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.

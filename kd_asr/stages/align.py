@@ -16,13 +16,11 @@ from kd_asr.alignment.training import AlignerModel
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.config import Settings
 from kd_asr.console import say
-from kd_asr.corpora.manifest import Rejected, Utterance, read_manifest, write_rejected
+from kd_asr.corpora.manifest import SETS, Rejected, Utterance, read_manifest, write_rejected
 from kd_asr.corpora.true_phones import FILE_NAME, TruePhone, read_true_phones
 from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
 from kd_asr.stages.align_training import Task, align_set, remove_progress, train
-
-SETS = ("train", "dev", "test")
 
 
 def align(run_dir: Path, settings: Settings) -> Artifact:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import nn
 
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
-from kd_asr.config import Settings
+from kd_asr.config import NetworkSettings, Settings
+from kd_asr.corpora.manifest import SETS
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.models.ensemble import average_log_posteriors
-from kd_asr.models.inference import log_posteriors
 from kd_asr.parallel import parallel_map
-from kd_asr.stages.networks import ROOMS, score_utterances, windows
+from kd_asr.stages.networks import (
+    ROOMS,
+    log_posteriors_of_each,
+    score_utterances,
+    utterance_chunks,
+    windows,
+)
 from kd_asr.stages.systems import ENSEMBLE, load_networks, systems
 
-SETS = ("train", "dev", "test")
 _CHUNK_FRAMES = 30_000
 
 
@@ -43,18 +48,21 @@ class _Scored:
     seconds: float
 
 
+@lru_cache(maxsize=1)  # chunks come system by system
+def _load(run_dir: Path, names: tuple[str, ...]) -> tuple[list[nn.Module], NetworkSettings]:
+    features = FrameStore.open(run_dir / "features" / "train").features
+    models, network, _ = load_networks(run_dir, names, features)
+    return models, network
+
+
 def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings) -> _Scored:
     store = FrameStore.open(run_dir / "features" / chunk.set_name)
     alignments = AlignmentStore.open(run_dir / "align" / chunk.set_name)
     names = systems(settings)[chunk.system]
-    models, network, _ = load_networks(run_dir, names, store.features)
+    models, network = _load(run_dir, tuple(names))
     inputs = windows(store, chunk.utterance_ids, network)
     started = time.perf_counter()
-    each: list[list[torch.Tensor]] = [[] for _ in models]
-    for part in torch.split(torch.arange(len(inputs)), 4096):
-        for outputs, model in zip(each, models, strict=True):
-            outputs.append(log_posteriors(model, inputs, part, precision=settings.train.precision))
-    members = [torch.cat(outputs) for outputs in each]
+    members = log_posteriors_of_each(models, inputs, precision=settings.train.precision)
     log_probs = average_log_posteriors(members, settings.ensemble.average) if len(members) > 1 else members[0]
     seconds = time.perf_counter() - started
     scored = {chunk.system: log_probs}
@@ -65,19 +73,6 @@ def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings) -> _Scored:
     )
 
 
-def _chunks(system: str, set_name: str, alignments: AlignmentStore) -> list[_Chunk]:
-    chunks: list[_Chunk] = []
-    names: list[str] = []
-    frames = 0
-    for name in alignments.utterance_ids:
-        names.append(name)
-        frames += len(alignments.pdfs(name))
-        if frames >= _CHUNK_FRAMES:
-            chunks.append(_Chunk(system, set_name, names, frames))
-            names, frames = [], 0
-    return [*chunks, _Chunk(system, set_name, names, frames)] if names else chunks
-
-
 def evaluate(run_dir: Path, settings: Settings) -> Artifact:
     """Write `evaluate/frames.json`; the ensemble on train was scored when its posteriors were stored."""
     aligned, extracted = load_artifact(run_dir, "align"), load_artifact(run_dir, "features")
@@ -86,11 +81,11 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
 
     def work(folder: Path) -> dict[str, Any]:
         chunks = [
-            chunk
+            _Chunk(system, set_name, names, frames)
             for system in systems(settings)
             for set_name in SETS
             if (system, set_name) != (ENSEMBLE, "train")
-            for chunk in _chunks(system, set_name, AlignmentStore.open(aligned.path / set_name))
+            for names, frames in utterance_chunks(AlignmentStore.open(aligned.path / set_name), _CHUNK_FRAMES)
         ]
         results = list(
             parallel_map(

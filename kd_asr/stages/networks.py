@@ -31,7 +31,7 @@ from kd_asr.training.examples import Examples, batches_per_epoch
 from kd_asr.training.fit import FitResult, Validation, fit, remove_checkpoint
 
 ROOMS = ("corpora", "features", "alignment", "models", "distillation", "training", "methods")
-_VALIDATION_BATCH = 4096
+_PIECE = 4096
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,31 @@ def _metrics(result: FitResult, parameters: int, size: int) -> dict[str, Any]:
     }
 
 
+def utterance_chunks(alignments: AlignmentStore, frames: int) -> list[tuple[list[str], int]]:
+    """Consecutive utterances and their frames, cut as soon as there are `frames` of them: units of parallel work."""
+    chunks: list[tuple[list[str], int]] = []
+    names: list[str] = []
+    count = 0
+    for name in alignments.utterance_ids:
+        names.append(name)
+        count += len(alignments.pdfs(name))
+        if count >= frames:
+            chunks.append((names, count))
+            names, count = [], 0
+    return [*chunks, (names, count)] if names else chunks
+
+
+def log_posteriors_of_each(
+    models: Sequence[nn.Module], inputs: FrameWindows, *, precision: Literal["auto", "bf16", "fp32"]
+) -> list[torch.Tensor]:
+    """(frames, pdfs) log-posteriors of every model for all inputs, in pieces that stay in the processor's cache."""
+    outputs: list[list[torch.Tensor]] = [[] for _ in models]
+    for part in torch.split(torch.arange(len(inputs)), _PIECE):
+        for output, model in zip(outputs, models, strict=True):
+            output.append(log_posteriors(model, inputs, part, precision=precision))
+    return [torch.cat(output) for output in outputs]
+
+
 def score_utterances(alignments: AlignmentStore, utterance_ids: Sequence[str], log_probs: torch.Tensor) -> FrameScores:
     """Frame accuracy of (frames, pdfs) log-posteriors that belong to some utterances, one after the other."""
     scores, first = [], 0
@@ -185,7 +210,7 @@ def score_utterances(alignments: AlignmentStore, utterance_ids: Sequence[str], l
 def measure(model: nn.Module, examples: Examples, *, precision: Literal["auto", "bf16", "fp32"]) -> Validation:
     """Accuracy (0..1) and mean cross-entropy (nats) over all examples."""
     correct, cross_entropy = 0, 0.0
-    for part in torch.split(torch.arange(len(examples)), _VALIDATION_BATCH):
+    for part in torch.split(torch.arange(len(examples)), _PIECE):
         batch = examples.batch(part)
         log_probs = log_posteriors(model, examples.inputs, part, precision=precision)
         correct += int((log_probs.argmax(dim=1) == batch.hard_labels).sum())

@@ -19,13 +19,17 @@ from kd_asr.distillation.targets import tail_sum, top_k_targets
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.models.ensemble import average_log_posteriors
-from kd_asr.models.inference import log_posteriors
 from kd_asr.parallel import parallel_map
-from kd_asr.stages.networks import ROOMS, score_utterances, windows
+from kd_asr.stages.networks import (
+    ROOMS,
+    log_posteriors_of_each,
+    score_utterances,
+    utterance_chunks,
+    windows,
+)
 from kd_asr.stages.systems import ENSEMBLE, load_networks, member_names
 
 SHARD_FRAMES = 50_000
-_PIECE = 4096
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,7 @@ def _compute(shard: _Shard, *, folder: Path) -> None:
         return
     settings = _worker.settings
     inputs = windows(_worker.store, shard.utterance_ids, settings.network)
-    each: list[list[torch.Tensor]] = [[] for _ in _worker.models]
-    for part in torch.split(torch.arange(len(inputs)), _PIECE):
-        for outputs, model in zip(each, _worker.models, strict=True):
-            outputs.append(log_posteriors(model, inputs, part, precision=settings.train.precision))
-    members = [torch.cat(outputs) for outputs in each]
+    members = log_posteriors_of_each(_worker.models, inputs, precision=settings.train.precision)
     averaged = average_log_posteriors(members, settings.ensemble.average)
     write_shard(folder, shard.number, encode(top_k_targets(averaged, settings.ensemble.top_k)))
     scored = {ENSEMBLE: averaged, **dict(zip(_worker.names, members, strict=True))}
@@ -82,20 +82,6 @@ def _compute(shard: _Shard, *, folder: Path) -> None:
     write_json(scores_path, {"scores": scores, "tail": tail_sum(averaged, settings.ensemble.top_k).tolist()})
 
 
-def _shards(alignments: AlignmentStore) -> list[_Shard]:
-    """Consecutive utterances, cut as soon as a shard has `SHARD_FRAMES`."""
-    shards: list[_Shard] = []
-    names: list[str] = []
-    frames = 0
-    for name in alignments.utterance_ids:
-        names.append(name)
-        frames += len(alignments.pdfs(name))
-        if frames >= SHARD_FRAMES:
-            shards.append(_Shard(len(shards), names, frames))
-            names, frames = [], 0
-    return [*shards, _Shard(len(shards), names, frames)] if names else shards
-
-
 def posteriors(run_dir: Path, settings: Settings) -> Artifact:
     """Fill the posterior store `posteriors/`, shard by shard in parallel; shards that are there are kept."""
     extracted, aligned = load_artifact(run_dir, "features"), load_artifact(run_dir, "align")
@@ -103,7 +89,8 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
 
     def work(folder: Path) -> dict[str, Any]:
         alignments = AlignmentStore.open(aligned.path / "train")
-        shards = _shards(alignments)
+        chunks = utterance_chunks(alignments, SHARD_FRAMES)
+        shards = [_Shard(number, names, frames) for number, (names, frames) in enumerate(chunks)]
         for _ in parallel_map(
             partial(_compute, folder=folder),
             shards,

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from kd_asr.artifacts import MANIFEST, Artifact, build_artifact, load_artifact, read_json, write_json
 from kd_asr.config import Settings
-from kd_asr.corpora.manifest import read_manifest
+from kd_asr.corpora.manifest import SETS, read_manifest
 from kd_asr.errors import UserError
 from kd_asr.evaluation.frame_accuracy import FrameScores
-from kd_asr.reporting.contents import SETS, console_table
+from kd_asr.reporting.contents import console_table
 from kd_asr.reporting.figures import BASELINE, DISTILLED, ENSEMBLE, run_figures
 from kd_asr.reporting.markdown import page, summary
 from kd_asr.reporting.paper import PAPER
