@@ -138,6 +138,18 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True)
+class AugmentSettings:
+    """Variation of the training data; the same for baseline, teachers and students.
+
+    Attributes:
+        vocal_tract_warp: largest change of the frequency axis (vocal tract length perturbation): 0.1 warps windows by
+            factors from 0.9 to 1.1; 0: none.
+    """
+
+    vocal_tract_warp: float = 0.0
+
+
+@dataclass(frozen=True)
 class TrainSettings:
     """How a network is fitted; the same budget for baseline, teachers and students.
 
@@ -236,6 +248,7 @@ class Settings:
     language_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)
     align: AlignSettings = field(default_factory=AlignSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
     distil: DistilSettings = field(default_factory=DistilSettings)
@@ -262,6 +275,7 @@ def _problems(settings: Settings) -> list[str]:
         "network.hidden_layers": (network.hidden_layers, 0),
         "network.hidden_units": (network.hidden_units, 1),
         "network.dropout": (network.dropout, 0),
+        "augment.vocal_tract_warp": (settings.augment.vocal_tract_warp, 0),
         "train.epochs": (train.epochs, 1),
         "train.batch_frames": (train.batch_frames, 2),
         "train.warmup": (train.warmup, 0),
@@ -297,6 +311,7 @@ def _problems(settings: Settings) -> list[str]:
     found += [f"{name}: {value} is not above 0" for name, value in positive.items() if value <= 0]
     below_one = {
         "network.dropout": network.dropout,
+        "augment.vocal_tract_warp": settings.augment.vocal_tract_warp,
         "train.warmup": train.warmup,
         "align.silence_probability": align.silence_probability,
     }

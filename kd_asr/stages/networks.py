@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.distillation.teachers import StoredTeacher
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores, score_frames
 from kd_asr.features.store import FrameStore
+from kd_asr.features.vocal_tract import WarpedWindows
 from kd_asr.features.windows import FrameWindows
 from kd_asr.methods.hinton import distil
 from kd_asr.models.dnn import count_parameters, seeded_dnn
@@ -90,7 +91,12 @@ def _train_network(task: NetworkTask) -> str:
     """Train one network in this process and return the name of its artifact."""
     settings = task.settings
     inputs = [load_artifact(task.run_dir, name) for name in ("features", "align")]
-    chosen: dict[str, object] = {"network": settings.network, "train": settings.train, "seed": task.seed}
+    chosen: dict[str, object] = {
+        "network": settings.network,
+        "augment": settings.augment,
+        "train": settings.train,
+        "seed": task.seed,
+    }
     if task.targets == "soft":
         inputs.append(load_artifact(task.run_dir, "posteriors"))
         chosen["distil"] = {
@@ -116,12 +122,14 @@ def _work(folder: Path, task: NetworkTask, inputs: list[Artifact]) -> dict[str, 
     features, aligned = inputs[0], inputs[1]
     topology = Topology.load(aligned.path / "topology.json")
 
-    def examples(name: str) -> Examples:
+    def examples(name: str, *, largest_warp: float) -> Examples:
         alignments = AlignmentStore.open(aligned.path / name)
-        store = FrameStore.open(features.path / name)
-        return Examples(windows(store, alignments.utterance_ids, network), labels(alignments))
+        seen = windows(FrameStore.open(features.path / name), alignments.utterance_ids, network)
+        inputs = WarpedWindows(seen, largest_warp, task.settings.features) if largest_warp > 0 else seen
+        return Examples(inputs, labels(alignments))
 
-    train, dev = examples("train"), examples("dev")
+    train = examples("train", largest_warp=task.settings.augment.vocal_tract_warp)
+    dev = examples("dev", largest_warp=0.0)
     store = FrameStore.open(features.path / "train")
     dimension = train.inputs[torch.zeros(1, dtype=torch.int64)].shape[1]
     model = seeded_dnn(dimension, topology.num_pdfs, network, task.seed)
@@ -136,7 +144,7 @@ def _work(folder: Path, task: NetworkTask, inputs: list[Artifact]) -> dict[str, 
         teacher = StoredTeacher(posteriors, AlignmentStore.open(aligned.path / "train").utterance_ids)
         result = distil(
             model,
-            Examples(train.inputs, train.hard_labels, teacher),
+            replace(train, teacher=teacher),
             task.settings.distil,
             budget,
             seed=task.seed,
