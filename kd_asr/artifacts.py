@@ -9,6 +9,7 @@ handed to the stage again, which goes on from what it finds there.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -18,6 +19,8 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from kd_asr.console import say
 from kd_asr.errors import UserError
@@ -97,19 +100,44 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}); delete it and run the stage again") from error
+        raise UserError(f"{path} is not valid JSON ({error}): delete the folder of its stage and run the stage again") from error
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write a `.npy` file; unlike NumPy's own writing, an `OSError` of a full disk says so."""
+    packed = io.BytesIO()
+    np.save(packed, array, allow_pickle=False)
+    path.write_bytes(packed.getbuffer())
+
+
+def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
+    """Read (or map) what `write_array` wrote; a `UserError` names the file when it is missing or not whole."""
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise damaged(path, error) from error
+    return array
+
+
+def damaged(path: Path, reason: object) -> UserError:
+    """The error for a file of a run folder that cannot be used, and what to do about it."""
+    text = " ".join(str(reason).split())
+    return UserError(f"{path} is damaged ({text}): delete the folder of its stage and run the stage again")
 
 
 def _read_manifest(path: Path) -> Artifact:
     fields = read_json(path / MANIFEST)
-    return Artifact(
-        path=path,
-        name=fields["name"],
-        fingerprint=fields["fingerprint"],
-        metrics=fields["metrics"],
-        wall_seconds=fields["wall_seconds"],
-        inputs=fields["inputs"],
-    )
+    try:
+        return Artifact(
+            path=path,
+            name=fields["name"],
+            fingerprint=fields["fingerprint"],
+            metrics=fields["metrics"],
+            wall_seconds=fields["wall_seconds"],
+            inputs=fields["inputs"],
+        )
+    except (KeyError, TypeError) as error:
+        raise damaged(path / MANIFEST, f"no {error}") from error
 
 
 def load_artifact(run_dir: Path, name: str) -> Artifact:
@@ -199,9 +227,13 @@ def build_artifact(
     for name_left in ("fingerprint", "spent_seconds"):
         (partial / name_left).unlink(missing_ok=True)
     write_json(partial / MANIFEST, manifest)
+    # What is replaced is moved away whole: killed in the midst of deleting it, half of it would still bear its manifest.
+    old = final.with_name(f".{final.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
     if final.exists():
-        shutil.rmtree(final)
+        final.rename(old)
     partial.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
     return _read_manifest(final)
 
 

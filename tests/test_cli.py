@@ -67,7 +67,7 @@ def test_unwritable_run_folder_is_a_sentence(tmp_path, capsys) -> None:
     (tmp_path / "file").write_text("")
     arguments = ["configure", str(tmp_path / "file" / "run"), "--corpus", "embedded", "--data", str(tmp_path)]
     assert main(arguments) == 2
-    assert "Not a directory" in capsys.readouterr().err
+    assert "file is not a folder: choose another one" in " ".join(capsys.readouterr().err.split())
 
 
 def test_score_prints_the_error_rate(tmp_path, capsys) -> None:

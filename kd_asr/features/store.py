@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_asr.artifacts import read_json, write_json
+from kd_asr.artifacts import damaged, read_array, read_json, write_array, write_json
 from kd_asr.config import FeatureSettings
 from kd_asr.errors import UserError
 
@@ -47,7 +47,7 @@ def create_store(
         else:
             file.truncate(size)
     (folder / "utterances.txt").write_text("".join(f"{name}\n" for name in utterance_ids), encoding="utf-8")
-    np.save(folder / "layout.npy", _layout(frame_counts))
+    write_array(folder / "layout.npy", _layout(frame_counts))
     write_json(folder / "header.json", {"rows": rows, "margin": MARGIN, "features": asdict(settings)})
 
 
@@ -67,7 +67,9 @@ class FrameStore:
         self.features: dict[str, object] = header["features"]
         self.num_mel_bins = int(header["features"]["num_mel_bins"])
         self.utterance_ids = (folder / "utterances.txt").read_text(encoding="utf-8").split()
-        self.layout = np.load(folder / "layout.npy", allow_pickle=False)
+        self.layout = read_array(folder / "layout.npy")
+        if len(self.layout) != len(self.utterance_ids):
+            raise damaged(folder / "utterances.txt", f"{len(self.utterance_ids)} ids, {len(self.layout)} utterances")
         self._number = {name: number for number, name in enumerate(self.utterance_ids)}
         path = folder / "frames.f16"
         expected = header["rows"] * self.num_mel_bins * 2
