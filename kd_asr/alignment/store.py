@@ -56,10 +56,10 @@ class AlignmentStore:
         self.utterance_ids = (folder / "utterances.txt").read_text(encoding="utf-8").split()
         self._pdfs = read_array(folder / "pdfs.npy", mapped=True)
         counts = read_array(folder / "frames.npy")
-        if len(counts) != len(self.utterance_ids) or counts.sum() != len(self._pdfs):
-            raise damaged(
-                folder / "pdfs.npy", f"{len(self._pdfs)} frames; {len(self.utterance_ids)} utterances have {counts.sum()}"
-            )
+        if len(counts) != len(self.utterance_ids):
+            raise damaged(folder / "utterances.txt", f"{len(self.utterance_ids)} ids, {len(counts)} utterances")
+        if counts.sum() != len(self._pdfs):
+            raise damaged(folder / "pdfs.npy", f"{len(self._pdfs)} frames, {counts.sum()} in {folder / 'frames.npy'}")
         self._ends = np.cumsum(counts)
         self._starts = self._ends - counts
         self._number = {name: number for number, name in enumerate(self.utterance_ids)}

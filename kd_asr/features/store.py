@@ -62,6 +62,7 @@ class FrameStore:
     """
 
     def __init__(self, folder: Path, *, writable: bool = False) -> None:
+        self._folder = folder
         header = read_json(folder / "header.json")
         self.margin: int = header["margin"]
         self.features: dict[str, object] = header["features"]
@@ -95,6 +96,12 @@ class FrameStore:
             UserError: its matrix does not have the announced size.
         """
         return cls(folder)
+
+    def check_finite(self) -> None:
+        """Read every frame; a `UserError` names the utterance that has one that is not a finite number."""
+        for utterance_id in self.utterance_ids:
+            if not np.isfinite(self.frames(utterance_id)).all():
+                raise damaged(self._folder / "frames.f16", f"frames of {utterance_id} are not finite numbers")
 
     def rows(self, utterance_id: str) -> range:
         """Rows of `matrix` that are this utterance's frames, without the margin."""
