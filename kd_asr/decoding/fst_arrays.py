@@ -169,7 +169,7 @@ def add_to_words(source: Path, target: Path, cost: float) -> None:
         arcs["weight"][arcs["olabel"] != 0] += np.float32(cost)
         arcs.flush()
     except OSError as error:
-        raise UserError(f"cannot write {target} ({error.strerror}): make room, or set TMPDIR elsewhere") from error
+        raise UserError(f"cannot write {target} ({error.strerror}): make room and run the command again") from error
 
 
 def to_kaldifst(fst: FstArrays) -> kaldifst.StdVectorFst:
