@@ -62,16 +62,14 @@ class Recipe:
 
 def wall_seconds(run_dir: Path) -> dict[str, float]:
     """Seconds that each artifact took."""
-    manifests = {path.parent: json.loads(path.read_text()) for path in sorted(run_dir.rglob("manifest.json"))}
-    return {str(path.relative_to(run_dir)): manifest["wall_seconds"] for path, manifest in manifests.items()}
+    paths = sorted(run_dir.rglob("manifest.json"))
+    return {str(path.parent.relative_to(run_dir)): json.loads(path.read_text())["wall_seconds"] for path in paths}
 
 
-def at_work(run_dir: Path) -> list[str]:
-    """Artifacts that are being made."""
-    found = []
-    for path in run_dir.rglob(".*.partial"):
-        found.append(str(path.relative_to(run_dir).with_name(path.name[1:].removesuffix(".partial"))))
-    return sorted(found)
+def at_work(run_dir: Path) -> set[str]:
+    """Artifacts that are being made, or were when their command was killed."""
+    found = [*run_dir.glob(".*.partial"), *run_dir.glob("[!.]*/.*.partial")]
+    return {str(path.relative_to(run_dir).with_name(path.name[1:].removesuffix(".partial"))) for path in found}
 
 
 def plan(seconds: dict[str, float], rng: random.Random) -> list[str]:
@@ -80,7 +78,8 @@ def plan(seconds: dict[str, float], rng: random.Random) -> list[str]:
     for stage in LONG:
         names = [name for name in seconds if name.split("/")[0] == stage]
         chosen += rng.choices(names, [seconds[name] for name in names])
-    chosen += rng.choices(list(seconds), list(seconds.values()), k=KILLS - len(LONG))
+    others = {name: spent for name, spent in seconds.items() if spent > 0.2}  # shorter ones would be over unseen
+    chosen += rng.choices(list(others), list(others.values()), k=KILLS - len(LONG))
     order = [stage.name for stage in STAGES]
     systems = ["baseline", "ensemble"]
 
@@ -92,18 +91,30 @@ def plan(seconds: dict[str, float], rng: random.Random) -> list[str]:
 
 
 def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def command(process: subprocess.Popen[bytes]) -> tuple[str, int]:
+    """The stage that the recipe is running, and the number of processes that work for it."""
+    for pid in children(process.pid):
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        if "kd_asr.cli" in words:
+            return words[words.index("kd_asr.cli") + 1], len(children(pid))
+    return "", 0
 
 
 def kill(process: subprocess.Popen[bytes], *, whole_group: bool) -> None:
     """SIGKILL to the recipe and all it started, or to the one command: its workers have to notice by themselves."""
-    if whole_group:
+    commands = children(process.pid)
+    if whole_group or not commands:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        return
-    for pid in children(process.pid):
-        os.kill(pid, signal.SIGKILL)
-    assert process.wait() != 0
+    else:
+        os.kill(commands[0], signal.SIGKILL)
+        assert process.wait() == 128 + signal.SIGKILL
 
 
 def contents(run_dir: Path) -> dict[str, bytes]:
@@ -140,24 +151,23 @@ def test_killed_ten_times_it_ends_with_the_same_figures_and_bits(tmp_path: Path)
     recipe.finish(whole, jobs=1)
     seconds = wall_seconds(whole)
     rng = random.Random()  # other moments each time
-    hits: list[tuple[str, list[str], float]] = []
+    hits: list[tuple[str, int, float]] = []
     for number, wanted in enumerate(plan(seconds, rng)):
+        stage = wanted.split("/")[0]
         while len(hits) == number:
             process = recipe.start(run_dir, jobs=2)
-            while wanted not in at_work(run_dir) and process.poll() is None:
+            while process.poll() is None and not (command(process)[0] == stage and wanted in at_work(run_dir)):
                 time.sleep(0.01)
-            delay = rng.uniform(0, 0.8 * seconds[wanted])
+            delay = rng.uniform(0, 0.5 + 0.8 * seconds[wanted])
             time.sleep(delay)
-            if process.poll() is None and at_work(run_dir):
-                hits.append((wanted, at_work(run_dir), round(delay, 2)))
-                kill(process, whole_group=number % 2 == 0)
-            else:  # it was over already: once more
-                process.kill()
-                process.wait()
+            running, workers = command(process)
+            if running == stage:
+                hits.append((wanted, workers, round(delay, 2)))
+            kill(process, whole_group=number % 2 == 0)
+            if running != stage:  # too late: it has to be made once more
                 shutil.rmtree(run_dir / wanted, ignore_errors=True)
-    print(*hits, sep="\n")
-    hit = {name.split("/")[0] for _, names, _ in hits for name in names}
-    assert set(LONG) <= hit, hits
+    print(*hits, sep="\n")  # what was killed, with how many worker processes, how many seconds after it had begun
+    assert set(LONG) <= {name.split("/")[0] for name, *_ in hits}
     recipe.finish(run_dir, jobs=2)
     compare(run_dir, whole)
     assert not list(run_dir.rglob(".*.partial"))
