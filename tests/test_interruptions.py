@@ -90,17 +90,22 @@ def plan(seconds: dict[str, float], rng: random.Random) -> list[str]:
     return sorted(chosen, key=place)
 
 
-def children(pid: int) -> list[int]:
+def proc(pid: int, name: str) -> str:
+    """A file of /proc; empty when the process is gone."""
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except OSError:
+        return ""
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in proc(pid, f"task/{pid}/children").split()]
 
 
 def command(process: subprocess.Popen[bytes]) -> tuple[str, int]:
     """The stage that the recipe is running, and the number of processes that work for it."""
     for pid in children(process.pid):
-        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        words = proc(pid, "cmdline").split("\0")
         if "kd_asr.cli" in words:
             return words[words.index("kd_asr.cli") + 1], len(children(pid))
     return "", 0
@@ -109,6 +114,8 @@ def command(process: subprocess.Popen[bytes]) -> tuple[str, int]:
 def kill(process: subprocess.Popen[bytes], *, whole_group: bool) -> None:
     """SIGKILL to the recipe and all it started, or to the one command: its workers have to notice by themselves."""
     commands = children(process.pid)
+    if process.poll() is not None:
+        return
     if whole_group or not commands:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
