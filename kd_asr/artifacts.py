@@ -8,13 +8,15 @@ handed to the stage again, which goes on from what it finds there.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -53,6 +55,18 @@ class Artifact:
     metrics: dict[str, Any]
     wall_seconds: float
     inputs: dict[str, str]
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One command at a time works on a folder; the lock goes with the process, however it ends."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{folder}: waiting for another command that is at work there")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _canonical(value: object) -> str:
@@ -100,7 +114,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}): delete the folder of its stage and run the stage again") from error
+        raise damaged(path, f"not valid JSON: {error}") from error
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
@@ -227,7 +241,7 @@ def build_artifact(
     for name_left in ("fingerprint", "spent_seconds"):
         (partial / name_left).unlink(missing_ok=True)
     write_json(partial / MANIFEST, manifest)
-    # What is replaced is moved away whole: killed in the midst of deleting it, half of it would still bear its manifest.
+    # What is replaced is moved away whole: half deleted, it could still bear the manifest of a finished one.
     old = final.with_name(f".{final.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import errno
-import fcntl
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from kd_asr.artifacts import locked
 from kd_asr.config import load_settings, parse_settings, save_settings, settings_parser
 from kd_asr.console import say
 from kd_asr.errors import UserError
@@ -141,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_configure(commands: argparse._SubParsersAction[_Parser]) -> None:
     command = commands.add_parser(
         "configure",
         help="make a run folder: choose the corpus, check every setting, write settings.yaml",
@@ -226,24 +225,12 @@ def _score(arguments: argparse.Namespace) -> None:
 def _run_stage(name: str, run_dir: Path) -> None:
     settings = load_settings(run_dir)
     function = getattr(importlib.import_module(f"kd_asr.stages.{name}"), name)
-    with _locked(run_dir):
+    with locked(run_dir):
         function(run_dir, settings)
         if name == "report":
             from kd_asr.stages.report import print_table
 
             print_table(run_dir / "report" / "report.json")
-
-
-@contextmanager
-def _locked(run_dir: Path) -> Iterator[None]:
-    """One command at a time on a run folder; the lock goes with the process, however it ends."""
-    with (run_dir / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{run_dir}: waiting for another command that is at work there")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -90,7 +90,9 @@ UTTERANCES = {
     "two files": Bad("second audio file for one utterance id", lambda path: noise(path.with_suffix(".wav"))),
     "gone when features are made": Bad("unreadable audio", stage="features"),
     "cut when features are made": Bad("unreadable audio|audio changed", stage="features"),
-    "too short for its words": Bad("cannot be aligned", lambda path: noise(path, seconds=0.4), b"ONE TWO " * 20, "align"),
+    "too short for its words": Bad(
+        "cannot be aligned", lambda path: noise(path, seconds=0.4), b"ONE TWO " * 20, stage="align"
+    ),
 }  # fmt: skip
 # Of two audio files for one id, one is used.
 KEPT = {"two files"}
@@ -213,7 +215,7 @@ def test_all_good_utterances_are_used_and_the_bad_ones_counted(run: Run) -> None
         assert [item for item in used if not item.startswith(BAD)] == run.good[name]
         assert set(used) <= {item.utterance_id for item in read_manifest(run.folder / "prepare" / f"{name}.jsonl")}
     report = json.loads((run.folder / "report" / "report.json").read_text())
-    counted = {stage: 0 for stage in ("prepare", "features", "align")}
+    counted = dict.fromkeys(("prepare", "features", "align"), 0)
     for row in report["rejected"]:
         counted[row["stage"]] += row["count"]
     told = [bad.stage for bad in UTTERANCES.values()]
@@ -309,7 +311,7 @@ def test_a_value_that_cannot_work_is_refused_before_work(run: Run, refused, tmp_
 
 
 @pytest.mark.parametrize(
-    ("text", "named"),
+    "case",
     [
         ("trian:\n  epochs: 3\n", ("unknown setting 'trian'", "do you mean 'train'")),
         ("train:\n  epochs: many\n", ("train.epochs: 'many' is not a whole number",)),
@@ -319,12 +321,13 @@ def test_a_value_that_cannot_work_is_refused_before_work(run: Run, refused, tmp_
     ],
 )
 @pytest.mark.parametrize("place", ["--config", "settings.yaml"])
-def test_a_wrong_settings_file_is_named(run: Run, refused, tmp_path, place: str, text: str | bytes, named) -> None:
+def test_a_wrong_settings_file_is_named(run: Run, refused, tmp_path, place: str, case) -> None:
+    text, named = case
     content = text if isinstance(text, bytes) else text.encode()
     if place == "--config":
         path = tmp_path / "my.yaml"
         path.write_bytes(content)
-        sentence = refused(["configure", str(tmp_path / "run"), "--librispeech", str(run.corpus), "--config", str(path)])
+        sentence = refused([*run.configure(tmp_path / "run"), "--config", str(path)])
     else:
         (tmp_path / "run").mkdir()
         path = tmp_path / "run" / "settings.yaml"
@@ -346,7 +349,7 @@ def test_an_out_folder_that_is_a_file_or_below_one_is_refused(run: Run, refused,
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "named"),
+    "case",
     [
         ("my.arpa", b"hello\n", ("my.arpa", "not an ARPA language model")),
         ("my.arpa", ARPA.replace("=4", "=5").encode(), ("my.arpa, line", "the header announces 5")),
@@ -356,9 +359,8 @@ def test_an_out_folder_that_is_a_file_or_below_one_is_refused(run: Run, refused,
         ("my.arpa", b"", ("my.arpa", "not an ARPA language model")),
     ],
 )
-def test_a_language_model_that_is_none_is_refused_before_work(
-    run: Run, refused, tmp_path, name: str, content: bytes, named
-) -> None:
+def test_a_language_model_that_is_none_is_refused_before_work(run: Run, refused, tmp_path, case) -> None:
+    name, content, named = case
     (tmp_path / name).write_bytes(content)
     refused(run.configure(tmp_path / "run", "--lm", str(tmp_path / name)), *named)
     assert not (tmp_path / "run").exists()
@@ -399,6 +401,10 @@ def no_number(path: Path) -> None:
     frames.flush()
 
 
+def empty_json(path: Path) -> None:
+    path.write_text("{}")
+
+
 SLOW = pytest.mark.slow  # the damage is found by a process of its own, which takes its time to start
 DAMAGES = [
     ("prepare/train.jsonl", cut, "features", "line"),
@@ -416,20 +422,21 @@ DAMAGES = [
     ("evaluate/frames.json", cut, "report", "run the stage again"),
     ("decode/ensemble/test.jsonl", cut, "report", "line"),
     ("baseline/history.jsonl", cut, "report", "line"),
-    ("baseline/manifest.json", lambda path: path.write_text("{}"), "report", "run the stage again"),
-    pytest.param("ensemble/member-01/model.safetensors", cut, "posteriors", "run the stage again", marks=SLOW),
-    pytest.param("ensemble/member-01/model.safetensors", Path.unlink, "posteriors", "run the stage again", marks=SLOW),
-    pytest.param("posteriors/shard-00000.u16", cut, "distil", "make the posteriors again", marks=SLOW),
-    pytest.param("posteriors/background.npy", cut, "distil", "run the stage again", marks=SLOW),
-    pytest.param("graph/HCLG.fst", cut, "decode", "build the graph again", marks=SLOW),
-    pytest.param("graph/words.txt", cut, "decode", "build the graph again", marks=SLOW),
+    ("baseline/manifest.json", empty_json, "report", "run the stage again"),
+    pytest.param(("ensemble/member-01/model.safetensors", cut, "posteriors", "run the stage again"), marks=SLOW),
+    pytest.param(
+        ("ensemble/member-01/model.safetensors", Path.unlink, "posteriors", "run the stage again"), marks=SLOW
+    ),
+    pytest.param(("posteriors/shard-00000.u16", cut, "distil", "make the posteriors again"), marks=SLOW),
+    pytest.param(("posteriors/background.npy", cut, "distil", "run the stage again"), marks=SLOW),
+    pytest.param(("graph/HCLG.fst", cut, "decode", "build the graph again"), marks=SLOW),
+    pytest.param(("graph/words.txt", cut, "decode", "build the graph again"), marks=SLOW),
 ]
 
 
-@pytest.mark.parametrize(("name", "damage", "stage", "says"), DAMAGES)
-def test_a_damaged_file_of_the_run_is_named_with_what_to_do(
-    run: Run, refused, tmp_path, name: str, damage: Callable[[Path], None], stage: str, says: str
-) -> None:
+@pytest.mark.parametrize("case", DAMAGES, ids=lambda case: f"{case[0]}-{case[1].__name__}")
+def test_a_damaged_file_of_the_run_is_named_with_what_to_do(run: Run, refused, tmp_path, case) -> None:
+    name, damage, stage, says = case
     folder = run.copy(tmp_path / "run", stage)
     damage(folder / name)
     refused([stage, str(folder)], str(folder / name), says)

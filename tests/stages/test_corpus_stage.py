@@ -13,7 +13,8 @@ TINY = EmbeddedSize(1, 1, 1, 0.1, 0.1, 0.1)
 
 
 def embedded_settings(root, seed=1):
-    flags = ["--corpus.source=embedded", f"--corpus.root={root}", f"--corpus.embedded_seed={seed}", "--seed=9", "--jobs=1"]
+    flags = ["--corpus.source=embedded", f"--corpus.root={root}", f"--corpus.embedded_seed={seed}"]
+    flags += ["--seed=9", "--jobs=1"]  # not of the speech
     return parse_settings([*flags, "--corpus.train=train", "--corpus.dev=dev", "--corpus.test=test"])
 
 
