@@ -327,7 +327,8 @@ def test_a_wrong_settings_file_is_named(run: Run, refused, tmp_path, place: str,
     if place == "--config":
         path = tmp_path / "my.yaml"
         path.write_bytes(content)
-        sentence = refused([*run.configure(tmp_path / "run"), "--config", str(path)])
+        flags = ["--librispeech", str(run.corpus), "--config", str(path)]
+        sentence = refused(["configure", str(tmp_path / "run"), *flags])
     else:
         (tmp_path / "run").mkdir()
         path = tmp_path / "run" / "settings.yaml"
