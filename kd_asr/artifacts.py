@@ -8,16 +8,21 @@ handed to the stage again, which goes on from what it finds there.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from kd_asr.console import say
 from kd_asr.errors import UserError
@@ -50,6 +55,18 @@ class Artifact:
     metrics: dict[str, Any]
     wall_seconds: float
     inputs: dict[str, str]
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One command at a time works on a folder; the lock goes with the process, however it ends."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{folder}: waiting for another command that is at work there")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _canonical(value: object) -> str:
@@ -97,19 +114,44 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}); delete it and run the stage again") from error
+        raise damaged(path, f"not valid JSON: {error}") from error
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write a `.npy` file; unlike NumPy's own writing, an `OSError` of a full disk says so."""
+    packed = io.BytesIO()
+    np.save(packed, array, allow_pickle=False)
+    path.write_bytes(packed.getbuffer())
+
+
+def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
+    """Read (or map) what `write_array` wrote; a `UserError` names the file when it is missing or not whole."""
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise damaged(path, error) from error
+    return array
+
+
+def damaged(path: Path, reason: object) -> UserError:
+    """The error for a file of a run folder that cannot be used, and what to do about it."""
+    text = " ".join(str(reason).split())
+    return UserError(f"{path} is damaged ({text}): delete the folder of its stage and run the stage again")
 
 
 def _read_manifest(path: Path) -> Artifact:
     fields = read_json(path / MANIFEST)
-    return Artifact(
-        path=path,
-        name=fields["name"],
-        fingerprint=fields["fingerprint"],
-        metrics=fields["metrics"],
-        wall_seconds=fields["wall_seconds"],
-        inputs=fields["inputs"],
-    )
+    try:
+        return Artifact(
+            path=path,
+            name=fields["name"],
+            fingerprint=fields["fingerprint"],
+            metrics=fields["metrics"],
+            wall_seconds=fields["wall_seconds"],
+            inputs=fields["inputs"],
+        )
+    except (KeyError, TypeError) as error:
+        raise damaged(path / MANIFEST, f"no {error}") from error
 
 
 def load_artifact(run_dir: Path, name: str) -> Artifact:
@@ -199,9 +241,13 @@ def build_artifact(
     for name_left in ("fingerprint", "spent_seconds"):
         (partial / name_left).unlink(missing_ok=True)
     write_json(partial / MANIFEST, manifest)
+    # What is replaced is moved away whole: half deleted, it could still bear the manifest of a finished one.
+    old = final.with_name(f".{final.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
     if final.exists():
-        shutil.rmtree(final)
+        final.rename(old)
     partial.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
     return _read_manifest(final)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import errno
-import fcntl
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
+from kd_asr.artifacts import locked
 from kd_asr.config import load_settings, parse_settings, save_settings, settings_parser
 from kd_asr.console import say
 from kd_asr.errors import UserError
@@ -108,8 +108,15 @@ SWEEP = Stage(
 )
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one sentence what is wrong with the arguments, instead of repeating all of them."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_fail(f"{message}; see `{self.prog} --help`"))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="kd-asr",
         description="Train an ensemble of acoustic models, distil it into one small model, and prove what was kept.",
         epilog="Every stage works on a run folder: `kd-asr configure exp/run ...` makes it, then the stages follow in "
@@ -133,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_configure(commands: argparse._SubParsersAction[_Parser]) -> None:
     command = commands.add_parser(
         "configure",
         help="make a run folder: choose the corpus, check every setting, write settings.yaml",
@@ -169,9 +176,13 @@ def _settings_help() -> str:
 
 def _configure(arguments: argparse.Namespace, flags: Sequence[str]) -> None:
     from kd_asr.corpora.choose import choose_corpus
+    from kd_asr.stages.lexicon import check_given_files
 
     # What is wrong in the settings is said before the corpus is looked for.
-    early = parse_settings(flags, arguments.config)
+    given = [f"--language_model.arpa={Path(arguments.lm).resolve()}"] if arguments.lm else []
+    early = parse_settings([*flags, *given], arguments.config)
+    check_given_files(early)
+    _check_run_folder(arguments.run)
     choice = choose_corpus(
         arguments.corpus,
         arguments.librispeech,
@@ -186,12 +197,23 @@ def _configure(arguments: argparse.Namespace, flags: Sequence[str]) -> None:
         root += "_miniature"
     chosen = {"source": choice.source, "root": root, "train": choice.train, "dev": choice.dev}
     corpus_flags = [f"--corpus.{key}={value}" for key, value in {**chosen, "test": choice.test}.items()]
-    arpa = arguments.lm if arguments.lm is not None else choice.arpa
-    model_flags = [f"--language_model.arpa={Path(arpa).resolve()}"] if arpa else []
-    settings = parse_settings([*flags, *corpus_flags, *model_flags], arguments.config)
+    if choice.arpa and not early.language_model.arpa:
+        given = [f"--language_model.arpa={choice.arpa}"]
+    settings = parse_settings([*flags, *corpus_flags, *given], arguments.config)
     arguments.run.mkdir(parents=True, exist_ok=True)
     save_settings(arguments.run, settings)
     say(f"settings: {arguments.run / 'settings.yaml'}")
+
+
+def _check_run_folder(run: Path) -> None:
+    """Refuse a run folder that cannot be made or written into, without making it."""
+    place = run.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise UserError(f"{run} cannot be a run folder, because {place} is not a folder: choose another one")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"{run} cannot be a run folder, because {place} cannot be written into: choose another one")
 
 
 def _score(arguments: argparse.Namespace) -> None:
@@ -203,24 +225,12 @@ def _score(arguments: argparse.Namespace) -> None:
 def _run_stage(name: str, run_dir: Path) -> None:
     settings = load_settings(run_dir)
     function = getattr(importlib.import_module(f"kd_asr.stages.{name}"), name)
-    with _locked(run_dir):
+    with locked(run_dir):
         function(run_dir, settings)
         if name == "report":
             from kd_asr.stages.report import print_table
 
             print_table(run_dir / "report" / "report.json")
-
-
-@contextmanager
-def _locked(run_dir: Path) -> Iterator[None]:
-    """One command at a time on a run folder; the lock goes with the process, however it ends."""
-    with (run_dir / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{run_dir}: waiting for another command that is at work there")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -246,10 +256,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - silences the flush at exit
         return 1
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            return _fail(f"the disk is full ({error.filename or arguments.run}): make room and run the command again")
-        return _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        return _fail(_explain(error, getattr(arguments, "run", None)))
+    except MemoryError:
+        return _fail("there is not enough memory: use fewer processes with --jobs 1, or a smaller --preset")
     return 0
+
+
+def _explain(error: OSError, run_dir: Path | None) -> str:
+    """One sentence for what the system refused, and what to do about it."""
+    place = error.filename or run_dir or "standard output"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full ({place}): make room and run the command again"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{place}: {error.strerror}; make it accessible, or choose another folder"
+    if error.errno == errno.ENOENT:
+        return f"{place} is missing; if it belongs to a run, delete the folder of its stage and run the stage again"
+    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
 
 
 def _fail(message: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ class CorpusSettings:
         max_seconds: longer utterances are left out.
         embedded_size: how much synthetic speech is made: `full` (44 minutes to train on) or `miniature` (for a trial
             of the whole path in minutes, not for results).
+        embedded_seed: of the synthetic speech; apart from `seed`, so that runs with other seeds share their data.
     """
 
     source: Literal["librispeech", "embedded"] = "librispeech"
@@ -45,6 +47,7 @@ class CorpusSettings:
     min_seconds: float = 0.3
     max_seconds: float = 40.0
     embedded_size: Literal["full", "miniature"] = "full"
+    embedded_seed: int = 1
 
 
 @dataclass(frozen=True)
@@ -235,7 +238,7 @@ class Settings:
 
     Attributes:
         preset: name of the budget, shown in the report.
-        seed: of everything random.
+        seed: of everything random in the run; the embedded corpus has its own.
         jobs: processes to use, 0 for one per core; never changes a result.
     """
 
@@ -264,6 +267,7 @@ def _problems(settings: Settings) -> list[str]:
         "seed": (settings.seed, 0),
         "jobs": (settings.jobs, 0),
         "corpus.min_seconds": (corpus.min_seconds, 0),
+        "corpus.embedded_seed": (corpus.embedded_seed, 0),
         "features.sample_rate": (features.sample_rate, 8000),
         "features.num_mel_bins": (features.num_mel_bins, 10),
         "features.frame_shift_ms": (features.frame_shift_ms, 1),
@@ -371,22 +375,46 @@ def parse_settings(flags: Sequence[str], config: Path | None = None) -> Settings
         if not config.is_file():
             raise UserError(f"there is no settings file {config}")
         _check_keys(config)
-    parser = settings_parser()
-    arguments = ([f"--config={config}"] if config is not None else []) + list(flags)
-    try:
-        parsed = parser.parse_args(arguments)
-        built = parser.instantiate(parsed)
-    except (ArgumentError, ValueError, TypeError) as error:
-        raise UserError(f"settings: {_one_line(str(error))}") from error
-    values = {item.name: built[item.name] for item in dataclasses.fields(Settings)}
-    settings = Settings(**values)
+        in_file = [f"--config={config}"]
+        settings = _parse(in_file, str(config))  # alone first, so that what is wrong in the file is said of the file
+        if flags:
+            settings = _parse([*in_file, *flags], "settings")
+    else:
+        settings = _parse(flags, "settings")
     validate(settings)
     return settings
 
 
+def _parse(arguments: Sequence[str], place: str) -> Settings:
+    """Settings that are of the right types; `place` begins the message of the `UserError`."""
+    parser = settings_parser()
+    try:
+        built = parser.instantiate(parser.parse_args(list(arguments)))
+    except (ArgumentError, ValueError, TypeError) as error:
+        raise UserError(f"{place}: {_one_line(str(error))}") from error
+    return Settings(**{item.name: built[item.name] for item in dataclasses.fields(Settings)})
+
+
+_WRONG_TYPE = re.compile(
+    r"Parser key \"([\w.]+)\": Expected a (?:<class '(\w+)'>|typing\.Literal\[(.*)\])\. Got value: (.*)"
+)
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "tuple": "a list such as [1, 2]",
+}
+
+
 def _one_line(message: str) -> str:
-    """The first lines of a parser's message that say what is wrong, on one line."""
-    return " ".join(message.split())
+    """What a parser says is wrong, on one line and without its type names."""
+
+    def plain(found: re.Match[str]) -> str:
+        key, kind, choices, value = found.groups()
+        return f"{key}: {value!r} is not " + (f"one of {choices}" if choices else _KINDS.get(kind, kind))
+
+    return _WRONG_TYPE.sub(plain, " ".join(message.split()))
 
 
 def _check_keys(config: Path) -> None:
@@ -425,4 +453,9 @@ def load_settings(run_dir: Path) -> Settings:
     path = run_dir / SETTINGS_FILE
     if not path.is_file():
         raise UserError(f"{run_dir} is not a run folder (no {SETTINGS_FILE}): run `kd-asr configure {run_dir}` first")
-    return parse_settings([], path)
+    try:
+        return parse_settings([], path)
+    except UserError as error:
+        if str(path) in str(error):
+            raise
+        raise UserError(f"{path}: {error}; run `kd-asr configure {run_dir}` again") from error

@@ -15,6 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 console = Console(stderr=True, highlight=False)
@@ -40,7 +41,7 @@ def progress() -> Iterator[Progress]:
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
-        _Speed(),
+        _Speed(table_column=Column(no_wrap=True)),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

@@ -26,6 +26,8 @@ Result = TypeVar("Result")
 
 # How a running function moves the bar: set in each worker, and in this process when there is only one job.
 _advance: Callable[[float], None] = lambda amount: None  # noqa: E731
+# What went wrong in a worker's initializer: told by its first item, since the pool itself would hide it.
+_failure: Exception | None = None
 
 
 def available_cores() -> int:
@@ -55,12 +57,21 @@ def _die_with(parent: int) -> None:
 def _start_worker(
     parent: int, queue: SimpleQueue[float], initializer: Callable[..., None] | None, initargs: tuple[Any, ...]
 ) -> None:
-    global _advance  # noqa: PLW0603 - one bar per worker process
+    global _advance, _failure  # noqa: PLW0603 - one bar per worker process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it ends its workers
     _die_with(parent)
     _advance = queue.put
     if initializer is not None:
-        initializer(*initargs)
+        try:
+            initializer(*initargs)
+        except Exception as error:
+            _failure = error
+
+
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    if _failure is not None:
+        raise _failure
+    return function(item)
 
 
 @contextmanager
@@ -102,7 +113,8 @@ def parallel_map(
     function moves it itself, by `advance`. Workers end when this process ends, however it ends.
 
     Raises:
-        UserError: a worker was killed, most often for want of memory. Errors of `function` come through as they are.
+        UserError: a worker was killed, most often for want of memory. Errors of `function` and of
+            `initializer` come through as they are.
     """
     jobs = min(jobs or available_cores(), max(1, len(items)))
     with progress() as bars, _one_thread_each():
@@ -119,7 +131,7 @@ def parallel_map(
             for wanted in range(len(items)):
                 # A window of submitted items, so that a slow consumer does not pile up results in memory.
                 while submitted < len(items) and len(pending) < 4 * jobs:
-                    pending[submitted] = pool.submit(function, items[submitted])
+                    pending[submitted] = pool.submit(_call, function, items[submitted])
                     submitted += 1
                 while not pending[wanted].done():
                     wait(pending.values(), return_when=FIRST_COMPLETED, timeout=0.2)

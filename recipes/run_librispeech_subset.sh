@@ -10,7 +10,7 @@
 #   --lm FILE              ARPA language model, gzipped or not (default: the corpus's own, else estimated by us)
 #   --preset quick|standard|paper        budget: recipes/conf/NAME.yaml (default: quick)
 #   --out DIR              run folder (default: exp/librispeech_PRESET)
-#   --seed N               seed of everything random (default: 1)
+#   --seed N               seed of everything random but the embedded corpus, corpus.embedded_seed (default: 1)
 #   --jobs N               processes, by default one per core; the result does not depend on it
 #   --students N           students trained, the report gives their mean (default: 3)
 #   --stage NAME           begin with this stage instead of the first
@@ -30,6 +30,8 @@ preset=quick out="" first=corpus last=report
 configure=()
 
 fail() { echo "run_librispeech_subset.sh: $1" >&2; exit 2; }
+# What can be seen to be wrong without Python is said before .venv is made, which takes minutes; kd-asr checks the rest.
+need_number() { [[ $2 =~ ^(0|[1-9][0-9]*)$ ]] && (($2 >= $3)) || fail "$1 must be a whole number of $3 or more, not '$2'"; }
 index_of() {
     local number
     for number in "${!stages[@]}"; do
@@ -52,10 +54,19 @@ while (($#)); do
         --out) out=$value ;;
         --stage) first=$value ;;
         --stop-stage) last=$value ;;
-        --students) configure+=("--distil.students=$value") ;;
-        --seed) configure+=("--seed=$value") ;;
-        --jobs) configure+=("--jobs=$value") ;;
-        --corpus | --librispeech | --train | --dev | --test | --lm) configure+=("$option=$value") ;;
+        --students) need_number "$option" "$value" 1; configure+=("--distil.students=$value") ;;
+        --seed) need_number "$option" "$value" 0; configure+=("--seed=$value") ;;
+        --jobs) need_number "$option" "$value" 0; configure+=("--jobs=$value") ;;
+        --corpus)
+            [[ $value =~ ^(auto|librispeech|embedded)$ ]] || fail "--corpus is auto, librispeech or embedded, not '$value'"
+            configure+=("--corpus=$value") ;;
+        --librispeech)
+            [[ -d $value ]] || fail "--librispeech: there is no folder '$value'"
+            configure+=("--librispeech=$value") ;;
+        --lm)
+            [[ -f $value ]] || fail "--lm: there is no file '$value'"
+            configure+=("--lm=$value") ;;
+        --train | --dev | --test) configure+=("$option=$value") ;;
         --*.*) configure+=("$option=$value") ;;
         *) fail "unknown option '$option' (see --help)" ;;
     esac
@@ -67,6 +78,10 @@ begin=$(index_of "$first") || exit 2
 end=$(index_of "$last") || exit 2
 ((begin <= end)) || fail "--stage $first comes after --stop-stage $last"
 out=${out:-$root/exp/librispeech_$preset}
+
+place=$out
+while [[ ! -e $place && $place == */* ]]; do place=${place%/*}; place=${place:-/}; done
+[[ ! -e $place || -d $place && -w $place ]] || fail "--out $out: '$place' is no folder that can be written into"
 
 source "$root/recipes/setup.sh"
 kd_asr_setup "$root"

@@ -90,7 +90,7 @@ def test_missing_stage_says_what_to_run(tmp_path) -> None:
 def test_damaged_manifest_is_a_clear_error(tmp_path) -> None:
     made = build(tmp_path)
     (made.path / "manifest.json").write_text('{"name": ')
-    with pytest.raises(UserError, match=r"manifest\.json is not valid JSON"):
+    with pytest.raises(UserError, match=r"manifest\.json is damaged \(not valid JSON"):
         load_artifact(tmp_path, "features")
 
 

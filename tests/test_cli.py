@@ -42,10 +42,22 @@ def test_a_folder_that_is_no_run_is_one_sentence_and_status_2(stage: str, tmp_pa
     assert "is not a run folder" in message
 
 
-def test_unknown_flags_of_a_stage_are_refused(tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["align", "run", "--nothing", "3"], "unrecognized arguments: --nothing 3; see `kd-asr --help`"),
+        (["align"], "arguments are required: run; see `kd-asr align --help`"),
+        (["nonsense"], "invalid choice: 'nonsense'"),
+        (["configure", "run", "--corpus", "mine"], "invalid choice: 'mine'"),
+    ],
+)
+def test_arguments_that_are_unknown_or_missing_are_one_sentence(arguments: list[str], message: str, capsys) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["align", str(tmp_path), "--nothing", "3"])
+        main(arguments)
     assert caught.value.code == 2
+    printed = capsys.readouterr().err
+    assert message in " ".join(printed.split())
+    assert len(printed.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -67,7 +79,7 @@ def test_unwritable_run_folder_is_a_sentence(tmp_path, capsys) -> None:
     (tmp_path / "file").write_text("")
     arguments = ["configure", str(tmp_path / "file" / "run"), "--corpus", "embedded", "--data", str(tmp_path)]
     assert main(arguments) == 2
-    assert "Not a directory" in capsys.readouterr().err
+    assert "file is not a folder: choose another one" in " ".join(capsys.readouterr().err.split())
 
 
 def test_score_prints_the_error_rate(tmp_path, capsys) -> None:
@@ -110,6 +122,14 @@ def test_exit_status_of_the_installed_command(tmp_path) -> None:
         (["--preset", "huge"], "unknown preset 'huge'; there are: paper quick standard tiny"),
         (["--stage", "training"], "unknown stage 'training'; the stages are: corpus prepare"),
         (["--stage", "report", "--stop-stage", "align"], "--stage report comes after --stop-stage align"),
+        (["--students", "0"], "--students must be a whole number of 1 or more, not '0'"),
+        (["--seed", "x"], "--seed must be a whole number of 0 or more, not 'x'"),
+        (["--seed=1.5"], "--seed must be a whole number of 0 or more, not '1.5'"),
+        (["--jobs", "-1"], "--jobs must be a whole number of 0 or more, not '-1'"),
+        (["--corpus", "mine"], "--corpus is auto, librispeech or embedded, not 'mine'"),
+        (["--librispeech", "nowhere"], "--librispeech: there is no folder 'nowhere'"),
+        (["--lm", "nowhere.arpa"], "--lm: there is no file 'nowhere.arpa'"),
+        (["--out", f"{RECIPE}/below/a/file"], f"--out {RECIPE}/below/a/file: '{RECIPE}' is no folder"),
     ],
 )
 def test_the_recipe_refuses_before_any_work(options: list[str], message: str, tmp_path) -> None:

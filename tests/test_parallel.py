@@ -49,6 +49,12 @@ def test_results_are_in_order_whatever_the_number_of_jobs(jobs: int) -> None:
     assert list(results) == [number * number + 5 for number in range(20)]
 
 
+def test_errors_of_the_initializer_come_through_without_a_word_of_their_own(capfd) -> None:
+    with pytest.raises(ZeroDivisionError, match="item 7"):
+        list(parallel_map(square, range(3), description="x", unit="items", jobs=1, initializer=fail, initargs=(7,)))
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_no_items_is_fine() -> None:
     assert list(parallel_map(square, [], description="none", unit="items")) == []
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kd_asr.artifacts import damaged, read_array, write_array
+
 
 @dataclass(frozen=True)
 class PhoneSegment:
@@ -36,8 +38,8 @@ def write_alignments(folder: Path, alignments: Sequence[Alignment]) -> None:
     """Write a store; the order is kept."""
     folder.mkdir(parents=True, exist_ok=True)
     pdfs = [alignment.pdfs.astype(np.int32) for alignment in alignments]
-    np.save(folder / "pdfs.npy", np.concatenate(pdfs) if pdfs else np.zeros(0, np.int32))
-    np.save(folder / "frames.npy", np.array([len(block) for block in pdfs], dtype=np.int64))
+    write_array(folder / "pdfs.npy", np.concatenate(pdfs) if pdfs else np.zeros(0, np.int32))
+    write_array(folder / "frames.npy", np.array([len(block) for block in pdfs], dtype=np.int64))
     names = "".join(f"{alignment.utterance_id}\n" for alignment in alignments)
     (folder / "utterances.txt").write_text(names, encoding="utf-8")
     with (folder / "phones.jsonl").open("w", encoding="utf-8") as file:
@@ -52,8 +54,12 @@ class AlignmentStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.utterance_ids = (folder / "utterances.txt").read_text(encoding="utf-8").split()
-        self._pdfs = np.load(folder / "pdfs.npy", mmap_mode="r", allow_pickle=False)
-        counts = np.load(folder / "frames.npy", allow_pickle=False)
+        self._pdfs = read_array(folder / "pdfs.npy", mapped=True)
+        counts = read_array(folder / "frames.npy")
+        if len(counts) != len(self.utterance_ids):
+            raise damaged(folder / "utterances.txt", f"{len(self.utterance_ids)} ids, {len(counts)} utterances")
+        if counts.sum() != len(self._pdfs):
+            raise damaged(folder / "pdfs.npy", f"{len(self._pdfs)} frames, {counts.sum()} in {folder / 'frames.npy'}")
         self._ends = np.cumsum(counts)
         self._starts = self._ends - counts
         self._number = {name: number for number, name in enumerate(self.utterance_ids)}

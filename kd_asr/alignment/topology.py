@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_asr.artifacts import read_json, write_json
+from kd_asr.artifacts import damaged, read_json, write_json
 
 SILENCE = "SIL"
 UNKNOWN_PHONE = "SPN"
@@ -63,6 +63,9 @@ class Topology:
 
     @classmethod
     def load(cls, path: Path) -> Topology:
-        """Read what `save` wrote."""
+        """Read what `save` wrote; a damaged file is a `UserError`."""
         fields = read_json(path)
-        return cls(tuple(fields["phones"]), tuple(fields["self_loop"]))
+        try:
+            return cls(tuple(fields["phones"]), tuple(fields["self_loop"]))
+        except (KeyError, TypeError) as error:
+            raise damaged(path, f"no {error}") from error

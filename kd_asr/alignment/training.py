@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from kd_asr.alignment.fit import VARIANCE_FLOOR, fit_mixtures, occupancy_of, one_gaussian
 from kd_asr.alignment.gmm import Doubles, Floats, Mixtures, Statistics, accumulate, maximise, split
@@ -25,6 +25,7 @@ from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.observations import ClassMoments, cepstra_with_deltas, linear_discriminants, spliced
 from kd_asr.alignment.topology import SILENCE, STATES_PER_PHONE, Topology
 from kd_asr.alignment.viterbi import BestPath, best_path
+from kd_asr.artifacts import damaged
 from kd_asr.config import AlignSettings
 
 _SELF_LOOP_RANGE = (0.05, 0.97)
@@ -65,15 +66,22 @@ class AlignerModel:
         if self.projection is not None:
             tensors["projection"] = self.projection
         temporary = path.with_name(f".{path.name}.tmp")
-        save_file(tensors, temporary, {"phones": json.dumps(self.topology.phones)})
+        temporary.write_bytes(save(tensors, {"phones": json.dumps(self.topology.phones)}))
         temporary.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> AlignerModel:
-        """Read what `save` wrote."""
-        with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            phones = tuple(json.loads(file.metadata()["phones"]))
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        try:
+            with safe_open(path, framework="numpy") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+                phones = tuple(json.loads(file.metadata()["phones"]))
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise damaged(path, error) from error
         mixtures = Mixtures(tensors["pdf"], tensors["weights"], tensors["means"], tensors["variances"])
         topology = Topology(phones, tuple(float(value) for value in tensors["self_loop"]))
         return cls(mixtures, topology, tensors.get("projection"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from kd_asr.artifacts import locked
 from kd_asr.console import say
 from kd_asr.corpora.download import ARCHIVES, download_language_model, download_subset, network_reachable
 from kd_asr.corpora.librispeech import check_subset, subset_names
@@ -216,10 +217,15 @@ def obtain_corpus(
         if is_complete(root, seed=seed, size=size):
             say(f"{root}: embedded corpus of seed {seed}, made before")
         else:
-            synthesize(root, seed=seed, size=size, jobs=jobs)
+            root.parent.mkdir(parents=True, exist_ok=True)
+            with locked(root.parent):
+                if not is_complete(root, seed=seed, size=size):  # another run may have made it in the meantime
+                    synthesize(root, seed=seed, size=size, jobs=jobs)
     elif (root / DOWNLOAD_MARK).exists():
-        for name in subsets.values():
-            if name in ARCHIVES:
-                download_subset(root, name)
+        missing = [name for name in subsets.values() if name in ARCHIVES and not (root / name).is_dir()]
+        if missing:
+            with locked(root.parent):
+                for name in missing:
+                    download_subset(root, name)
     for name in subsets.values():
         check_subset(root, name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -137,18 +136,20 @@ class Decoder:
 
 
 @contextmanager
-def penalised(graph_folder: Path, insertion_penalty: float) -> Iterator[Path]:
-    """A file of the graph with the penalty on each word, for as long as the context lasts.
+def penalised(graph_folder: Path, insertion_penalty: float, scratch: Path) -> Iterator[Path]:
+    """A file of the graph with the penalty on each word, in the folder `scratch` for as long as the context lasts.
 
-    It is made in the folder for temporary files; without penalty it is the graph's own file.
+    Without penalty it is the graph's own file.
     """
     if insertion_penalty == 0.0:
         yield graph_folder / GRAPH_FILE
         return
-    with tempfile.TemporaryDirectory(prefix="kd-asr-") as name:
-        path = Path(name) / GRAPH_FILE
+    path = scratch / f"penalised-{GRAPH_FILE}"
+    try:
         add_to_words(graph_folder / GRAPH_FILE, path, insertion_penalty)
         yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 _decoder: Decoder
@@ -171,6 +172,7 @@ def decode_set(
     scores: Scores,
     search: Search,
     *,
+    scratch: Path,
     description: str,
     jobs: int = 0,
 ) -> list[Hypothesis]:
@@ -182,10 +184,12 @@ def decode_set(
         scores: gives an utterance's log-likelihoods, (frames, pdfs) float32. It is sent to the processes once, so it
             must be picklable: a top-level function, a `functools.partial` of one, or an object of a top-level class.
         search: scale, penalty and pruning.
+        scratch: folder for a copy of the graph, which is not left behind: not that for temporary files, which a
+            killed process would fill for good.
         description: of the progress bar.
         jobs: processes, 0 for one per core.
     """
-    with penalised(graph_folder, search.insertion_penalty) as graph_file:
+    with penalised(graph_folder, search.insertion_penalty, scratch) as graph_file:
         return list(
             parallel_map(
                 _decode,

@@ -79,9 +79,8 @@ def write_fst(path: Path, fst: FstArrays) -> None:
     header += struct.pack("<i", len(kind)) + kind + struct.pack("<i", len(arc_kind)) + arc_kind
     header += struct.pack("<iiQqqq", _CONST_VERSION, 0, _EXPANDED, fst.start, fst.num_states, fst.num_arcs)
     with path.open("wb") as file:
-        file.write(header)
-        states.tofile(file)
-        arcs.tofile(file)
+        for part in (header, states.data, arcs.data):  # not `tofile`, whose errors do not say that a disk is full
+            file.write(part)
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,7 @@ def add_to_words(source: Path, target: Path, cost: float) -> None:
         arcs["weight"][arcs["olabel"] != 0] += np.float32(cost)
         arcs.flush()
     except OSError as error:
-        raise UserError(f"cannot write {target} ({error.strerror}): make room, or set TMPDIR elsewhere") from error
+        raise UserError(f"cannot write {target} ({error.strerror}): make room and run the command again") from error
 
 
 def to_kaldifst(fst: FstArrays) -> kaldifst.StdVectorFst:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import tempfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.topology import STATES_PER_PHONE, Topology
+from kd_asr.artifacts import damaged
 from kd_asr.decoding.arpa import read_vocabulary
 from kd_asr.decoding.fst_arrays import FstArrays, from_kaldifst, to_kaldifst
 from kd_asr.decoding.lexicon_fst import lexicon_fst
@@ -45,8 +47,11 @@ def grammar_fst(arpa: Path, words: Sequence[str]) -> kaldifst.StdVectorFst:
         plain = arpa
         if arpa.suffix == ".gz":
             plain = folder / "lm.arpa"
-            with gzip.open(arpa) as source, plain.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+            try:
+                with gzip.open(arpa) as source, plain.open("wb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise damaged(arpa, error) from error
         table = folder / "words.txt"
         write_words(table, words)
         try:

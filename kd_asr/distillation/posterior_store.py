@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_asr.artifacts import read_json, write_json
+from kd_asr.artifacts import damaged, read_array, read_json, write_array, write_json
 from kd_asr.distillation.targets import SoftTargets
 from kd_asr.errors import UserError
 
@@ -45,7 +45,7 @@ def write_shard(folder: Path, number: int, rows: np.ndarray) -> None:
     """Write one shard under a temporary name and rename it, so that a shard that is there is whole."""
     path = folder / f"shard-{number:05d}.u16"
     temporary = path.with_suffix(".tmp")
-    rows.tofile(temporary)
+    temporary.write_bytes(np.ascontiguousarray(rows).data)  # not `tofile`, whose errors do not say that a disk is full
     temporary.replace(path)
 
 
@@ -72,10 +72,10 @@ def finish_store(
     """
     shares = background.double() / background.double().sum().clamp_min(1e-30)
     shares = (shares + 1e-9).float()
-    np.save(folder / "background.npy", (shares / shares.sum()).numpy())
+    write_array(folder / "background.npy", (shares / shares.sum()).numpy())
     counts = np.asarray(frame_counts, dtype=np.int64)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]]) if len(counts) else counts
-    np.save(folder / "layout.npy", np.stack([starts, counts], axis=1))
+    write_array(folder / "layout.npy", np.stack([starts, counts], axis=1))
     (folder / "utterances.txt").write_text("".join(f"{name}\n" for name in utterance_ids), encoding="utf-8")
     header = {
         "top_k": top_k,
@@ -118,8 +118,10 @@ class PosteriorStore:
         self.top_k: int = header["top_k"]
         self.num_classes: int = header["num_classes"]
         self.utterance_ids = (folder / "utterances.txt").read_text(encoding="utf-8").split()
-        self.background = torch.from_numpy(np.load(folder / "background.npy", allow_pickle=False))
-        self._layout = np.load(folder / "layout.npy", allow_pickle=False)
+        self.background = torch.from_numpy(read_array(folder / "background.npy"))
+        self._layout = read_array(folder / "layout.npy")
+        if len(self._layout) != len(self.utterance_ids):
+            raise damaged(folder / "utterances.txt", f"{len(self.utterance_ids)} ids, {len(self._layout)} utterances")
         self._number = {name: number for number, name in enumerate(self.utterance_ids)}
         self._folder = folder
         columns = 2 * self.top_k + 1

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_asr.artifacts import read_json, write_json
+from kd_asr.artifacts import damaged, read_array, read_json, write_array, write_json
 from kd_asr.config import FeatureSettings
 from kd_asr.errors import UserError
 
@@ -47,7 +47,7 @@ def create_store(
         else:
             file.truncate(size)
     (folder / "utterances.txt").write_text("".join(f"{name}\n" for name in utterance_ids), encoding="utf-8")
-    np.save(folder / "layout.npy", _layout(frame_counts))
+    write_array(folder / "layout.npy", _layout(frame_counts))
     write_json(folder / "header.json", {"rows": rows, "margin": MARGIN, "features": asdict(settings)})
 
 
@@ -62,12 +62,15 @@ class FrameStore:
     """
 
     def __init__(self, folder: Path, *, writable: bool = False) -> None:
+        self._folder = folder
         header = read_json(folder / "header.json")
         self.margin: int = header["margin"]
         self.features: dict[str, object] = header["features"]
         self.num_mel_bins = int(header["features"]["num_mel_bins"])
         self.utterance_ids = (folder / "utterances.txt").read_text(encoding="utf-8").split()
-        self.layout = np.load(folder / "layout.npy", allow_pickle=False)
+        self.layout = read_array(folder / "layout.npy")
+        if len(self.layout) != len(self.utterance_ids):
+            raise damaged(folder / "utterances.txt", f"{len(self.utterance_ids)} ids, {len(self.layout)} utterances")
         self._number = {name: number for number, name in enumerate(self.utterance_ids)}
         path = folder / "frames.f16"
         expected = header["rows"] * self.num_mel_bins * 2
@@ -93,6 +96,12 @@ class FrameStore:
             UserError: its matrix does not have the announced size.
         """
         return cls(folder)
+
+    def check_finite(self) -> None:
+        """Read every frame; a `UserError` names the utterance that has one that is not a finite number."""
+        for utterance_id in self.utterance_ids:
+            if not np.isfinite(self.frames(utterance_id)).all():
+                raise damaged(self._folder / "frames.f16", f"frames of {utterance_id} are not finite numbers")
 
     def rows(self, utterance_id: str) -> range:
         """Rows of `matrix` that are this utterance's frames, without the margin."""

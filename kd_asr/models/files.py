@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
+from kd_asr.artifacts import damaged
 from kd_asr.config import NetworkSettings
 from kd_asr.errors import UserError
 from kd_asr.models.dnn import SplicedDNN
@@ -39,11 +40,8 @@ def save_dnn(
     temporary = path.with_name(f".{path.name}.tmp")
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     # One key: safetensors writes several in an order that changes from run to run, and equal models are equal files.
-    try:
-        save_file(tensors, temporary, {"kd_asr": json.dumps(header, sort_keys=True)})
-    except SafetensorError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write the model {temporary} ({error}): is the disk full?") from error
+    # Written by Python, whose errors, unlike those of safetensors, tell a full disk from others.
+    temporary.write_bytes(save(tensors, {"kd_asr": json.dumps(header, sort_keys=True)}))
     temporary.replace(path)
 
 
@@ -62,7 +60,7 @@ def load_dnn(path: Path, features: Mapping[str, object] | None = None) -> tuple[
             header = json.loads((file.metadata() or {}).get("kd_asr", "{}"))
         state = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path} is not a readable safetensors file ({error}); train the model again") from error
+        raise damaged(path, error) from error
     if header.get("format") != FORMAT:
         raise UserError(f"{path} has format {header.get('format')!r} instead of {FORMAT!r}")
     trained_on = header["features"]

@@ -35,6 +35,8 @@ def align(run_dir: Path, settings: Settings) -> Artifact:
     inputs = [load_artifact(run_dir, name) for name in ("prepare", "features", "lexicon")]
 
     def work(folder: Path) -> dict[str, Any]:
+        for name in SETS:
+            FrameStore.open(run_dir / "features" / name).check_finite()  # one frame would spoil the whole model
         sets = {name: _utterances(run_dir, name) for name in SETS}
         words = {word for items in sets.values() for item in items for word in item.words}
         lexicon, missing = select(read_lexicon(run_dir / "lexicon" / "lexicon.txt"), words)

@@ -17,7 +17,7 @@ def corpus(run_dir: Path, settings: Settings) -> None:
 
     Args:
         run_dir: folder of the run; named in the messages only.
-        settings: `corpus`, `seed` and `jobs` are read.
+        settings: `corpus` and `jobs` are read.
 
     Raises:
         UserError: a subset is missing from a folder that is not ours to fill, or download or synthesis failed.
@@ -26,5 +26,5 @@ def corpus(run_dir: Path, settings: Settings) -> None:
     subsets = {"train": chosen.train, "dev": chosen.dev, "test": chosen.test}
     root = Path(chosen.root)
     size = MINIATURE if chosen.embedded_size == "miniature" else EmbeddedSize()
-    obtain_corpus(chosen.source, root, subsets, seed=settings.seed, size=size, jobs=settings.jobs)
+    obtain_corpus(chosen.source, root, subsets, seed=chosen.embedded_seed, size=size, jobs=settings.jobs)
     say(f"corpus for {run_dir}: {root} ({chosen.source}; train {chosen.train}, dev {chosen.dev}, test {chosen.test})")

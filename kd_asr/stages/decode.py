@@ -125,6 +125,7 @@ def _decode_system(
                 [(item.utterance_id, store.num_frames(item.utterance_id)) for item in utterances],
                 NetworkScores(run_dir, set_name, names, settings, prior),
                 replace(search, acoustic_scale=scale, insertion_penalty=penalty),
+                scratch=folder,
                 description=f"decode {system} {set_name} ({scale:g}, {penalty:g})",
                 jobs=settings.jobs,
             )

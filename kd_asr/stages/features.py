@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from kd_asr.artifacts import Artifact, build_artifact, load_artifact
+from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_array, write_array
 from kd_asr.config import FeatureSettings, Settings
 from kd_asr.corpora.manifest import SETS, Rejected, Utterance, read_manifest, write_rejected
 from kd_asr.features.frames import log_mel, normalise, num_frames, read_audio
@@ -123,8 +123,8 @@ def _drop(folder: Path, utterance_ids: set[str]) -> None:
     if not utterance_ids:
         return
     names = (folder / "utterances.txt").read_text(encoding="utf-8").split()
-    layout = np.load(folder / "layout.npy", allow_pickle=False)
+    layout = read_array(folder / "layout.npy")
     keep = [name not in utterance_ids for name in names]
-    np.save(folder / "layout.npy", layout[np.asarray(keep)])
+    write_array(folder / "layout.npy", layout[np.asarray(keep)])
     kept_names = [name for name, kept in zip(names, keep, strict=True) if kept]
     (folder / "utterances.txt").write_text("".join(f"{name}\n" for name in kept_names), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ def graph(run_dir: Path, settings: Settings) -> Artifact:
 
     def work(folder: Path) -> dict[str, Any]:
         say("graph: composing lexicon and language model")
-        started = time.perf_counter()
         fst, words = decoding_graph(
             read_lexicon(lexicon.path / "lexicon.txt"),
             arpa_file(language_model),
@@ -37,7 +35,6 @@ def graph(run_dir: Path, settings: Settings) -> Artifact:
             "states": fst.num_states,
             "arcs": fst.num_arcs,
             "words": len(words) - 1,
-            "seconds": round(time.perf_counter() - started, 1),
             "bytes": (folder / GRAPH_FILE).stat().st_size,
         }
 

@@ -105,6 +105,19 @@ def given_arpa(settings: Settings) -> Path | None:
     return Path(settings.language_model.arpa) if settings.language_model.arpa else None
 
 
+def check_given_files(settings: Settings) -> None:
+    """Refuse a lexicon or a language model that is none, before work starts; the stages read them to their end.
+
+    Raises:
+        UserError: names file and line.
+    """
+    if settings.lexicon.path:
+        read_lexicon(Path(settings.lexicon.path))
+    arpa = given_arpa(settings)
+    if arpa is not None:
+        read_vocabulary(arpa)
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, 16 hexadecimal digits: a changed file is noticed, one that only moved is not."""
     total = hashlib.sha256()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -239,8 +240,11 @@ def _restore(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -
     path = folder / CHECKPOINT
     if not path.exists():
         return None
-    saved = torch.load(path, weights_only=True)
-    model.load_state_dict(saved["model"])
-    optimiser.load_state_dict(saved["optimiser"])
-    torch.set_rng_state(saved["random_state"])
-    return _State(saved["update"], saved["history"], saved["best"], _Running(**saved["running"]))
+    try:
+        saved = torch.load(path, weights_only=True)
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        torch.set_rng_state(saved["random_state"])
+        return _State(saved["update"], saved["history"], saved["best"], _Running(**saved["running"]))
+    except (RuntimeError, UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged: delete it and train the network from its beginning") from error

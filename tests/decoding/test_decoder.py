@@ -49,7 +49,7 @@ def scores(seed: int, frames: int, spread: float = 3.0) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("penalty", [0.0, 1.5, -2.0])
-def test_the_best_path_is_the_best_of_all_paths(graph, seed, penalty) -> None:
+def test_the_best_path_is_the_best_of_all_paths(graph, seed, penalty, tmp_path) -> None:
     matrix = scores(seed, frames=8 + seed % 4)
     total, words, graph_cost, acoustic_cost = best_path(
         matrix,
@@ -61,7 +61,7 @@ def test_the_best_path_is_the_best_of_all_paths(graph, seed, penalty) -> None:
         silence_probability=SILENCE,
         self_loop_scale=LOOPS,
     )
-    with penalised(graph, penalty) as graph_file:
+    with penalised(graph, penalty, tmp_path) as graph_file:
         found = Decoder(graph, replace(WIDE, insertion_penalty=penalty), graph_file=graph_file).decode("u", matrix)
     assert found.reached_final
     assert found.words == words
@@ -75,10 +75,10 @@ def test_words_that_lexicon_or_language_model_lack_are_never_recognised(graph) -
     assert words == ["<eps>", "A", "B", "C", "D"]
 
 
-def test_a_penalty_makes_sentences_shorter_and_a_reward_longer(graph) -> None:
+def test_a_penalty_makes_sentences_shorter_and_a_reward_longer(graph, tmp_path) -> None:
     lengths = []
     for penalty in (-6.0, 0.0, 6.0):
-        with penalised(graph, penalty) as graph_file:
+        with penalised(graph, penalty, tmp_path) as graph_file:
             decoder = Decoder(graph, replace(WIDE, insertion_penalty=penalty), graph_file=graph_file)
         lengths.append(sum(len(decoder.decode("u", scores(seed, 40)).words) for seed in range(5)))
     assert lengths[0] > lengths[1] > lengths[2]
@@ -117,10 +117,11 @@ def test_processes_give_the_same_in_the_order_asked(graph, tmp_path) -> None:
         np.save(tmp_path / f"{name}.npy", scores(number, frames))
     search = replace(WIDE, insertion_penalty=0.5)
     load = partial(load_scores, folder=tmp_path)
-    found = decode_set(graph, utterances, load, search, description="decode", jobs=2)
-    with penalised(graph, 0.5) as graph_file:
+    found = decode_set(graph, utterances, load, search, scratch=tmp_path, description="decode", jobs=2)
+    with penalised(graph, 0.5, tmp_path) as graph_file:
         decoder = Decoder(graph, search, graph_file=graph_file)
         expected = [decoder.decode(name, load(name)) for name, _ in utterances]
+    assert not list(tmp_path.glob("*.fst"))
     assert [replace(item, search_seconds=0.0) for item in found] == [
         replace(item, search_seconds=0.0) for item in expected
     ]

@@ -13,11 +13,12 @@ TINY = EmbeddedSize(1, 1, 1, 0.1, 0.1, 0.1)
 
 
 def embedded_settings(root, seed=1):
-    flags = ["--corpus.source=embedded", f"--corpus.root={root}", f"--seed={seed}", "--jobs=1"]
+    flags = ["--corpus.source=embedded", f"--corpus.root={root}", f"--corpus.embedded_seed={seed}"]
+    flags += ["--seed=9", "--jobs=1"]  # not of the speech
     return parse_settings([*flags, "--corpus.train=train", "--corpus.dev=dev", "--corpus.test=test"])
 
 
-def test_the_embedded_corpus_is_made_once_and_made_again_for_another_seed(tmp_path, run_dir, monkeypatch):
+def test_the_embedded_corpus_is_made_once_and_made_again_for_another_seed_of_its_own(tmp_path, run_dir, monkeypatch):
     made = []
 
     def synthesize_tiny(folder, *, seed, size, jobs):

@@ -1,6 +1,7 @@
 """Baseline, ensemble, posteriors, students and their evaluation on a run in miniature, whose labels are invented."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,13 +102,16 @@ def test_from_labels_to_frame_accuracies(aligned, settings) -> None:
 
 
 def test_the_same_seed_gives_the_same_bits_and_jobs_do_not_matter(aligned, settings) -> None:
-    bits = []
+    made = []
     for jobs in (1, 2):
-        for member in ensemble(aligned, replace(settings, jobs=jobs)):
-            bits.append((member.path / "model.safetensors").read_bytes())
-            (member.path / "manifest.json").unlink()
-    assert bits[:2] == bits[2:]
-    assert bits[0] != bits[1]
+        for stage in (ensemble, posteriors, distil):
+            stage(aligned, replace(settings, jobs=jobs, distil=replace(settings.distil, students=2)))
+        networks = sorted([*aligned.glob("ensemble/*/*.safetensors"), *aligned.glob("distil/*/*.safetensors")])
+        made.append([path.read_bytes() for path in [*networks, aligned / "posteriors" / "shard-00000.u16"]])
+        for name in ("ensemble", "posteriors", "distil"):
+            shutil.rmtree(aligned / name)
+    assert len(made[0]) == len(set(made[0])) == 5
+    assert made[0] == made[1]
 
 
 def test_seeds_are_stable_and_differ() -> None:

@@ -9,7 +9,7 @@ from kd_asr.config import TrainSettings
 from kd_asr.distillation.objectives import HardObjective
 from kd_asr.errors import UserError
 from kd_asr.training.examples import Examples, batches, epoch_order
-from kd_asr.training.fit import HISTORY, Validation, fit
+from kd_asr.training.fit import CHECKPOINT, HISTORY, Validation, fit
 from kd_asr.training.schedule import learning_rate
 
 SETTINGS = TrainSettings(epochs=3, batch_frames=16, learning_rate=0.02, checkpoint_seconds=0.0, precision="fp32")
@@ -79,6 +79,13 @@ def test_killed_at_any_update_it_ends_with_the_same_bits(tmp_path, kill_at: int)
     assert (result.updates, result.best, result.best_epoch) == (expected.updates, expected.best, expected.best_epoch)
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
     assert (tmp_path / "whole" / HISTORY).read_text() == (tmp_path / "cut" / HISTORY).read_text()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a checkpoint"])
+def test_a_damaged_checkpoint_is_named(tmp_path, content: bytes) -> None:
+    (tmp_path / CHECKPOINT).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{CHECKPOINT} is damaged: delete it"):
+        fit(network(), problem(), HardObjective(), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
 
 
 def test_seeds_repeat_and_differ(tmp_path) -> None:
