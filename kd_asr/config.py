@@ -94,13 +94,18 @@ class LanguageModelSettings:
 
 @dataclass(frozen=True)
 class AlignSettings:
-    """Flat-start training of the aligner.
+    """Training of the aligner, and the targets it gives: a flat start with monophones, then triphones with tied states.
 
     Attributes:
         cepstral_iterations: passes over the shortest utterances with cepstra and their derivatives, the first one on
             equal shares of the frames.
         discriminant_iterations: alignments of everything, each followed by new linear discriminants and mixtures.
-        gaussians: Gaussians in all at the end.
+        gaussians: Gaussians of the monophones in all at the end.
+        leaves: tied triphone states (senones) that are the targets; 0: monophone states are. About 2000 suit two hours
+            of speech, more speech bears more.
+        leaf_min_frames: training frames of each tied state.
+        tied_gaussians: Gaussians of the tied states in all.
+        tied_iterations: alignments of everything with tied states, each followed by new discriminants and mixtures.
         early_minutes: speech in the shortest utterances, which the cepstral passes see.
         beam: search beam of the alignment, in nats.
         retry_beam: widest beam, tried when `beam` finds no path.
@@ -110,6 +115,10 @@ class AlignSettings:
     cepstral_iterations: int = 10
     discriminant_iterations: int = 2
     gaussians: int = 2000
+    leaves: int = 0
+    leaf_min_frames: int = 100
+    tied_gaussians: int = 8000
+    tied_iterations: int = 1
     early_minutes: float = 30.0
     beam: float = 200.0
     retry_beam: float = 1000.0
@@ -278,6 +287,10 @@ def _problems(settings: Settings) -> list[str]:
         "align.cepstral_iterations": (align.cepstral_iterations, 2),
         "align.discriminant_iterations": (align.discriminant_iterations, 0),
         "align.gaussians": (align.gaussians, 1),
+        "align.leaves": (align.leaves, 0),
+        "align.leaf_min_frames": (align.leaf_min_frames, 1),
+        "align.tied_gaussians": (align.tied_gaussians, 1),
+        "align.tied_iterations": (align.tied_iterations, 0),
         "align.retry_beam": (align.retry_beam, align.beam),
     }
     found = [f"{name}: {value} is less than {least}" for name, (value, least) in at_least.items() if value < least]
@@ -301,6 +314,8 @@ def _problems(settings: Settings) -> list[str]:
         "align.silence_probability": align.silence_probability,
     }
     found += [f"{name}: {value} is not below 1" for name, value in below_one.items() if value >= 1]
+    if align.leaves and not align.discriminant_iterations:
+        found.append("align.leaves: tied states need align.discriminant_iterations of 1 or more")
     if ensemble.top_k > 65535:
         found.append(f"ensemble.top_k: {ensemble.top_k} is more than 65535")
     if len({corpus.train, corpus.dev, corpus.test}) < 3:
