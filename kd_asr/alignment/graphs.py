@@ -56,8 +56,10 @@ class _Transcript:
     nodes: int = 1
 
     @property
-    def arcs(self) -> list[_PhoneArc]:
-        return [item for item in self.items if isinstance(item, _PhoneArc)]
+    def end(self) -> int:
+        """The last node."""
+        last = self.items[-1]
+        return last if isinstance(last, int) else last.end
 
     def node(self) -> int:
         """A node where ways may meet."""
@@ -86,10 +88,11 @@ class _Transcript:
         """Phones that may come right before each node, and right after; at the two ends of the utterance silence."""
         before: list[dict[str, None]] = [{} for _ in range(self.nodes)]
         after: list[dict[str, None]] = [{} for _ in range(self.nodes)]
-        before[0][SILENCE] = after[self.arcs[-1].end][SILENCE] = None
-        for arc in self.arcs:
+        before[0][SILENCE] = after[self.end][SILENCE] = None
+        arcs = [item for item in self.items if isinstance(item, _PhoneArc)]
+        for arc in arcs:
             before[arc.end].update(before[arc.start] if arc.phone is None else {arc.phone: None})
-        for arc in reversed(self.arcs):
+        for arc in reversed(arcs):
             after[arc.start].update(after[arc.end] if arc.phone is None else {arc.phone: None})
         return [list(phones) for phones in before], [list(phones) for phones in after]
 
@@ -118,9 +121,9 @@ class _Builder:
             else:
                 self.phones.append(item.phone)
                 self._phone(item, item.phone)
-        for key, state in self._states.items():
-            if key[0] == transcript.arcs[-1].end:
-                self.fst.set_final(state, 0.0)
+        end = transcript.end
+        for left, right in product(self._before[end], self._after[end]):
+            self.fst.set_final(self._states[end, left, right], 0.0)
 
     def _epsilon(self, arc: _PhoneArc) -> None:
         for left, right in product(self._before[arc.start], self._after[arc.end]):
