@@ -59,7 +59,7 @@ class AlignerModel:
         return spliced(log_mel) @ self.projection
 
     def save(self, path: Path) -> None:
-        """Write as safetensors, phones and tree in its header; never half a file."""
+        """Write as safetensors, the phones in its header; never half a file."""
         tensors: dict[str, NDArray[Any]] = {
             "pdf": self.mixtures.pdf,
             "weights": self.mixtures.weights,
@@ -69,11 +69,11 @@ class AlignerModel:
         }
         if self.projection is not None:
             tensors["projection"] = self.projection
-        header = {"phones": json.dumps(self.topology.phones)}
         if self.topology.tree is not None:
-            header["tree"] = json.dumps(self.topology.tree.to_json())
+            # Not in the header: safetensors writes several entries in an order that changes from file to file.
+            tensors["tree"] = np.frombuffer(json.dumps(self.topology.tree.to_json()).encode(), dtype=np.uint8)
         temporary = path.with_name(f".{path.name}.tmp")
-        save_file(tensors, temporary, header)
+        save_file(tensors, temporary, {"phones": json.dumps(self.topology.phones)})
         temporary.replace(path)
 
     @classmethod
@@ -81,10 +81,10 @@ class AlignerModel:
         """Read what `save` wrote."""
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            header = {name: json.loads(value) for name, value in file.metadata().items()}
+            phones = tuple(json.loads(file.metadata()["phones"]))
         mixtures = Mixtures(tensors["pdf"], tensors["weights"], tensors["means"], tensors["variances"])
-        tree = StateTree.from_json(header["tree"]) if "tree" in header else None
-        topology = Topology(tuple(header["phones"]), tuple(float(value) for value in tensors["self_loop"]), tree)
+        tree = StateTree.from_json(json.loads(tensors["tree"].tobytes())) if "tree" in tensors else None
+        topology = Topology(phones, tuple(float(value) for value in tensors["self_loop"]), tree)
         return cls(mixtures, topology, tensors.get("projection"))
 
 

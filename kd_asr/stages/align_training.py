@@ -120,7 +120,7 @@ def train(task: Task, utterances: list[Utterance]) -> list[dict[str, Any]]:
     for number in range(len(done), len(steps)):
         step, title = steps[number], f"align {number + 1}/{len(steps)} {steps[number]}"
         if step in ("discriminants", "tie"):
-            model, figures = _discriminants(task, utterances, number, title, tie=step == "tie")
+            model, figures = _discriminants(task, utterances, number, title, step)
         else:
             model, figures = _em_pass(task, early, number, title, step)
         model.save(folder / _model_name(number + 1))
@@ -219,7 +219,7 @@ def _pass_over(shard: _Shard, *, step: Step) -> PassResult:
 
 
 def _discriminants(
-    task: Task, utterances: Sequence[Utterance], number: int, title: str, *, tie: bool
+    task: Task, utterances: Sequence[Utterance], number: int, title: str, step: Step
 ) -> tuple[AlignerModel, dict[str, Any]]:
     model = AlignerModel.load(task.folder / _model_name(number))
     topology = model.topology
@@ -228,7 +228,7 @@ def _discriminants(
     if not paths:
         raise _nothing("train")
     figures: dict[str, Any] = {}
-    if tie:
+    if step == "tie":
         _write_labels(task, paths)
         started = time.perf_counter()
         tree: StateTree = _alone(_tie, model, task, number, f"{title}, tree")
