@@ -314,8 +314,6 @@ def _problems(settings: Settings) -> list[str]:
         "align.silence_probability": align.silence_probability,
     }
     found += [f"{name}: {value} is not below 1" for name, value in below_one.items() if value >= 1]
-    if align.leaves and not align.discriminant_iterations:
-        found.append("align.leaves: tied states need align.discriminant_iterations of 1 or more")
     if ensemble.top_k > 65535:
         found.append(f"ensemble.top_k: {ensemble.top_k} is more than 65535")
     if len({corpus.train, corpus.dev, corpus.test}) < 3:

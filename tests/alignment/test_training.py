@@ -20,7 +20,9 @@ from kd_asr.alignment.training import (
     next_model,
     run_pass,
     schedule,
+    state_tree,
 )
+from kd_asr.alignment.tying import tied_path
 from kd_asr.alignment.viterbi import BestPath
 from kd_asr.config import AlignSettings
 
@@ -72,6 +74,43 @@ def test_a_taught_model_finds_boundaries_variants_and_silences(corpus, taught) -
         # B after B without silence is one run of phones in `truth`, two segments in `found`.
         merged = [phone for place, phone in enumerate(found) if place == 0 or found[place - 1] != phone]
         assert merged == truth
+
+
+def test_a_model_of_tied_states_finds_them_too(corpus, taught) -> None:
+    settings = replace(SETTINGS, leaves=20, leaf_min_frames=30)
+    paths = {str(number): model_path(taught, sample, LEXICON, SETTINGS) for number, (sample, _) in enumerate(corpus)}
+    names = list(paths)
+    tree = state_tree(
+        taught,
+        names,
+        lambda name: corpus[int(name)][0].log_mel,
+        lambda name: paths[name].pdfs,
+        lambda name: paths[name].phones,
+        settings=settings,
+    )
+    topology = Topology.uniform(PHONES, tree=tree)
+    tied = {name: tied_path(path, topology) for name, path in paths.items()}
+    model, _ = discriminant_model(
+        topology,
+        names,
+        lambda name: corpus[int(name)][0].log_mel,
+        lambda name: tied[name].pdfs,
+        gaussians=20,
+    )
+    assert model.topology.num_pdfs == 20
+    for name, (sample, labels) in zip(names, corpus, strict=True):
+        path = model_path(model, sample, LEXICON, SETTINGS)
+        assert path is not None
+        phones = np.repeat([segment.phone for segment in path.phones], [item.num_frames for item in path.phones])
+        assert (phones == np.array(PHONES)[labels // 3]).mean() > 0.97
+        assert (path.pdfs == tied[name].pdfs).mean() > 0.97
+
+
+def test_tied_states_come_after_monophones() -> None:
+    settings = AlignSettings(cepstral_iterations=2, discriminant_iterations=1, leaves=50, tied_iterations=2)
+    monophones = ["equal", "cepstra", "discriminants"]
+    assert schedule(settings) == [*monophones, "tie", "discriminants", "discriminants"]
+    assert schedule(replace(settings, leaves=0)) == monophones
 
 
 def test_a_flat_start_finds_the_truth_by_itself(corpus) -> None:
