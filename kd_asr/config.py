@@ -97,13 +97,18 @@ class LanguageModelSettings:
 
 @dataclass(frozen=True)
 class AlignSettings:
-    """Flat-start training of the aligner.
+    """Training of the aligner, and the targets it gives: a flat start with monophones, then triphones with tied states.
 
     Attributes:
         cepstral_iterations: passes over the shortest utterances with cepstra and their derivatives, the first one on
             equal shares of the frames.
         discriminant_iterations: alignments of everything, each followed by new linear discriminants and mixtures.
-        gaussians: Gaussians in all at the end.
+        gaussians: Gaussians of the monophones in all at the end.
+        leaves: tied triphone states (senones) that are the targets; 0: monophone states are. About 2000 suit two hours
+            of speech, more speech bears more.
+        leaf_min_frames: training frames of each tied state.
+        tied_gaussians: Gaussians of the tied states in all.
+        tied_iterations: alignments of everything with tied states, each followed by new discriminants and mixtures.
         early_minutes: speech in the shortest utterances, which the cepstral passes see.
         beam: search beam of the alignment, in nats.
         retry_beam: widest beam, tried when `beam` finds no path.
@@ -113,6 +118,10 @@ class AlignSettings:
     cepstral_iterations: int = 10
     discriminant_iterations: int = 2
     gaussians: int = 2000
+    leaves: int = 0
+    leaf_min_frames: int = 100
+    tied_gaussians: int = 8000
+    tied_iterations: int = 1
     early_minutes: float = 30.0
     beam: float = 200.0
     retry_beam: float = 1000.0
@@ -221,7 +230,7 @@ class DecodeSettings:
         self_loop_scale: weight, in the graph, of the costs of staying in an HMM state and leaving it. Their sum over an
             utterance's frames would outweigh the language model: on dev, the trained costs at weight 1 gave 48.3 % WER,
             equal costs for all states 39.9.
-        acoustic_scales: weights of the acoustic score that are tried on dev.
+        acoustic_scales: weights of the acoustic score that are tried on dev; 0.08 to 0.1 suit tied states.
         insertion_penalties: costs per word that are tried on dev.
     """
 
@@ -296,6 +305,10 @@ def _problems(settings: Settings) -> list[str]:
         "align.cepstral_iterations": (align.cepstral_iterations, 2),
         "align.discriminant_iterations": (align.discriminant_iterations, 0),
         "align.gaussians": (align.gaussians, 1),
+        "align.leaves": (align.leaves, 0),
+        "align.leaf_min_frames": (align.leaf_min_frames, 1),
+        "align.tied_gaussians": (align.tied_gaussians, 1),
+        "align.tied_iterations": (align.tied_iterations, 0),
         "align.retry_beam": (align.retry_beam, align.beam),
     }
     found = [f"{name}: {value} is less than {least}" for name, (value, least) in at_least.items() if value < least]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from kd_asr.alignment.tree import PLACES, Leaf, Node, Root, Split, StateTree
 from kd_asr.artifacts import Artifact, build_artifact
 from kd_asr.config import Settings, parse_settings, save_settings
 from kd_asr.corpora.manifest import Utterance, write_manifest
@@ -35,6 +36,29 @@ def make_prepared(run_dir: Path, sets: Mapping[str, list[Utterance]]) -> Artifac
         return {}
 
     return build_artifact(run_dir, "prepare", stage="features", settings={"sets": sets}, inputs=[], rooms=[], work=work)
+
+
+def random_tree(phones: Sequence[str], seed: int) -> StateTree:
+    """Questions and splits drawn at random, some that no triphone passes; a phone's stress variants share a root."""
+    rng = np.random.default_rng(seed)
+    questions = {f"set-{number}": tuple(phone for phone in phones if rng.random() < 0.4) for number in range(6)}
+    pdfs = iter(range(10_000))
+
+    def grow(depth: int) -> Node:
+        if rng.random() < depth / 5:
+            return Leaf(next(pdfs), int(rng.integers(1000)))
+        place, question = PLACES[rng.integers(3)], f"set-{rng.integers(6)}"
+        yes, no = grow(depth + 1), grow(depth + 1)
+        return Split(place, question, float(rng.random()), yes, no)
+
+    roots = {}
+    for phone in phones:
+        base = phone.rstrip("012")
+        roots[base] = (*roots.get(base, ()), phone)
+    return StateTree(
+        questions,
+        tuple(Root(same, tuple(grow(5 if base == "SIL" else 0) for _ in range(3))) for base, same in roots.items()),
+    )
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 
 import kaldifst
 import numpy as np
@@ -32,33 +33,136 @@ class TrainingGraph:
     shortest: int
 
 
+@dataclass(frozen=True)
+class _PhoneArc:
+    """From one node of a transcript to another; `phone` is None for an epsilon arc."""
+
+    start: int
+    end: int
+    phone: str | None
+    cost: float
+
+
+@dataclass
+class _Transcript:
+    """A transcript as phones between nodes; node 0 is its beginning.
+
+    Attributes:
+        items: arcs, in an order in which all lead onwards, and nodes at which ways meet, each before its first arc.
+        nodes: number of nodes; those that are not among the items lie inside a pronunciation.
+    """
+
+    items: list[_PhoneArc | int] = field(default_factory=list)
+    nodes: int = 1
+
+    @property
+    def end(self) -> int:
+        """The last node."""
+        last = self.items[-1]
+        return last if isinstance(last, int) else last.end
+
+    def node(self) -> int:
+        """A node where ways may meet."""
+        self.items.append(self._new())
+        return self.nodes - 1
+
+    def _new(self) -> int:
+        self.nodes += 1
+        return self.nodes - 1
+
+    def pronunciation(self, start: int, end: int, phones: Sequence[str], cost: float) -> None:
+        """Phones from one node to another."""
+        for place, phone in enumerate(phones, start=1):
+            following = end if place == len(phones) else self._new()
+            self.items.append(_PhoneArc(start, following, phone, cost))
+            start, cost = following, 0.0
+
+    def optional_silence(self, start: int, probability: float) -> int:
+        """Silence or none between `start` and the node that is returned."""
+        end = self.node()
+        self.items.append(_PhoneArc(start, end, None, -math.log1p(-probability)))
+        self.pronunciation(start, end, [SILENCE], -math.log(probability))
+        return end
+
+    def contexts(self) -> tuple[list[list[str]], list[list[str]]]:
+        """Phones that may come right before each node, and right after; at the two ends of the utterance silence."""
+        before: list[dict[str, None]] = [{} for _ in range(self.nodes)]
+        after: list[dict[str, None]] = [{} for _ in range(self.nodes)]
+        before[0][SILENCE] = after[self.end][SILENCE] = None
+        arcs = [item for item in self.items if isinstance(item, _PhoneArc)]
+        for arc in arcs:
+            before[arc.end].update(before[arc.start] if arc.phone is None else {arc.phone: None})
+        for arc in reversed(arcs):
+            after[arc.start].update(after[arc.end] if arc.phone is None else {arc.phone: None})
+        return [list(phones) for phones in before], [list(phones) for phones in after]
+
+
 class _Builder:
-    def __init__(self, topology: Topology) -> None:
+    """From phones to states: a node has a copy for each pair of phones that may meet in it, where pdfs depend on it."""
+
+    def __init__(self, transcript: _Transcript, topology: Topology) -> None:
         self.fst = kaldifst.StdVectorFst()
         self.topology = topology
         self.phones: list[str] = []
+        self.pdfs: set[int] = set()
+        self._states: dict[tuple[int, str, str], int] = {}
+        self._leaving: dict[int, float] = {}  # what it costs to leave a state of a phone that ends in a node
+        one_copy = [[SILENCE]] * transcript.nodes
+        self._before, self._after = (one_copy, one_copy) if topology.tree is None else transcript.contexts()
+        # Nothing leads to the start: its copies are one state.
+        self.fst.start = self.fst.add_state()
+        self._states |= {(0, SILENCE, right): self.fst.start for right in self._after[0]}
+        for item in transcript.items:
+            if isinstance(item, int):
+                for left, right in product(self._before[item], self._after[item]):
+                    self._states[item, left, right] = self.fst.add_state()
+            elif item.phone is None:
+                self._epsilon(item)
+            else:
+                self.phones.append(item.phone)
+                self._phone(item, item.phone)
+        end = transcript.end
+        for left, right in product(self._before[end], self._after[end]):
+            self.fst.set_final(self._states[end, left, right], 0.0)
 
-    def chain(self, start: int, end: int, phones: Sequence[str], cost: float) -> None:
-        """A pronunciation from one state to another: entering a state consumes its first frame, its loop the rest."""
-        state, leaving = start, cost
-        for phone in phones:
-            self.phones.append(phone)
-            for number in range(STATES_PER_PHONE):
-                pdf = self.topology.pdf(phone, number)
-                label = STATES_PER_PHONE * (len(self.phones) - 1) + number + 1
-                following = self.fst.add_state()
-                self.fst.add_arc(state, kaldifst.StdArc(pdf + 1, label, leaving, following))
-                stay = self.topology.self_loop[pdf]
-                self.fst.add_arc(following, kaldifst.StdArc(pdf + 1, label, -math.log(stay), following))
-                state, leaving = following, -math.log1p(-stay)
-        self.fst.add_arc(state, kaldifst.StdArc(0, 0, leaving, end))
+    def _epsilon(self, arc: _PhoneArc) -> None:
+        for left, right in product(self._before[arc.start], self._after[arc.end]):
+            source, target = self._states[arc.start, left, right], self._states[arc.end, left, right]
+            self.fst.add_arc(source, kaldifst.StdArc(0, 0, arc.cost, target))
 
-    def optional_silence(self, start: int, probability: float) -> int:
-        """Silence or none between `start` and the state that is returned."""
-        end = self.fst.add_state()
-        self.fst.add_arc(start, kaldifst.StdArc(0, 0, -math.log1p(-probability), end))
-        self.chain(start, end, [SILENCE], -math.log(probability))
-        return int(end)
+    def _phone(self, arc: _PhoneArc, phone: str) -> None:
+        """A chain for each sequence of pdfs that a phone has between the phones around it."""
+        meets = SILENCE if self.topology.tree is None else phone
+        chains: dict[tuple[int, ...], tuple[dict[str, None], dict[str, None]]] = {}
+        for left, right in product(self._before[arc.start], self._after[arc.end]):
+            lefts, rights = chains.setdefault(self.topology.pdfs(phone, left, right), ({}, {}))
+            lefts[left] = rights[right] = None
+        for pdfs, (lefts, rights) in chains.items():
+            # A leaf asks left and right apart, so any of these lefts with any of these rights has these pdfs.
+            last = self._chain([self._states[arc.start, left, meets] for left in lefts], pdfs, arc.cost)
+            for right in rights:
+                end = (arc.end, meets, right)
+                if end not in self._states:
+                    if len(chains) == 1:  # nothing else leads there
+                        self._states[end] = last
+                        continue
+                    self._states[end] = self.fst.add_state()
+                self.fst.add_arc(last, kaldifst.StdArc(0, 0, self._leaving[last], self._states[end]))
+
+    def _chain(self, sources: Sequence[int], pdfs: Sequence[int], cost: float) -> int:
+        """A phone's states: entering one consumes its first frame, its loop the rest."""
+        leaving = [self._leaving.get(source, 0.0) + cost for source in sources]
+        for number, pdf in enumerate(pdfs):
+            self.pdfs.add(pdf)
+            label = STATES_PER_PHONE * (len(self.phones) - 1) + number + 1
+            state = int(self.fst.add_state())
+            for source, weight in zip(sources, leaving, strict=True):
+                self.fst.add_arc(source, kaldifst.StdArc(pdf + 1, label, weight, state))
+            stay = self.topology.self_loop[pdf]
+            self.fst.add_arc(state, kaldifst.StdArc(pdf + 1, label, -math.log(stay), state))
+            sources, leaving = [state], [-math.log1p(-stay)]
+        self._leaving[state] = leaving[0]
+        return state
 
 
 def training_graph(
@@ -72,18 +176,15 @@ def training_graph(
         topology: pdfs and loop probabilities.
         silence_probability: of silence at each place where it may stand, 0 < p < 1.
     """
-    builder = _Builder(topology)
-    start = builder.fst.add_state()
-    builder.fst.start = start
-    here = builder.optional_silence(start, silence_probability)
+    transcript = _Transcript()
+    here = transcript.optional_silence(0, silence_probability)
     shortest = 0
     for word in words:
         variants = lexicon.variants(word)
-        end = builder.fst.add_state()
+        end = transcript.node()
         for phones in variants:
-            builder.chain(here, end, phones, math.log(len(variants)))
+            transcript.pronunciation(here, end, phones, math.log(len(variants)))
         shortest += STATES_PER_PHONE * min(map(len, variants))
-        here = builder.optional_silence(end, silence_probability)
-    builder.fst.set_final(here, 0.0)
-    pdfs = {topology.pdf(phone, state) for phone in set(builder.phones) for state in range(STATES_PER_PHONE)}
-    return TrainingGraph(builder.fst, tuple(builder.phones), np.array(sorted(pdfs), dtype=np.int64), shortest)
+        here = transcript.optional_silence(end, silence_probability)
+    built = _Builder(transcript, topology)
+    return TrainingGraph(built.fst, tuple(built.phones), np.array(sorted(built.pdfs), dtype=np.int64), shortest)

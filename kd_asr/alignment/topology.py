@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from kd_asr.alignment.tree import StateTree
 from kd_asr.artifacts import damaged, read_json, write_json
 
 SILENCE = "SIL"
@@ -21,51 +24,69 @@ STATES_PER_PHONE = 3
 
 @dataclass(frozen=True)
 class Topology:
-    """Monophone states: each phone's states have pdfs of their own.
+    """Monophone states, where each phone's states have pdfs of their own, or tied states of triphones.
 
     Attributes:
         phones: `SIL` first.
         self_loop: (num_pdfs,) probability of staying in the state for one more frame.
+        tree: ties the states of triphones; None for monophones.
     """
 
     phones: tuple[str, ...]
     self_loop: tuple[float, ...]
+    tree: StateTree | None = None
 
     @classmethod
-    def uniform(cls, phones: tuple[str, ...], self_loop: float = 0.7) -> Topology:
+    def uniform(cls, phones: tuple[str, ...], self_loop: float = 0.7, tree: StateTree | None = None) -> Topology:
         """The same loop probability everywhere: what a flat start begins with."""
-        return cls(phones, (self_loop,) * (STATES_PER_PHONE * len(phones)))
+        num_pdfs = tree.num_pdfs if tree else STATES_PER_PHONE * len(phones)
+        return cls(phones, (self_loop,) * num_pdfs, tree)
 
     @property
     def num_pdfs(self) -> int:
         """Output classes of an acoustic model."""
-        return STATES_PER_PHONE * len(self.phones)
+        return len(self.self_loop)
 
-    def pdf(self, phone: str, state: int) -> int:
-        """Class of a phone's state 0, 1 or 2."""
-        return STATES_PER_PHONE * self._number[phone] + state
+    def pdf(self, phone: str, state: int, left: str = SILENCE, right: str = SILENCE) -> int:
+        """Class of a phone's state 0, 1 or 2 between two others; monophones do not look at those."""
+        return self.pdfs(phone, left, right)[state]
+
+    def pdfs(self, phone: str, left: str = SILENCE, right: str = SILENCE) -> tuple[int, ...]:
+        """Classes of all states of a phone between two others."""
+        number = self._number
+        if self.tree is None:
+            first = STATES_PER_PHONE * number[phone]
+            return tuple(range(first, first + STATES_PER_PHONE))
+        return tuple(self.triphone_pdfs[number[left], number[phone], number[right]].tolist())
+
+    @cached_property
+    def triphone_pdfs(self) -> NDArray[np.int32]:
+        """(left phones, phones, right phones, 3) int32, by place in `phones`; of tied states only."""
+        if self.tree is None:
+            raise ValueError("monophones have no pdfs of triphones")
+        return self.tree.table(self.phones)
 
     @cached_property
     def _number(self) -> dict[str, int]:
         return {phone: number for number, phone in enumerate(self.phones)}
 
-    def phone_of_pdf(self, pdf: int) -> str:
-        """The phone that a pdf belongs to."""
-        return self.phones[pdf // STATES_PER_PHONE]
-
-    def with_self_loop(self, self_loop: np.ndarray) -> Topology:
+    def with_self_loop(self, self_loop: NDArray[np.floating]) -> Topology:
         """The same phones with other loop probabilities, (num_pdfs,)."""
-        return Topology(self.phones, tuple(float(value) for value in self_loop))
+        return Topology(self.phones, tuple(float(value) for value in self_loop), self.tree)
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        write_json(path, {"phones": list(self.phones), "self_loop": list(self.self_loop)})
+        fields: dict[str, Any] = {"phones": list(self.phones), "self_loop": list(self.self_loop)}
+        if self.tree is not None:
+            fields["tree"] = self.tree.to_json()
+        write_json(path, fields)
 
     @classmethod
     def load(cls, path: Path) -> Topology:
         """Read what `save` wrote; a damaged file is a `UserError`."""
         fields = read_json(path)
         try:
-            return cls(tuple(fields["phones"]), tuple(fields["self_loop"]))
+            tree = StateTree.from_json(fields["tree"]) if "tree" in fields else None
+            return cls(tuple(fields["phones"]), tuple(fields["self_loop"]), tree)
         except (KeyError, TypeError) as error:
             raise damaged(path, f"no {error}") from error

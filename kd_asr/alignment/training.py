@@ -3,6 +3,8 @@
 1. `equal`: every state of the transcript gets the same share of the frames; one Gaussian per pdf.
 2. `cepstra`: align the shortest utterances, then one EM pass on cepstra and derivatives; the Gaussians grow.
 3. `discriminants`: align everything, then linear discriminants of these classes, and mixtures in their space, anew.
+4. `tie`: align everything, grow a tree that ties the states of triphones, then discriminants and mixtures of these.
+   Further steps `discriminants` align with tied states.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ from kd_asr.alignment.gmm import Doubles, Floats, Mixtures, Statistics, accumula
 from kd_asr.alignment.graphs import training_graph
 from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.observations import ClassMoments, cepstra_with_deltas, linear_discriminants, spliced
+from kd_asr.alignment.store import PhoneSegment
 from kd_asr.alignment.topology import SILENCE, STATES_PER_PHONE, Topology
+from kd_asr.alignment.tree import StateTree
+from kd_asr.alignment.tying import context_statistics, frame_contexts, grow_tree
 from kd_asr.alignment.viterbi import BestPath, best_path
 from kd_asr.artifacts import damaged
 from kd_asr.config import AlignSettings
@@ -31,7 +36,7 @@ from kd_asr.config import AlignSettings
 _SELF_LOOP_RANGE = (0.05, 0.97)
 _FIT_FRAMES = 1_500_000  # four hours of speech: monophones learn no more from a longer one, and it must fit in memory
 
-Step = Literal["equal", "cepstra", "discriminants"]
+Step = Literal["equal", "cepstra", "discriminants", "tie"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class AlignerModel:
 
     Attributes:
         mixtures: one per pdf.
-        topology: phones and loop probabilities.
+        topology: phones, loop probabilities, and the tree of tied states.
         projection: (dimension of spliced frames, discriminants) float32; None while cepstra are used.
     """
 
@@ -65,6 +70,9 @@ class AlignerModel:
         }
         if self.projection is not None:
             tensors["projection"] = self.projection
+        if self.topology.tree is not None:
+            # Not in the header: safetensors writes several entries in an order that changes from file to file.
+            tensors["tree"] = np.frombuffer(json.dumps(self.topology.tree.to_json()).encode(), dtype=np.uint8)
         temporary = path.with_name(f".{path.name}.tmp")
         temporary.write_bytes(save(tensors, {"phones": json.dumps(self.topology.phones)}))
         temporary.replace(path)
@@ -83,7 +91,8 @@ class AlignerModel:
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise damaged(path, error) from error
         mixtures = Mixtures(tensors["pdf"], tensors["weights"], tensors["means"], tensors["variances"])
-        topology = Topology(phones, tuple(float(value) for value in tensors["self_loop"]))
+        tree = StateTree.from_json(json.loads(tensors["tree"].tobytes())) if "tree" in tensors else None
+        topology = Topology(phones, tuple(float(value) for value in tensors["self_loop"]), tree)
         return cls(mixtures, topology, tensors.get("projection"))
 
 
@@ -155,6 +164,9 @@ def schedule(settings: AlignSettings) -> list[Step]:
     steps: list[Step] = ["equal"]
     steps += ["cepstra"] * (settings.cepstral_iterations - 1)
     steps += ["discriminants"] * settings.discriminant_iterations
+    if settings.leaves:
+        steps += ["tie"]
+        steps += ["discriminants"] * settings.tied_iterations
     return steps
 
 
@@ -266,8 +278,7 @@ def discriminant_model(
     Returns:
         The model, and the log-likelihood per frame in nats of the mixtures that each EM pass began with.
     """
-    total = sum(len(labels(name)) for name in utterance_ids)
-    chosen = utterance_ids[:: -(-total // _FIT_FRAMES)]
+    chosen = _enough(utterance_ids, labels)
     moments = ClassMoments.zeros(topology.num_pdfs, spliced(log_mel(chosen[0])).shape[1])
     for name in chosen:
         moments.add(spliced(log_mel(name)), labels(name))
@@ -281,3 +292,38 @@ def discriminant_model(
         advance=lambda share: advance(0.7 * share),
     )
     return AlignerModel(mixtures, topology, projection), log_likelihoods
+
+
+def _enough(utterance_ids: Sequence[str], labels: Callable[[str], NDArray[np.int32]]) -> Sequence[str]:
+    """Every utterance, or of a large corpus every n-th one."""
+    total = sum(len(labels(name)) for name in utterance_ids)
+    return utterance_ids[:: -(-total // _FIT_FRAMES)]
+
+
+def state_tree(
+    model: AlignerModel,
+    utterance_ids: Sequence[str],
+    log_mel: Callable[[str], Floats],
+    labels: Callable[[str], NDArray[np.int32]],
+    segments: Callable[[str], Sequence[PhoneSegment]],
+    *,
+    settings: AlignSettings,
+) -> StateTree:
+    """A tree that ties the states of triphones, grown on what a model of monophones observes.
+
+    Args:
+        model: of monophones.
+        utterance_ids: utterances that it has aligned; of a large corpus every n-th one is used.
+        log_mel: gives the (frames, bins) normalised frames of one.
+        labels: gives the (frames,) pdfs of one.
+        segments: gives the phones in time of one.
+        settings: number and smallest size of the leaves.
+    """
+    chosen = _enough(utterance_ids, labels)
+    phones = model.topology.phones
+    statistics = context_statistics(
+        np.concatenate([model.observations(log_mel(name)) for name in chosen]),
+        np.concatenate([frame_contexts(segments(name), labels(name) % STATES_PER_PHONE, phones) for name in chosen]),
+        phones,
+    )
+    return grow_tree(statistics, leaves=settings.leaves, min_frames=settings.leaf_min_frames)

@@ -2,8 +2,7 @@
 
 HCLG = H o det(min(C o L o G)) (M. Mohri, F. Pereira, M. Riley, "Weighted finite-state transducers in speech
 recognition", Computer Speech and Language 16, 2002), made as Kaldi's `mkgraph.sh` makes it, but with H applied last.
-With monophones C is the identity; a context transducer belongs between `compose_and_determinise` and `phone_chains`,
-and gives labels of phones in context for the latter to look up.
+With monophones C is the identity.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.topology import STATES_PER_PHONE, Topology
 from kd_asr.artifacts import damaged
 from kd_asr.decoding.arpa import read_vocabulary
+from kd_asr.decoding.context import compose_context
 from kd_asr.decoding.fst_arrays import FstArrays, from_kaldifst, to_kaldifst
 from kd_asr.decoding.lexicon_fst import lexicon_fst
 from kd_asr.decoding.state_chains import expand_to_states
@@ -141,7 +141,10 @@ def decoding_graph(
     labels = {word: label for label, word in enumerate(words)}
     left, num_disambiguation = lexicon_fst(entries, phones=known, words=labels, silence_probability=silence_probability)
     composed = compose_and_determinise(left, grammar_fst(arpa, words))
-    chains = phone_chains(topology, num_disambiguation)
+    if topology.tree is None:
+        chains = phone_chains(topology, num_disambiguation)
+    else:
+        composed, chains = compose_context(composed, topology, num_disambiguation)
     return expand_to_states(
         composed, chains, np.array(topology.self_loop), self_loop_scale=self_loop_scale
     ), words[:-1]

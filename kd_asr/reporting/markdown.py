@@ -71,7 +71,8 @@ def page(report: Report) -> str:
     sections = [
         f"# {report['title']}",
         f"{corpus['description']} Train: `{corpus['train']}`, dev: `{corpus['dev']}`, test: `{corpus['test']}`. "
-        f"Preset `{report['preset']}`, seed {report['seed']}.",
+        f"Preset `{report['preset']}`, seed {report['seed']}. "
+        f"Targets: {report['stages']['align']['pdfs']} {report['stages']['align']['targets']}.",
         _table(contents.main_table(report)),
         summary(report),
         f"The paper: {report['paper']['citation']} ({report['paper']['setting']}).",

@@ -1,4 +1,7 @@
-"""Stage `align`: train the aligner from a flat start, then one target (pdf) for every frame of train, dev and test."""
+"""Stage `align`: train the aligner from a flat start, then one target (pdf) for every frame of train, dev and test.
+
+With `align.leaves` the aligner goes on from monophones to triphones with tied states, and those are the targets.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,8 @@ from kd_asr.stages.align_training import Task, align_set, remove_progress, train
 def align(run_dir: Path, settings: Settings) -> Artifact:
     """Write the aligner, `topology.json`, the alignment stores `train`, `dev` and `test`, and `rejected.tsv`.
 
+    `topology.json` holds the phones, the loop probabilities and, for tied states, the tree that ties them.
+
     The aligner learns from the training set alone; the two other sets are aligned with it. An utterance without a
     path, such as one that is too short for its transcript, is listed in `rejected.tsv` and left out.
 
@@ -47,6 +52,7 @@ def align(run_dir: Path, settings: Settings) -> Artifact:
         model = AlignerModel.load(folder / "model.safetensors")
         model.topology.save(folder / "topology.json")
         metrics: dict[str, Any] = {
+            "targets": "monophone states" if model.topology.tree is None else "tied triphone states",
             "pdfs": model.topology.num_pdfs,
             "gaussians": len(model.mixtures.pdf),
             "log_likelihood_per_frame": [step["log_likelihood_per_frame"] for step in steps],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,10 @@ from kd_asr.alignment.training import (
     next_model,
     run_pass,
     schedule,
+    state_tree,
 )
+from kd_asr.alignment.tree import StateTree
+from kd_asr.alignment.tying import tied_path
 from kd_asr.alignment.viterbi import BestPath
 from kd_asr.artifacts import read_json, write_json
 from kd_asr.config import AlignSettings, Settings
@@ -115,8 +119,8 @@ def train(task: Task, utterances: list[Utterance]) -> list[dict[str, Any]]:
     steps = schedule(align)
     for number in range(len(done), len(steps)):
         step, title = steps[number], f"align {number + 1}/{len(steps)} {steps[number]}"
-        if step == "discriminants":
-            model, figures = _discriminants(task, utterances, number, title)
+        if step in ("discriminants", "tie"):
+            model, figures = _discriminants(task, utterances, number, title, step)
         else:
             model, figures = _em_pass(task, early, number, title, step)
         model.save(folder / _model_name(number + 1))
@@ -215,49 +219,77 @@ def _pass_over(shard: _Shard, *, step: Step) -> PassResult:
 
 
 def _discriminants(
-    task: Task, utterances: Sequence[Utterance], number: int, title: str
+    task: Task, utterances: Sequence[Utterance], number: int, title: str, step: Step
 ) -> tuple[AlignerModel, dict[str, Any]]:
-    topology = AlignerModel.load(task.folder / _model_name(number)).topology
-    transitions = Transitions.zeros(topology.num_pdfs)
-    labels = []
-    paths = _paths(task, "train", utterances, _model_name(number), title)
-    for item, path in zip(utterances, paths, strict=True):
-        if path is not None:
-            transitions.add(path)
-            labels.append(Alignment(item.utterance_id, path.pdfs, path.phones))
-    if not labels:
+    model = AlignerModel.load(task.folder / _model_name(number))
+    topology = model.topology
+    found = _paths(task, "train", utterances, _model_name(number), title)
+    paths = {item.utterance_id: path for item, path in zip(utterances, found, strict=True) if path is not None}
+    if not paths:
         raise _nothing("train")
+    figures: dict[str, Any] = {}
+    if step == "tie":
+        _write_labels(task, paths)
+        started = time.perf_counter()
+        tree: StateTree = _alone(_tie, model, task, number, f"{title}, tree")
+        figures["tree_seconds"] = round(time.perf_counter() - started, 1)
+        topology = Topology.uniform(topology.phones, tree=tree)
+        paths = {name: tied_path(path, topology) for name, path in paths.items()}
+    _write_labels(task, paths)
+    transitions = Transitions.zeros(topology.num_pdfs)
+    for path in paths.values():
+        transitions.add(path)
+    model, log_likelihoods = _alone(_fit, transitions.apply(topology), task, number, f"{title}, fit")
+    figures = {
+        "log_likelihood_per_frame": [round(value, 4) for value in log_likelihoods],
+        "frames": sum(len(path.pdfs) for path in paths.values()),
+        "failed": len(utterances) - len(paths),
+        **figures,
+    }
+    return model, figures
+
+
+def _write_labels(task: Task, paths: Mapping[str, BestPath]) -> None:
+    labels = [Alignment(name, path.pdfs, path.phones) for name, path in paths.items()]
     write_alignments(task.folder / _LABELS, labels)
-    # In a process of its own, like all arithmetic of the stage: one thread, so that the sums are always the same.
-    fitted = parallel_map(
-        _fit,
-        [transitions.apply(topology)],
-        description=f"{title}, fit",
+
+
+def _alone(function: Callable[[Any], Any], item: object, task: Task, number: int, title: str) -> Any:
+    """In a process of its own, like all arithmetic of the stage: one thread, so that the sums are always the same."""
+    (result,) = parallel_map(
+        function,
+        [item],
+        description=title,
         unit="%",
         jobs=1,
-        amount=lambda topology: 100,
+        amount=lambda item: 100,
         self_reporting=True,
         initializer=_load,
         initargs=(task, _model_name(number)),
     )
-    ((model, log_likelihoods),) = fitted
-    figures = {
-        "log_likelihood_per_frame": [round(value, 4) for value in log_likelihoods],
-        "frames": sum(len(item.pdfs) for item in labels),
-        "failed": len(utterances) - len(labels),
-    }
-    return model, figures
+    return result
+
+
+def _tie(model: AlignerModel) -> StateTree:
+    labels = AlignmentStore.open(_worker.task.folder / _LABELS)
+    store = FrameStore.open(_worker.task.features / "train")
+    tree = state_tree(
+        model, labels.utterance_ids, store.frames, labels.pdfs, labels.phones, settings=_worker.align
+    )
+    advance(100)
+    return tree
 
 
 def _fit(topology: Topology) -> tuple[AlignerModel, list[float]]:
     labels = AlignmentStore.open(_worker.task.folder / _LABELS)
     store = FrameStore.open(_worker.task.features / "train")
+    align = _worker.align
     return discriminant_model(
         topology,
         labels.utterance_ids,
         store.frames,
         labels.pdfs,
-        gaussians=_worker.align.gaussians,
+        gaussians=align.gaussians if topology.tree is None else align.tied_gaussians,
         advance=lambda share: advance(100 * share),
     )
 

@@ -15,7 +15,6 @@ def test_every_state_of_every_phone_has_its_own_pdf() -> None:
     topology = Topology.uniform(("SIL", "SPN", "AA1"), 0.6)
     pdfs = [topology.pdf(phone, state) for phone in topology.phones for state in range(3)]
     assert pdfs == list(range(topology.num_pdfs)) == list(range(9))
-    assert [topology.phone_of_pdf(pdf) for pdf in pdfs] == ["SIL"] * 3 + ["SPN"] * 3 + ["AA1"] * 3
     assert topology.self_loop == (0.6,) * 9
     with pytest.raises(KeyError):
         topology.pdf("ZZ", 0)

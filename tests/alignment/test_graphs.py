@@ -6,14 +6,16 @@ import math
 from itertools import product
 
 import kaldifst
+import numpy as np
 import pytest
+from conftest import random_tree
 
 from kd_asr.alignment.graphs import TrainingGraph, training_graph
 from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.topology import Topology
 
 PHONES = ("SIL", "SPN", "A", "B")
-LEXICON = Lexicon({"A": (("A",),), "AB": (("A", "B"), ("B",))})
+LEXICON = Lexicon({"A": (("A",),), "AB": (("A", "B"), ("B",)), "ABC": (("A", "B", "A", "A"), ("B", "A", "B"))})
 
 
 def _topology() -> Topology:
@@ -109,13 +111,62 @@ def test_unknown_words_are_the_unknown_phone() -> None:
     assert graph.shortest == 3
 
 
-def test_a_topology_with_tied_states_decides_the_labels() -> None:
-    """The builder asks the topology for every pdf, so that states can share one."""
+def _paths_without_loops(graph: TrainingGraph) -> dict[tuple[int, ...], float]:
+    """Cost, without that of loops, of the cheapest path for every sequence of (pdf, phone, state) that has one."""
+    fst, found = graph.fst, {}
+    stack = [(fst.start, (), 0.0)]
+    while stack:
+        state, said, cost = stack.pop()
+        if math.isfinite(fst.final(state).value):
+            found[said] = min(cost, found.get(said, math.inf))
+        for arc in kaldifst.ArcIterator(fst, state):
+            if arc.nextstate == state:
+                continue
+            entered = (
+                ((arc.ilabel - 1, graph.phones[(arc.olabel - 1) // 3], (arc.olabel - 1) % 3),) if arc.ilabel else ()
+            )
+            stack.append((arc.nextstate, said + entered, cost + arc.weight.value))
+    return found
 
-    class Tied(Topology):
-        def pdf(self, phone: str, state: int) -> int:
-            return super().pdf(phone, 0 if phone == "A" else state)
 
-    graph = training_graph(["A"], LEXICON, Tied(PHONES, (0.5,) * 12), silence_probability=0.5)
-    assert math.isfinite(_cost(graph, [6, 6, 6]))
-    assert graph.pdfs.tolist() == [0, 1, 2, 6]
+def _by_brute_force(words: list[str], topology: Topology, silence: float) -> dict[tuple[int, ...], float]:
+    """The same from every choice of pronunciations and silences, written out as triphones."""
+    found: dict[tuple[int, ...], float] = {}
+    variants = [LEXICON.variants(word) for word in words]
+    for spoken in product(*variants):
+        for silences in product((False, True), repeat=len(words) + 1):
+            phones = ["SIL"] * silences[0]
+            for word, silent in zip(spoken, silences[1:], strict=True):
+                phones += [*word, *["SIL"] * silent]
+            cost = sum(math.log(len(choices)) for choices in variants)
+            cost -= sum(math.log(silence if silent else 1 - silence) for silent in silences)
+            said = []
+            for left, phone, right in zip(["SIL", *phones], phones, [*phones[1:], "SIL"], strict=False):
+                for state in range(3):
+                    pdf = topology.pdf(phone, state, left, right)
+                    said.append((pdf, phone, state))
+                    cost -= math.log1p(-topology.self_loop[pdf])
+            found[tuple(said)] = min(cost, found.get(tuple(said), math.inf))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("words", [["A"], ["A", "AB"], ["AB", "AB", "A"], ["ABC", "ZZZ", "AB"]])
+def test_triphones_are_those_of_all_pronunciations_and_silences_written_out(words: list[str], seed: int) -> None:
+    tree = random_tree(PHONES, seed)
+    loops = np.random.default_rng(seed).uniform(0.2, 0.8, tree.num_pdfs)
+    topology = Topology.uniform(PHONES, tree=tree).with_self_loop(loops)
+    graph = training_graph(words, LEXICON, topology, silence_probability=0.2)
+    found, expected = _paths_without_loops(graph), _by_brute_force(words, topology, 0.2)
+    assert found.keys() == expected.keys()
+    for said, cost in expected.items():
+        assert found[said] == pytest.approx(cost, rel=1e-5)
+    assert graph.pdfs.tolist() == sorted({pdf for said in expected for pdf, _, _ in said})
+    assert graph.shortest == min(map(len, expected))
+
+
+def test_monophones_written_out_are_the_graph() -> None:
+    words = ["AB", "ABC", "A"]
+    found = _paths_without_loops(training_graph(words, LEXICON, _topology(), silence_probability=0.2))
+    expected = _by_brute_force(words, _topology(), 0.2)
+    assert found == {said: pytest.approx(cost, rel=1e-5) for said, cost in expected.items()}

@@ -1,8 +1,10 @@
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from conftest import random_tree
 
 from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.topology import Topology
@@ -18,7 +20,9 @@ from kd_asr.alignment.training import (
     next_model,
     run_pass,
     schedule,
+    state_tree,
 )
+from kd_asr.alignment.tying import tied_path
 from kd_asr.alignment.viterbi import BestPath
 from kd_asr.config import AlignSettings
 
@@ -70,6 +74,43 @@ def test_a_taught_model_finds_boundaries_variants_and_silences(corpus, taught) -
         # B after B without silence is one run of phones in `truth`, two segments in `found`.
         merged = [phone for place, phone in enumerate(found) if place == 0 or found[place - 1] != phone]
         assert merged == truth
+
+
+def test_a_model_of_tied_states_finds_them_too(corpus, taught) -> None:
+    settings = replace(SETTINGS, leaves=20, leaf_min_frames=30)
+    paths = {str(number): model_path(taught, sample, LEXICON, SETTINGS) for number, (sample, _) in enumerate(corpus)}
+    names = list(paths)
+    tree = state_tree(
+        taught,
+        names,
+        lambda name: corpus[int(name)][0].log_mel,
+        lambda name: paths[name].pdfs,
+        lambda name: paths[name].phones,
+        settings=settings,
+    )
+    topology = Topology.uniform(PHONES, tree=tree)
+    tied = {name: tied_path(path, topology) for name, path in paths.items()}
+    model, _ = discriminant_model(
+        topology,
+        names,
+        lambda name: corpus[int(name)][0].log_mel,
+        lambda name: tied[name].pdfs,
+        gaussians=20,
+    )
+    assert model.topology.num_pdfs == 20
+    for name, (sample, labels) in zip(names, corpus, strict=True):
+        path = model_path(model, sample, LEXICON, SETTINGS)
+        assert path is not None
+        phones = np.repeat([segment.phone for segment in path.phones], [item.num_frames for item in path.phones])
+        assert (phones == np.array(PHONES)[labels // 3]).mean() > 0.97
+        assert (path.pdfs == tied[name].pdfs).mean() > 0.97
+
+
+def test_tied_states_come_after_monophones() -> None:
+    settings = AlignSettings(cepstral_iterations=2, discriminant_iterations=1, leaves=50, tied_iterations=2)
+    monophones = ["equal", "cepstra", "discriminants"]
+    assert schedule(settings) == [*monophones, "tie", "discriminants", "discriminants"]
+    assert schedule(replace(settings, leaves=0)) == monophones
 
 
 def test_a_flat_start_finds_the_truth_by_itself(corpus) -> None:
@@ -140,6 +181,17 @@ def test_the_gaussians_grow_to_half_and_rest() -> None:
     assert wanted[0] == 213
     assert wanted[7:] == [1000, 1000, 1000]
     assert gaussians_after(5, AlignSettings(gaussians=10), 213) == 213
+
+
+def test_a_model_of_tied_states_survives_its_file_with_the_same_bits(tmp_path, taught) -> None:
+    topology = Topology.uniform(PHONES, tree=random_tree(PHONES, 1))
+    written = set()
+    for number in range(8):
+        path = tmp_path / f"{number}.safetensors"
+        replace(taught, topology=topology).save(path)
+        written.add(path.read_bytes())
+        assert AlignerModel.load(path).topology == topology
+    assert len(written) == 1
 
 
 def test_a_model_survives_its_file(tmp_path, taught) -> None:

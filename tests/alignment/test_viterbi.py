@@ -12,6 +12,7 @@ import pytest
 from kd_asr.alignment.graphs import training_graph
 from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.topology import Topology
+from kd_asr.alignment.tree import Leaf, Root, StateTree
 from kd_asr.alignment.viterbi import BestPath, align_utterance, best_path
 from kd_asr.config import AlignSettings
 
@@ -113,12 +114,9 @@ def test_the_same_phone_twice_is_two_phones() -> None:
 
 
 def test_states_that_share_a_pdf_are_still_told_apart() -> None:
-    class Tied(Topology):
-        def pdf(self, phone: str, state: int) -> int:
-            return super().pdf(phone, 0)
-
-    topology = Tied(PHONES, (0.5,) * 15)
-    scores = np.zeros((12, 15), dtype=np.float32)
+    tree = StateTree({}, tuple(Root((phone,), (Leaf(number, 0),) * 3) for number, phone in enumerate(PHONES)))
+    topology = Topology.uniform(PHONES, 0.5, tree)
+    scores = np.zeros((12, topology.num_pdfs), dtype=np.float32)
     path = _best(scores, ["A", "A"], topology)
     assert [item.phone for item in path.phones if item.phone != "SIL"] == ["A", "A"]
     assert sum(item.num_frames for item in path.phones) == 12

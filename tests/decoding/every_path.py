@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from kd_asr.alignment.topology import STATES_PER_PHONE, Topology
+from kd_asr.alignment.topology import SILENCE, STATES_PER_PHONE, Topology
 from kd_asr.decoding.arpa import END, ArpaModel
 
 Pronunciations = Mapping[str, Sequence[Sequence[str]]]
@@ -18,7 +18,8 @@ def alignment_cost(
     scores: np.ndarray, phones: Sequence[str], topology: Topology, scale: float, self_loop_scale: float
 ) -> tuple[float, float]:
     """(graph, acoustic) costs of the best alignment of all frames with all states in order; graph: loops only."""
-    states = [topology.pdf(phone, state) for phone in phones for state in range(STATES_PER_PHONE)]
+    around = zip([SILENCE, *phones], phones, [*phones[1:], SILENCE], strict=False)
+    states = [topology.pdf(phone, state, left, right) for left, phone, right in around for state in range(3)]
     frames = len(scores)
     if not states or len(states) > frames:
         return math.inf, math.inf
@@ -36,13 +37,23 @@ def alignment_cost(
 
 
 def sentence_cost(words: Sequence[str], model: ArpaModel) -> float:
-    """Negative natural log probability of a sentence; for models whose n-grams are never below their back-off."""
-    history = ["<s>"]
-    cost = 0.0
-    for word in (*words, END):
-        cost -= model.log10_probability(word, history) * math.log(10)
-        history.append(word)
-    return cost
+    """Negative natural logarithm of the best way through a sentence: a graph may back off where it need not."""
+
+    def best(history: tuple[str, ...], rest: tuple[str, ...]) -> float:
+        if not rest:
+            return 0.0
+        costs = []
+        found = model.log_probabilities[len(history)].get(" ".join((*history, rest[0])))
+        if found is not None:
+            following = (*history, rest[0])[-(model.order - 1) :]
+            while " ".join(following) not in model.backoffs and following:
+                following = following[1:]
+            costs.append(-found * math.log(10) + best(following, rest[1:]))
+        if history:
+            costs.append(-model.backoffs.get(" ".join(history), 0.0) * math.log(10) + best(history[1:], rest))
+        return min(costs)
+
+    return best(("<s>",), (*words, END))
 
 
 def with_silences(words: Sequence[Sequence[str]], probability: float) -> Iterator[tuple[list[str], float]]:

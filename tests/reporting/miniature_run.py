@@ -136,7 +136,13 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False) -> None:
     aligned = write_artifact(
         run,
         "align",
-        {"log_likelihood_per_frame": -61.25, "pdfs": 126, "dev": {"utterances": 40}, "test": {"utterances": 50}},
+        {
+            "log_likelihood_per_frame": -61.25,
+            "targets": "monophone states",
+            "pdfs": 126,
+            "dev": {"utterances": 40},
+            "test": {"utterances": 50},
+        },
         75.0,
     )
     write_rejected(aligned / "rejected.tsv", [Rejected("12-train-0042", "x", "no path at beam 200", "align")])

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import make_prepared
 
@@ -106,3 +107,54 @@ def test_interrupted_and_with_other_jobs_the_bits_are_the_same(
     assert truth["frames"] == len(AlignmentStore.open(made.path / "dev").pdfs(known.utterance_id))
     assert "against_true_phones" not in metrics["test"]
     assert load_artifact(tmp_path / "whole", "align").fingerprint == made.fingerprint
+
+
+def test_tied_states_are_the_targets_and_an_interrupted_run_ends_with_the_same_bits(
+    tmp_path, settings, utterances, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tied = replace(SHORT, leaves=24, leaf_min_frames=2, tied_gaussians=40, tied_iterations=1)
+    # Phones with other neighbours than elsewhere, or there would be nothing to split.
+    other_order = replace(utterances["train"][0], words=("TWO", "ONE"))
+    utterances = {**utterances, "train": [other_order, *utterances["train"][1:]]}
+    whole = replace(make_run(tmp_path / "whole", settings, utterances), align=tied, jobs=2)
+    made = align(tmp_path / "whole", whole)
+    parts = replace(make_run(tmp_path / "parts", settings, utterances), align=tied, jobs=1)
+    work = align_training._discriminants
+
+    def interrupt_after_tying(*arguments: object) -> object:
+        if (tmp_path / "parts/.align.partial/model-04.safetensors").exists():
+            raise KeyboardInterrupt
+        return work(*arguments)
+
+    def not_again(*arguments: object) -> object:
+        assert arguments[-1] != "tie"
+        return work(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(align_training, "_discriminants", interrupt_after_tying)
+        with pytest.raises(KeyboardInterrupt):
+            align(tmp_path / "parts", parts)
+    with monkeypatch.context() as patch:
+        patch.setattr(align_training, "_discriminants", not_again)
+        resumed = align(tmp_path / "parts", parts)
+    assert contents(resumed.path) == contents(made.path)
+
+    topology = Topology.load(made.path / "topology.json")
+    assert topology.tree is not None
+    assert made.metrics["targets"] == "tied triphone states"
+    assert 21 < made.metrics["pdfs"] == topology.num_pdfs <= 24  # seven phones have 21 states
+    assert [step["step"] for step in made.metrics["steps"]] == [
+        "equal", "cepstra", "discriminants", "tie", "discriminants"
+    ]  # fmt: skip
+    for name in ("train", "dev", "test"):
+        store = AlignmentStore.open(made.path / name)
+        for utterance in store.utterance_ids:
+            # The pdfs are those of the phones, between the phones, that stand beside them.
+            segments = store.phones(utterance)
+            phones = [item.phone for item in segments]
+            triphones = zip(["SIL", *phones], phones, [*phones[1:], "SIL"], strict=False)
+            for item, (left, phone, right) in zip(segments, triphones, strict=True):
+                pdfs = store.pdfs(utterance)[item.start_frame : item.start_frame + item.num_frames]
+                changes = pdfs[np.flatnonzero(np.diff(pdfs, prepend=-1))]
+                expected = [topology.pdf(phone, state, left, right) for state in range(3)]
+                assert changes.tolist() == expected
