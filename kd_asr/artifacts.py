@@ -154,25 +154,70 @@ def _read_manifest(path: Path) -> Artifact:
         raise damaged(path / MANIFEST, f"no {error}") from error
 
 
-def load_artifact(run_dir: Path, name: str) -> Artifact:
+def load_artifact(run_dir: Path, name: str, *, remedy: str = "") -> Artifact:
     """The finished artifact `name` of a run.
+
+    Args:
+        run_dir: folder of the run.
+        name: folder name below it.
+        remedy: the command that makes it, for the message; by default that of the stage the name begins with.
 
     Raises:
         UserError: the stage has not been run, or an input of it has been made anew since.
     """
     path = run_dir / name
     if not (path / MANIFEST).exists():
-        stage = name.split("/", maxsplit=1)[0]
-        raise UserError(f"{path} is missing: run `kd-asr {stage} {run_dir}` first")
+        raise UserError(f"{path} is missing: run `{remedy or _command(run_dir, name)}` first")
     artifact = _read_manifest(path)
     for input_name, fingerprint in artifact.inputs.items():
-        present = load_artifact(run_dir, input_name).fingerprint
+        present = load_artifact(run_dir, input_name, remedy=remedy).fingerprint
         if present != fingerprint:
             raise UserError(
                 f"{path} was made from {input_name} {fingerprint}, but {run_dir / input_name} is now {present}: "
-                f"run `kd-asr {name.split('/', maxsplit=1)[0]} {run_dir}` again"
+                f"run `{remedy or _command(run_dir, name)}` again"
             )
     return artifact
+
+
+def _command(run_dir: Path, name: str) -> str:
+    return f"kd-asr {name.split('/', maxsplit=1)[0]} {run_dir}"
+
+
+def current_artifact(
+    run_dir: Path,
+    name: str,
+    *,
+    stage: str,
+    settings: Mapping[str, object],
+    inputs: Iterable[Artifact],
+    rooms: Sequence[str],
+    shared: Sequence[str] = (),
+) -> Artifact | None:
+    """The artifact that `build_artifact` with these arguments would find done; None where it would have work to do."""
+    return _with_fingerprint(run_dir / name, digest(_ingredients(stage, settings, inputs, rooms, shared)))
+
+
+def _ingredients(
+    stage: str,
+    settings: Mapping[str, object],
+    inputs: Iterable[Artifact],
+    rooms: Sequence[str],
+    shared: Sequence[str],
+) -> dict[str, Any]:
+    """What a fingerprint is taken of."""
+    return {
+        "settings": settings,
+        "inputs": {artifact.name: artifact.fingerprint for artifact in inputs},
+        "code": code_version(tuple(room for room in ROOMS if room in rooms), (stage, *shared)),
+    }
+
+
+def _with_fingerprint(path: Path, fingerprint: str) -> Artifact | None:
+    """The finished artifact in `path`, if its fingerprint is this one."""
+    if not (path / MANIFEST).exists():
+        return None
+    artifact = _read_manifest(path)
+    return artifact if artifact.fingerprint == fingerprint else None
 
 
 def build_artifact(
@@ -199,19 +244,13 @@ def build_artifact(
             the same fingerprint had left.
         shared: other files in `kd_asr/stages` that the stage relies on.
     """
-    inputs = list(inputs)
-    ingredients = {
-        "settings": settings,
-        "inputs": {artifact.name: artifact.fingerprint for artifact in inputs},
-        "code": code_version(tuple(room for room in ROOMS if room in rooms), (stage, *shared)),
-    }
+    ingredients = _ingredients(stage, settings, inputs, rooms, shared)
     fingerprint = digest(ingredients)
     final = run_dir / name
-    if (final / MANIFEST).exists():
-        artifact = _read_manifest(final)
-        if artifact.fingerprint == fingerprint:
-            say(f"{name}: done before, unchanged")
-            return artifact
+    artifact = _with_fingerprint(final, fingerprint)
+    if artifact is not None:
+        say(f"{name}: done before, unchanged")
+        return artifact
     partial = final.with_name(f".{final.name}.partial")
     mark = partial / "fingerprint"
     if not (mark.exists() and mark.read_text() == fingerprint):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from kd_asr.artifacts import locked
+from kd_asr.cli_mnist import add_mnist, run_mnist
 from kd_asr.config import load_settings, parse_settings, save_settings, settings_parser
 from kd_asr.console import say
 from kd_asr.errors import UserError
@@ -133,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
             description=f"{stage.summary[0].upper()}{stage.summary[1:]}. {stage.details}",
         )
         command.add_argument("run", type=Path, help="run folder made by `kd-asr configure`")
+    add_mnist(commands)
     score = commands.add_parser("score", help="word error rate of a hypothesis file against a reference file")
     score.add_argument("reference", type=Path, help="lines of `utterance-id words ...`, or of words alone")
     score.add_argument("hypothesis", type=Path, help="in the same format")
@@ -240,6 +242,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.command == "configure":
             _configure(arguments, rest)
+            return 0
+        if arguments.command == "mnist" and (arguments.mnist_command == "configure" or not rest):
+            run_mnist(arguments, rest)
             return 0
         if rest:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")

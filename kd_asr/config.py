@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -20,6 +20,19 @@ from jsonargparse import ArgumentError, ArgumentParser
 from kd_asr.errors import UserError
 
 SETTINGS_FILE = "settings.yaml"
+
+
+class Checked(Protocol):
+    """Settings of a run: a dataclass of plain values and of sections of them."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def problems(self) -> list[str]:
+        """Every value that cannot work, as `section.key: what is wrong`."""
+        ...
+
+
+AnySettings = TypeVar("AnySettings", bound=Checked)
 
 
 @dataclass(frozen=True)
@@ -138,6 +151,7 @@ class NetworkSettings:
         hidden_layers: number of hidden layers (paper: 8).
         hidden_units: rectified linear units in each (paper: 2560).
         dropout: probability of dropping a hidden unit.
+        input_dropout: probability of dropping an input.
         batch_normalisation: normalise each hidden layer's input over the batch.
     """
 
@@ -146,6 +160,7 @@ class NetworkSettings:
     hidden_layers: int = 3
     hidden_units: int = 384
     dropout: float = 0.1
+    input_dropout: float = 0.0
     batch_normalisation: bool = True
 
 
@@ -266,6 +281,10 @@ class Settings:
     distil: DistilSettings = field(default_factory=DistilSettings)
     decode: DecodeSettings = field(default_factory=DecodeSettings)
 
+    def problems(self) -> list[str]:
+        """Every value that cannot work, as `section.key: what is wrong`."""
+        return _problems(self)
+
 
 def _problems(settings: Settings) -> list[str]:
     """Every value that cannot work, as `section.key: what is wrong`."""
@@ -289,6 +308,7 @@ def _problems(settings: Settings) -> list[str]:
         "network.hidden_units": (network.hidden_units, 1),
         "network.dropout": (network.dropout, 0),
         "augment.vocal_tract_warp": (settings.augment.vocal_tract_warp, 0),
+        "network.input_dropout": (network.input_dropout, 0),
         "train.epochs": (train.epochs, 1),
         "train.batch_frames": (train.batch_frames, 2),
         "train.warmup": (train.warmup, 0),
@@ -329,6 +349,7 @@ def _problems(settings: Settings) -> list[str]:
     below_one = {
         "network.dropout": network.dropout,
         "augment.vocal_tract_warp": settings.augment.vocal_tract_warp,
+        "network.input_dropout": network.input_dropout,
         "train.warmup": train.warmup,
         "align.silence_probability": align.silence_probability,
     }
@@ -344,22 +365,22 @@ def _problems(settings: Settings) -> list[str]:
     return found
 
 
-def validate(settings: Settings) -> None:
+def validate(settings: Checked) -> None:
     """Check every value against its range.
 
     Raises:
         UserError: names all that is wrong at once.
     """
-    found = _problems(settings)
+    found = settings.problems()
     if found:
         raise UserError("settings that cannot work: " + "; ".join(found))
 
 
-def settings_parser() -> ArgumentParser:
-    """Flags `--section.key` for every setting, and `--config FILE` for YAML."""
+def settings_parser(kind: type = Settings) -> ArgumentParser:
+    """Flags `--section.key` for every setting of a dataclass, and `--config FILE` for YAML."""
     parser = ArgumentParser(exit_on_error=False, add_help=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of settings, such as those in recipes/conf")
-    parser.add_class_arguments(Settings)
+    parser.add_class_arguments(kind)
     return parser
 
 
@@ -374,9 +395,15 @@ def _known_keys(cls: type, prefix: str = "") -> list[str]:
 
 
 def parse_settings(flags: Sequence[str], config: Path | None = None) -> Settings:
+    """`parse_settings_of` the main job's settings."""
+    return parse_settings_of(Settings, flags, config)
+
+
+def parse_settings_of(kind: type[AnySettings], flags: Sequence[str], config: Path | None = None) -> AnySettings:
     """Settings from a YAML file and flags, flags last; validated.
 
     Args:
+        kind: dataclass of the settings.
         flags: such as `["--train.epochs", "8"]`.
         config: YAML file; keys it lacks have their defaults.
 
@@ -387,25 +414,25 @@ def parse_settings(flags: Sequence[str], config: Path | None = None) -> Settings
     if config is not None:
         if not config.is_file():
             raise UserError(f"there is no settings file {config}")
-        _check_keys(config)
+        _check_keys(config, kind)
         in_file = [f"--config={config}"]
-        settings = _parse(in_file, str(config))  # alone first, so that what is wrong in the file is said of the file
+        settings = _parse(kind, in_file, str(config))  # alone first: what is wrong in the file is said of the file
         if flags:
-            settings = _parse([*in_file, *flags], "settings")
+            settings = _parse(kind, [*in_file, *flags], "settings")
     else:
-        settings = _parse(flags, "settings")
+        settings = _parse(kind, flags, "settings")
     validate(settings)
     return settings
 
 
-def _parse(arguments: Sequence[str], place: str) -> Settings:
+def _parse(kind: type[AnySettings], arguments: Sequence[str], place: str) -> AnySettings:
     """Settings that are of the right types; `place` begins the message of the `UserError`."""
-    parser = settings_parser()
+    parser = settings_parser(kind)
     try:
         built = parser.instantiate(parser.parse_args(list(arguments)))
     except (ArgumentError, ValueError, TypeError) as error:
         raise UserError(f"{place}: {_one_line(str(error))}") from error
-    return Settings(**{item.name: built[item.name] for item in dataclasses.fields(Settings)})
+    return kind(**{item.name: built[item.name] for item in dataclasses.fields(kind)})
 
 
 _WRONG_TYPE = re.compile(
@@ -430,7 +457,7 @@ def _one_line(message: str) -> str:
     return _WRONG_TYPE.sub(plain, " ".join(message.split()))
 
 
-def _check_keys(config: Path) -> None:
+def _check_keys(config: Path, kind: type) -> None:
     """Refuse a YAML file that is malformed or has unknown keys."""
     try:
         content = yaml.safe_load(config.read_text(encoding="utf-8"))
@@ -440,7 +467,7 @@ def _check_keys(config: Path) -> None:
         return
     if not isinstance(content, dict):
         raise UserError(f"{config} must hold `key: value` lines, not a {type(content).__name__}")
-    known = _known_keys(Settings)
+    known = _known_keys(kind)
     names = [str(key) for key in content]
     names += [f"{key}.{sub}" for key, value in content.items() if isinstance(value, dict) for sub in value]
     for name in names:
@@ -449,7 +476,7 @@ def _check_keys(config: Path) -> None:
             raise UserError(f"{config}: unknown setting {name!r}" + (f"; do you mean {near[0]!r}?" if near else ""))
 
 
-def save_settings(run_dir: Path, settings: Settings) -> None:
+def save_settings(run_dir: Path, settings: Checked) -> None:
     """Write `settings.yaml` into a run folder, every key of it."""
     content = json.loads(json.dumps(dataclasses.asdict(settings)))
     temporary = run_dir / f".{SETTINGS_FILE}.tmp"
@@ -458,17 +485,22 @@ def save_settings(run_dir: Path, settings: Settings) -> None:
 
 
 def load_settings(run_dir: Path) -> Settings:
-    """The settings of a run.
+    """`load_settings_of` the main job."""
+    return load_settings_of(Settings, run_dir, "configure")
+
+
+def load_settings_of(kind: type[AnySettings], run_dir: Path, command: str) -> AnySettings:
+    """The settings of a run, which `kd-asr COMMAND` has written.
 
     Raises:
         UserError: the folder has none, or they cannot work.
     """
     path = run_dir / SETTINGS_FILE
     if not path.is_file():
-        raise UserError(f"{run_dir} is not a run folder (no {SETTINGS_FILE}): run `kd-asr configure {run_dir}` first")
+        raise UserError(f"{run_dir} is not a run folder (no {SETTINGS_FILE}): run `kd-asr {command} {run_dir}` first")
     try:
-        return parse_settings([], path)
+        return parse_settings_of(kind, [], path)
     except UserError as error:
         if str(path) in str(error):
             raise
-        raise UserError(f"{path}: {error}; run `kd-asr configure {run_dir}` again") from error
+        raise UserError(f"{path}: {error}; run `kd-asr {command} {run_dir}` again") from error

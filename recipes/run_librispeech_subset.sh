@@ -73,7 +73,7 @@ while (($#)); do
     shift 2
 done
 config="$root/recipes/conf/$preset.yaml"
-[[ -f $config ]] || fail "unknown preset '$preset'; there are: $(cd "$root/recipes/conf" && echo *.yaml | sed 's/\.yaml//g')"
+[[ -f $config ]] || fail "unknown preset '$preset'; there are: $(cd "$root/recipes/conf" && printf '%s ' [!m]*.yaml | sed 's/\.yaml//g;s/ $//')"
 begin=$(index_of "$first") || exit 2
 end=$(index_of "$last") || exit 2
 ((begin <= end)) || fail "--stage $first comes after --stop-stage $last"

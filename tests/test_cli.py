@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from kd_asr.cli import STAGES, main
+from kd_asr.cli_mnist import MNIST_STAGES
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "run_librispeech_subset.sh"
+MNIST_RECIPE = RECIPE.with_name("run_mnist.sh")
 
 
-def recipe(*options: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def recipe(*options: str, cwd: Path, script: Path = RECIPE) -> subprocess.CompletedProcess[str]:
     """Run the recipe where a set-up of the environment would fail, so that work done before the checks is seen."""
     environment = {**os.environ, "PYTHON": "/nonexistent", "PATH": "/usr/bin:/bin"}
-    command = ["bash", str(RECIPE), *options]
+    command = ["bash", str(script), *options]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -146,3 +148,29 @@ def test_the_recipe_explains_itself(tmp_path) -> None:
         assert word in done.stdout
     stages = " ".join(done.stdout.split("stages: ")[1].split("Run again")[0].split())
     assert stages == " ".join(stage.name for stage in STAGES)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--nothing", "3"], "unknown option '--nothing'"),
+        (["--preset", "huge"], "unknown preset 'huge'; there are: paper quick tiny"),
+        (["--experiment", "tables"], "unknown experiment 'tables'; there are: table temperature"),
+    ],
+)
+def test_the_mnist_recipe_refuses_before_any_work(options: list[str], message: str, tmp_path) -> None:
+    done = recipe(*options, cwd=tmp_path, script=MNIST_RECIPE)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "usage: bash recipes/run_mnist.sh" in recipe("--help", cwd=tmp_path, script=MNIST_RECIPE).stdout
+
+
+@pytest.mark.parametrize("command", ["configure", *[stage.name for stage in MNIST_STAGES]])
+def test_every_mnist_command_explains_itself_and_wants_a_run(command: str, tmp_path, capsys) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["mnist", command, "--help"])
+    assert caught.value.code == 0
+    assert len(capsys.readouterr().out.split()) > 20
+    if command != "configure":
+        assert main(["mnist", command, str(tmp_path / "nowhere")]) == 2
+        assert "run `kd-asr mnist configure" in " ".join(capsys.readouterr().err.split())

@@ -2,10 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from kd_asr.config import Settings, load_settings, parse_settings, save_settings
+from kd_asr.config import Settings, load_settings, load_settings_of, parse_settings, parse_settings_of, save_settings
 from kd_asr.errors import UserError
+from kd_asr.mnist_config import MnistSettings, flags_for_bundled_digits
 
-PRESETS = sorted((Path(__file__).parent.parent / "recipes" / "conf").glob("*.yaml"))
+CONF = Path(__file__).parent.parent / "recipes" / "conf"
+MNIST_PRESETS = sorted(CONF.glob("mnist_*.yaml"))
+PRESETS = sorted(set(CONF.glob("*.yaml")) - set(MNIST_PRESETS))
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path) -> None:
@@ -90,3 +93,48 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_every_preset_is_valid_and_names_itself(preset: Path) -> None:
     assert parse_settings([], preset).preset == preset.stem
+
+
+@pytest.mark.parametrize("preset", MNIST_PRESETS, ids=lambda path: path.stem)
+def test_every_mnist_preset_is_valid_and_names_itself(preset: Path) -> None:
+    assert parse_settings_of(MnistSettings, [], preset).preset == preset.stem
+
+
+def test_mnist_settings_go_through_the_same_parser(tmp_path) -> None:
+    (tmp_path / "conf.yaml").write_text("seeds: 5\nteacher:\n  epochs: 7\n")
+    settings = parse_settings_of(MnistSettings, ["--distil.temperature", "8"], tmp_path / "conf.yaml")
+    assert (settings.seeds, settings.teacher.epochs, settings.distil.temperature) == (5, 7, 8.0)
+    assert (settings.teacher.hidden_units, settings.hard.hidden_units) == (1200, 800)  # the paper's
+    save_settings(tmp_path, settings)
+    assert load_settings_of(MnistSettings, tmp_path, "mnist configure") == settings
+    (tmp_path / "conf.yaml").write_text("teacher:\n  epoch: 7\n")
+    with pytest.raises(UserError, match=r"unknown setting 'teacher\.epoch'; do you mean 'teacher\.epochs'"):
+        parse_settings_of(MnistSettings, [], tmp_path / "conf.yaml")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--seeds", "0"],
+        ["--teacher.dropout", "1"],
+        ["--hard.epochs", "0"],
+        ["--distilled.max_norm", "-1"],
+        ["--teacher.learning_rate", "0"],
+        ["--transfer.temperature", "0"],
+        ["--distil.soft_weight", "0", "--distil.hard_weight", "0"],
+        ["--temperature.widths", "[30, 100]"],
+        ["--temperature.temperatures", "[]"],
+        ["--data.dev_images", "60000"],
+        ["--data.dev_images", "99"],
+    ],
+)
+def test_mnist_values_just_outside_their_range_are_refused(flags: list[str]) -> None:
+    with pytest.raises(UserError, match="settings that cannot work"):
+        parse_settings_of(MnistSettings, flags)
+
+
+def test_small_digits_get_small_batches_and_little_jitter() -> None:
+    flags = flags_for_bundled_digits(MnistSettings())
+    settings = parse_settings_of(MnistSettings, flags)
+    assert {one.batch_images for one in (settings.teacher, settings.hard, settings.distilled)} == {32}
+    assert settings.teacher.jitter_pixels == 1

@@ -69,16 +69,18 @@ class _Unusable(Exception):
     """This mirror cannot serve the file; the next one is asked."""
 
 
-def network_reachable(timeout: float = 3.0, mirrors: Sequence[str] = MIRRORS) -> bool:
+def network_reachable(
+    timeout: float = 3.0, mirrors: Sequence[str] = MIRRORS, probe: RemoteFile = LANGUAGE_MODEL
+) -> bool:
     """Whether a mirror answers within `timeout` seconds in all, name look-up and proxies included.
 
-    All mirrors are asked at once for the head of the language model file. A login page of a guest network does not
+    All mirrors are asked at once for the head of the file `probe`. A login page of a guest network does not
     count: it is no file of that kind.
     """
     answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def ask(mirror: str) -> None:
-        request = urllib.request.Request(f"{mirror}/{LANGUAGE_MODEL.path}", method="HEAD")
+        request = urllib.request.Request(f"{mirror}/{probe.path}", method="HEAD")
         try:
             with urllib.request.urlopen(request, timeout=timeout) as response:
                 answers.put("html" not in response.headers.get("Content-Type", ""))

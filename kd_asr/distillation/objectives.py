@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from torch import Tensor
 
 from kd_asr.distillation.batch import Batch
-from kd_asr.distillation.losses import hard_cross_entropy, soft_cross_entropy
+from kd_asr.distillation.losses import (
+    hard_cross_entropy,
+    kl_student_to_teacher,
+    kl_teacher_to_student,
+    soft_cross_entropy,
+    squared_logit_difference,
+)
+from kd_asr.distillation.targets import SoftTargets
 
 
 @dataclass(frozen=True)
@@ -62,3 +71,37 @@ class HintonObjective:
         hard = hard_cross_entropy(logits, batch.hard_labels).mean()
         total = (self.soft_weight * soft + self.hard_weight * hard) / (self.soft_weight + self.hard_weight)
         return ObjectiveValue(total, {"soft": soft, "hard": hard})
+
+
+@dataclass(frozen=True)
+class SoftObjective:
+    """The mean of one loss against the teacher alone, such as `partial(kl_teacher_to_student, temperature=4.0)`.
+
+    Attributes:
+        name: that the loss is logged by.
+        loss: of (batch, classes) logits and soft targets, one value per example.
+    """
+
+    name: str
+    loss: Callable[[Tensor, SoftTargets], Tensor]
+
+    def __call__(self, logits: Tensor, batch: Batch) -> ObjectiveValue:
+        """The objective of (batch, classes) logits; the batch must carry soft targets."""
+        if batch.soft_targets is None:
+            raise ValueError("a batch without soft targets: give the examples a teacher")
+        soft = self.loss(logits, batch.soft_targets).mean()
+        return ObjectiveValue(soft, {self.name: soft})
+
+
+SOFT_LOSSES: dict[str, Callable[..., Tensor]] = {
+    "soft_cross_entropy": soft_cross_entropy,
+    "kl_teacher_to_student": kl_teacher_to_student,
+    "kl_student_to_teacher": kl_student_to_teacher,
+    "squared_logit_difference": squared_logit_difference,
+}
+
+
+def soft_objective(name: str, *, temperature: float) -> SoftObjective:
+    """The objective of one of `SOFT_LOSSES`; that on logits has no temperature and ignores it."""
+    loss = SOFT_LOSSES[name]
+    return SoftObjective(name, loss if loss is squared_logit_difference else partial(loss, temperature=temperature))

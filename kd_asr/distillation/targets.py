@@ -40,19 +40,29 @@ class SoftTargets:
             (batch, k) probabilities of `classes`; (batch,) `scale` and (num_classes,) `shape`, such that any other
             class c has the probability `scale * shape[c]`.
         """
+        log_kept, log_scale, shape = self._log_at_temperature(temperature)
+        return log_kept.exp(), log_scale.exp(), shape
+
+    def dense_log_probs(self, temperature: float) -> Tensor:
+        """Log-probabilities of all classes at `temperature`: (batch, num_classes), the tail shared as said above."""
+        log_kept, log_scale, shape = self._log_at_temperature(temperature)
+        return (log_scale[:, None] + shape.log()).scatter(1, self.classes, log_kept)
+
+    def _log_at_temperature(self, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+        """`at_temperature` with the logarithms of probabilities and scale."""
         others = self.num_classes - self.classes.shape[1]
         shape = self.background ** (1.0 / temperature)
         kept = self.log_probs / temperature
         if others == 0:
-            return kept.softmax(dim=1), torch.zeros_like(self.rest), shape
+            return kept.log_softmax(dim=1), torch.full_like(self.rest, -torch.inf), shape
         # What is left of background and shape; never less than the smallest others, whatever rounding says.
         left = (self.background.sum() - self.background[self.classes].sum(dim=1)).clamp_min(
             float(others * self.background.min())
         )
         shape_left = (shape.sum() - shape[self.classes].sum(dim=1)).clamp_min(float(others * shape.min()))
         tail = (self.rest.clamp_min(1e-30) / left).log() / temperature + shape_left.log()
-        probs = torch.cat([kept, tail[:, None]], dim=1).softmax(dim=1)
-        return probs[:, :-1], probs[:, -1] / shape_left, shape
+        joint = torch.cat([kept, tail[:, None]], dim=1).log_softmax(dim=1)
+        return joint[:, :-1], joint[:, -1] - shape_left.log(), shape
 
 
 def top_k_targets(log_probs: Tensor, k: int, background: Tensor | None = None) -> SoftTargets:

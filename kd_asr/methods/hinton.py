@@ -24,9 +24,20 @@ def distil(
     *,
     seed: int,
     folder: Path,
-    validate: Callable[[nn.Module], Validation],
+    validate: Callable[[nn.Module], Validation] | None,
     advance: Callable[[float], None] = lambda amount: None,
+    after_update: Callable[[nn.Module], None] = lambda model: None,
 ) -> FitResult:
     """Train `student` in place on examples that carry a teacher; arguments and result as in `training.fit.fit`."""
     objective = HintonObjective(settings.temperature, settings.soft_weight, settings.hard_weight)
-    return fit(student, examples, objective, budget, seed=seed, folder=folder, validate=validate, advance=advance)
+    return fit(
+        student,
+        examples,
+        objective,
+        budget,
+        seed=seed,
+        folder=folder,
+        validate=validate,
+        advance=advance,
+        after_update=after_update,
+    )

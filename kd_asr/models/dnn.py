@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_asr.config import NetworkSettings
+from kd_asr.models.dropout import ByteDropout
 
 
 class SplicedDNN(nn.Module):
@@ -17,6 +18,7 @@ class SplicedDNN(nn.Module):
     def __init__(self, input_dimension: int, num_classes: int, settings: NetworkSettings) -> None:
         super().__init__()
         layers: list[nn.Module] = []
+        self.input_dropout = ByteDropout(settings.input_dropout)
         dimension = input_dimension
         for _ in range(settings.hidden_layers):
             # Batch normalisation has a shift of its own: a bias before it would do nothing.
@@ -25,7 +27,7 @@ class SplicedDNN(nn.Module):
                 layers.append(nn.BatchNorm1d(settings.hidden_units))
             layers.append(nn.ReLU(inplace=True))
             if settings.dropout > 0:
-                layers.append(nn.Dropout(settings.dropout))
+                layers.append(ByteDropout(settings.dropout))
             dimension = settings.hidden_units
         self.hidden = nn.Sequential(*layers)
         self.output = nn.Linear(dimension, num_classes)
@@ -43,7 +45,7 @@ class SplicedDNN(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits, (batch, num_classes)."""
-        logits: Tensor = self.output(self.hidden(inputs))
+        logits: Tensor = self.output(self.hidden(self.input_dropout(inputs)))
         return logits
 
 

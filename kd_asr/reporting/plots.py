@@ -24,7 +24,7 @@ _PARTS = (("substitutions", "#56B4E9"), ("deletions", "#CC79A7"), ("insertions",
 _POINTS = 300  # of a training curve; more are averaged in groups
 
 
-def _new_figure(width: float, height: float, title: str, source: str) -> Figure:
+def new_figure(width: float, height: float, title: str, source: str) -> Figure:
     # Without pyplot: no global state and no display, in any process.
     figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
@@ -32,7 +32,7 @@ def _new_figure(width: float, height: float, title: str, source: str) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     # Without the software's version in the file: the same figures give the same bytes.
     figure.savefig(path, metadata={"Software": None})
 
@@ -47,7 +47,7 @@ def plot_frame_accuracy(report: Report, path: Path) -> None:
     Points, not bars: systems differ by a few points in sixty, which bars from zero would hide.
     """
     figures = report["figures"]
-    figure = _new_figure(9.5, 4.2, "Frame accuracy", report["corpus"]["source_label"])
+    figure = new_figure(9.5, 4.2, "Frame accuracy", report["corpus"]["source_label"])
     panels = figure.subplots(1, len(SETS))
     for axes, set_name in zip(panels, SETS, strict=True):
         members = [100 * one[set_name] for one in figures["member_frame_accuracy"].values()]
@@ -82,7 +82,7 @@ def plot_frame_accuracy(report: Report, path: Path) -> None:
         "the axes do not begin at zero",
         fontsize=8,
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _dots(axes: Axes, position: float, values: Sequence[float], colour: str) -> None:
@@ -91,7 +91,7 @@ def _dots(axes: Axes, position: float, values: Sequence[float], colour: str) -> 
 
 def plot_wer(report: Report, path: Path) -> None:
     """WER on dev and test as bars of substitutions, deletions and insertions, with the interval of the sum."""
-    figure = _new_figure(8.5, 4.4, "Word error rate", report["corpus"]["source_label"])
+    figure = new_figure(8.5, 4.4, "Word error rate", report["corpus"]["source_label"])
     panels = figure.subplots(1, 2, sharey=True)
     for axes, set_name in zip(panels, ("dev", "test"), strict=True):
         for position, system in enumerate(SYSTEMS):
@@ -121,7 +121,7 @@ def plot_wer(report: Report, path: Path) -> None:
     panels[0].set_ylabel("errors per 100 reference words")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], source: str, path: Path) -> None:
@@ -132,7 +132,7 @@ def plot_training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], s
         source: name of the corpus, for the title.
         path: of the PNG.
     """
-    figure = _new_figure(9.5, 6.6, "Training", source)
+    figure = new_figure(9.5, 6.6, "Training", source)
     panels = figure.subplots(2, 2)
     drawn = (
         (panels[0, 0], "objective on train, nats", lambda line: line["train_loss"]),
@@ -166,7 +166,7 @@ def plot_training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], s
         fontsize=9,
         frameon=False,
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _dev_accuracy(line: Mapping[str, Any]) -> float | None:
@@ -202,7 +202,7 @@ def plot_dev_grid(choices: Mapping[str, Mapping[str, Any]], source: str, path: P
     )
     width = columns * (1.0 + 0.42 * max(3, len(scales))) + 0.8
     height = rows * (1.1 + 0.36 * max(2, len(penalties))) + 1.0
-    figure = _new_figure(max(5.5, width), height, "Dev WER, %", source)
+    figure = new_figure(max(5.5, width), height, "Dev WER, %", source)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     wers = [cell["dev_wer"] for name in names for cell in choices[name]["grid"]]
     low, high = (100 * min(wers), 100 * max(wers)) if wers else (0.0, 1.0)
@@ -228,7 +228,7 @@ def plot_dev_grid(choices: Mapping[str, Mapping[str, Any]], source: str, path: P
         axes.set_visible(False)
     figure.supxlabel("acoustic scale (framed: the chosen pair)", fontsize=9)
     figure.supylabel("insertion penalty", fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _frame(column: int, row: int) -> Rectangle:

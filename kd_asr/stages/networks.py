@@ -169,6 +169,7 @@ def _work(folder: Path, task: NetworkTask, inputs: list[Artifact]) -> dict[str, 
 
 
 def _metrics(result: FitResult, parameters: int, size: int) -> dict[str, Any]:
+    assert result.best is not None  # these networks are measured on dev after every epoch
     return {
         "parameters": parameters,
         "bytes": size,

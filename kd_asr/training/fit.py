@@ -41,13 +41,13 @@ class FitResult:
 
     Attributes:
         updates: made in all, this run's and those of interrupted ones.
-        best: measured on dev for the weights that were kept.
+        best: measured on dev for the weights that were kept; None without a dev set.
         best_epoch: after which they were reached, counted from 1.
         examples_per_second: of this run, without validation.
     """
 
     updates: int
-    best: Validation
+    best: Validation | None
     best_epoch: int
     examples_per_second: float
 
@@ -97,10 +97,11 @@ def fit(
     *,
     seed: int,
     folder: Path,
-    validate: Callable[[nn.Module], Validation],
+    validate: Callable[[nn.Module], Validation] | None,
     advance: Callable[[float], None] = lambda amount: None,
+    after_update: Callable[[nn.Module], None] = lambda model: None,
 ) -> FitResult:
-    """Train `model` in place; at the end it holds the weights that were best on dev.
+    """Train `model` in place; at the end it holds the weights that were best on dev, or the last ones without dev.
 
     After every epoch the model is validated; the weights with the highest dev accuracy are kept (early stopping that
     spends the whole budget, so that compared systems cost the same). A checkpoint in `folder` is written every
@@ -114,8 +115,9 @@ def fit(
         settings: budget and optimiser.
         seed: of the order of the examples and of dropout.
         folder: for checkpoint and history.
-        validate: measures the model on dev.
+        validate: measures the model on dev; None where no example is left for that.
         advance: is told the number of examples done, those of a checkpoint at once.
+        after_update: constrains the weights after each update, see `training.constraints`.
 
     Raises:
         UserError: the objective stopped being finite.
@@ -138,6 +140,7 @@ def fit(
             for group in optimiser.param_groups:
                 group["lr"] = rate
             value = _step(model, batch, objective, optimiser, bf16=bf16)
+            after_update(model)
             state.running.add(value)
             state.update += 1
             done_here += 1
@@ -154,17 +157,18 @@ def fit(
                 _save(folder, model, optimiser, state)
                 saved = time.monotonic()
         spent += time.monotonic() - started
-        _validate(model, state, validate, epoch + 1)
+        if validate is not None:
+            _validate(model, state, validate, epoch + 1)
         _save(folder, model, optimiser, state)
         saved = time.monotonic()
-    assert state.best is not None  # settings.epochs is at least 1, and every epoch ends with a validation
-    model.load_state_dict(state.best["weights"])
+    if state.best is not None:
+        model.load_state_dict(state.best["weights"])
     with (folder / HISTORY).open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(line) + "\n" for line in state.history)
     return FitResult(
         updates=state.update,
-        best=Validation(state.best["accuracy"], state.best["cross_entropy"]),
-        best_epoch=state.best["epoch"],
+        best=Validation(state.best["accuracy"], state.best["cross_entropy"]) if state.best else None,
+        best_epoch=state.best["epoch"] if state.best else settings.epochs,
         examples_per_second=done_here * batch_size / spent if spent else 0.0,
     )
 

@@ -150,7 +150,7 @@ def test_the_best_path_is_the_best_of_all_paths(tmp_path, seed) -> None:
         self_loop_scale=LOOPS,
     )
     search = Search(acoustic_scale=0.5, beam=1000.0, max_active=100_000)
-    with penalised(tmp_path, penalty) as graph_file:
+    with penalised(tmp_path, penalty, tmp_path) as graph_file:
         found = Decoder(tmp_path, replace(search, insertion_penalty=penalty), graph_file=graph_file).decode("u", matrix)
     assert found.reached_final
     assert found.total_cost(0.5, penalty) == pytest.approx(total, abs=5e-3)

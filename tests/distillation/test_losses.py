@@ -6,8 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kd_asr.distillation.batch import Batch
-from kd_asr.distillation.losses import hard_cross_entropy, soft_cross_entropy
-from kd_asr.distillation.objectives import HardObjective, HintonObjective
+from kd_asr.distillation.losses import (
+    hard_cross_entropy,
+    kl_student_to_teacher,
+    kl_teacher_to_student,
+    soft_cross_entropy,
+    squared_logit_difference,
+)
+from kd_asr.distillation.objectives import SOFT_LOSSES, HardObjective, HintonObjective, soft_objective
 from kd_asr.distillation.targets import SoftTargets, tail_sum, top_k_targets
 
 CLASSES = 7
@@ -143,3 +149,110 @@ def test_hinton_objective_is_the_weighted_mean_and_logs_its_parts() -> None:
     assert torch.allclose(HintonObjective(9.0, 0.0, 3.0)(student, batch).total, HardObjective()(student, batch).total)
     with pytest.raises(ValueError, match="without soft targets"):
         HintonObjective(2.0, 1.0, 0.5)(student, Batch(torch.arange(5), torch.zeros(5, 1), labels))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_both_divergences_equal_the_sums_over_classes(temperature: float) -> None:
+    student, teacher = draw(0), draw(1)
+    forward, backward = [], []
+    for z, v in zip(student.tolist(), teacher.tolist(), strict=True):
+        q = [math.exp(x / temperature) for x in z]
+        p = [math.exp(x / temperature) for x in v]
+        q, p = [x / sum(q) for x in q], [x / sum(p) for x in p]
+        forward.append(temperature**2 * sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)))
+        backward.append(temperature**2 * sum(b * math.log(b / a) for a, b in zip(p, q, strict=True)))
+    targets = dense(teacher.log_softmax(1))
+    losses = kl_teacher_to_student, kl_student_to_teacher
+    for loss, expected in zip(losses, (forward, backward), strict=True):
+        assert torch.allclose(loss(student, targets, temperature=temperature), torch.tensor(expected).double())
+
+
+def test_squared_logit_difference_by_hand() -> None:
+    # Centred: z = (1, 0, -1), v = (-1, 1, 0), so z - v = (2, -1, -1), and 6 / (2 * 3) = 1.
+    targets = dense(torch.tensor([[4.0, 6.0, 5.0]], dtype=torch.float64).log_softmax(1))
+    logits = torch.tensor([[8.0, 7.0, 6.0]], dtype=torch.float64)
+    assert torch.allclose(squared_logit_difference(logits, targets), torch.ones(1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", SOFT_LOSSES)
+@pytest.mark.parametrize("k", [3, CLASSES])
+def test_gradients_equal_finite_differences(name: str, k: int) -> None:
+    targets = top_k_targets(draw(1).log_softmax(1), k)
+    loss = soft_objective(name, temperature=2.5).loss
+    assert torch.autograd.gradcheck(lambda z: loss(z, targets), draw(0).requires_grad_())
+
+
+@pytest.mark.parametrize("name", SOFT_LOSSES)
+def test_a_student_that_agrees_has_no_gradient(name: str) -> None:
+    teacher = draw(2)
+    student = (teacher + 5.0).requires_grad_()  # a softmax does not see the shift
+    loss = soft_objective(name, temperature=2.0).loss(student, dense(teacher.log_softmax(1)))
+    loss.sum().backward()
+    assert float(student.grad.abs().max()) < 1e-12
+    if name != "soft_cross_entropy":
+        assert float(loss.detach().abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("name", ["soft_cross_entropy", "kl_teacher_to_student", "kl_student_to_teacher"])
+def test_high_temperature_turns_every_loss_into_matching_logits(name: str) -> None:
+    """Hinton, Vinyals, Dean 2015, equation 4: the gradient of T squared times the loss tends to (z - v) / N."""
+    student, targets = draw(3), dense(draw(4).log_softmax(1))
+
+    def gradient(loss) -> torch.Tensor:
+        logits = student.clone().requires_grad_()
+        return torch.autograd.grad(loss(logits, targets).sum(), logits)[0]
+
+    limit = gradient(squared_logit_difference)
+    z, v = (x - x.mean(1, keepdim=True) for x in (student, draw(4)))
+    assert torch.allclose(limit, (z - v) / CLASSES)
+    errors = [
+        float((gradient(soft_objective(name, temperature=temperature).loss) - limit).norm() / limit.norm())
+        for temperature in (10.0, 100.0, 1000.0)
+    ]
+    # The error is of the order 1 / T.
+    assert errors[1] < 0.2 * errors[0]
+    assert errors[2] < 0.2 * errors[1]
+    assert errors[2] < 5e-3
+
+
+def test_the_two_cross_entropies_have_the_same_gradient() -> None:
+    targets = top_k_targets(draw(5).log_softmax(1), 3)
+    gradients = []
+    for loss in (soft_cross_entropy, kl_teacher_to_student):
+        student = draw(6).requires_grad_()
+        gradients.append(torch.autograd.grad(loss(student, targets, temperature=3.0).sum(), student)[0])
+    assert torch.allclose(*gradients)
+
+
+@pytest.mark.parametrize("name", SOFT_LOSSES)
+def test_every_soft_loss_refuses_mismatched_shapes_and_stays_finite(name: str) -> None:
+    objective = soft_objective(name, temperature=4.0)
+    with pytest.raises(ValueError, match=r"\(5, 6\) for soft targets of shape \(5, 7\)"):
+        objective.loss(draw(0, classes=6), dense(draw(1).log_softmax(1)))
+    logits = torch.tensor([[100.0, 0.0, -100.0]], requires_grad=True)
+    loss = objective.loss(logits, dense(torch.tensor([[-100.0, 0.0, 100.0]]).log_softmax(1)))
+    loss.sum().backward()
+    assert torch.isfinite(loss).all()
+    assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+@pytest.mark.parametrize("k", [1, 4, CLASSES])
+def test_dense_log_probs_are_the_distribution_at_that_temperature(k: int, temperature: float) -> None:
+    background = draw(9, batch=1)[0].softmax(0)
+    targets = top_k_targets(draw(5).log_softmax(1), k, background)
+    probs, scale, shape = targets.at_temperature(temperature)
+    expected = (scale[:, None] * shape).scatter(1, targets.classes, probs)
+    found = targets.dense_log_probs(temperature)
+    assert torch.allclose(found.exp(), expected)
+    assert torch.allclose(found.exp().sum(1), torch.ones(5, dtype=torch.float64))
+
+
+def test_soft_objective_is_the_mean_and_wants_a_teacher() -> None:
+    labels, student, targets = torch.tensor([0, 1, 2, 3, 4]), draw(7), dense(draw(8).log_softmax(1))
+    objective = soft_objective("kl_student_to_teacher", temperature=2.0)
+    value = objective(student, Batch(torch.arange(5), torch.zeros(5, 1), labels, targets))
+    assert torch.allclose(value.total, kl_student_to_teacher(student, targets, temperature=2.0).mean())
+    assert list(value.losses) == ["kl_student_to_teacher"]
+    with pytest.raises(ValueError, match="without soft targets"):
+        objective(student, Batch(torch.arange(5), torch.zeros(5, 1), labels))

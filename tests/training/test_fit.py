@@ -1,4 +1,5 @@
 import json
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -8,6 +9,9 @@ from torch import nn
 from kd_asr.config import TrainSettings
 from kd_asr.distillation.objectives import HardObjective
 from kd_asr.errors import UserError
+from kd_asr.features.images import Images
+from kd_asr.models.dropout import ByteDropout
+from kd_asr.training.constraints import limit_incoming_norms
 from kd_asr.training.examples import Examples, batches, epoch_order
 from kd_asr.training.fit import CHECKPOINT, HISTORY, Validation, fit
 from kd_asr.training.schedule import learning_rate
@@ -86,6 +90,46 @@ def test_a_damaged_checkpoint_is_named(tmp_path, content: bytes) -> None:
     (tmp_path / CHECKPOINT).write_bytes(content)
     with pytest.raises(UserError, match=rf"{CHECKPOINT} is damaged: delete it"):
         fit(network(), problem(), HardObjective(), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
+
+
+def jittered() -> Examples:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (100, 4, 4), generator=generator, dtype=torch.uint8)
+    return Examples(Images(pixels, jitter_pixels=1), pixels.reshape(100, -1)[:, 5] // 64)
+
+
+def test_without_dev_the_last_weights_are_kept_and_a_killed_training_ends_with_the_same_bits(tmp_path) -> None:
+    """With jitter, byte dropout and max-norm: what they draw must go on where it was."""
+    settings = TrainSettings(epochs=3, batch_frames=16, learning_rate=0.05, checkpoint_seconds=0.0, precision="fp32")
+
+    def model() -> nn.Module:
+        torch.manual_seed(3)
+        return nn.Sequential(nn.Linear(16, 8), nn.ReLU(), ByteDropout(0.3), nn.Linear(8, 4))
+
+    limit = partial(limit_incoming_norms, max_norm=1.0)
+    common = {"seed": 1, "validate": None, "after_update": limit}
+    whole = model()
+    (tmp_path / "whole").mkdir()
+    result = fit(whole, jittered(), HardObjective(), settings, folder=tmp_path / "whole", **common)
+    assert (result.updates, result.best, result.best_epoch) == (18, None, 3)
+    assert float(whole[0].weight.detach().norm(dim=1).max()) == pytest.approx(1.0)
+    (tmp_path / "cut").mkdir()
+    done = 0
+
+    def advance(examples: float) -> None:
+        nonlocal done
+        done += 1
+        if done == 9:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fit(model(), jittered(), HardObjective(), settings, folder=tmp_path / "cut", advance=advance, **common)
+    torch.manual_seed(99)
+    resumed = model()
+    fit(resumed, jittered(), HardObjective(), settings, folder=tmp_path / "cut", **common)
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
+    lines = [json.loads(line) for line in (tmp_path / "cut" / HISTORY).read_text().splitlines()]
+    assert all(line["dev_frame_accuracy"] is None for line in lines)
 
 
 def test_seeds_repeat_and_differ(tmp_path) -> None:

@@ -1,0 +1,1 @@
+"""What each claim of speed is measured with: `python -m benchmarks` lists them."""

@@ -1,0 +1,32 @@
+"""`python -m benchmarks` lists the benchmarks, `python -m benchmarks NAME` runs one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from benchmarks import training_step
+
+BENCHMARKS = {"training_step": (training_step.measure, training_step.SUMMARY)}
+
+
+def main() -> None:
+    """Parse, run, print JSON."""
+    listed = "\n".join(f"  {name}: {summary}" for name, (_, summary) in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"Each compares two speeds within one run and gives medians over its repeats.\n\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", nargs="?", choices=sorted(BENCHMARKS), help="the one to run; none: list them")
+    parser.add_argument("--repeats", type=int, default=9, help="measurements of which the median is taken (default: 9)")
+    arguments = parser.parse_args()
+    if arguments.name is None:
+        print(listed)
+        return
+    measure, _ = BENCHMARKS[arguments.name]
+    print(json.dumps(measure(repeats=arguments.repeats), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Images as inputs of a network, gathered by number, jittered on the fly."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Images:
+    """Grey images as rows of numbers 0..1: `images[(batch,) int64]` gives (batch, height * width) float32.
+
+    With `jitter_pixels` every image is shifted by a whole number of pixels up to that many, in each direction and
+    anew each time it is asked for; what comes in at the border is 0. The shifts come from torch's global generator,
+    whose state the checkpoints hold, so a resumed training sees the same ones.
+    """
+
+    def __init__(self, pixels: Tensor, *, jitter_pixels: int = 0) -> None:
+        """`pixels`: (images, height, width) uint8, 0..255."""
+        count, height, width = pixels.shape
+        self._shifts = 2 * jitter_pixels + 1
+        # A shift of the image is a window on the padded image: which of its pixels, for each of the shifts.
+        self._padded = F.pad(pixels, (jitter_pixels,) * 4).reshape(count, -1)
+        padded_width = width + 2 * jitter_pixels
+        corner = torch.arange(self._shifts)
+        first = (corner[:, None] * padded_width + corner).reshape(-1)
+        inside = (torch.arange(height)[:, None] * padded_width + torch.arange(width)).reshape(-1)
+        self._windows = first[:, None] + inside
+
+    def __len__(self) -> int:
+        return len(self._padded)
+
+    def __getitem__(self, examples: Tensor) -> Tensor:
+        pixels = self._padded[examples]
+        if self._shifts > 1:
+            drawn = torch.randint(len(self._windows), (len(examples),))
+            pixels = pixels.gather(1, self._windows[drawn])
+        return pixels.float().div_(255)

@@ -1,0 +1,235 @@
+"""The page of an MNIST run: its tables and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kd_asr.reporting.contents import key_table
+from kd_asr.reporting.tables import NOT_KNOWN, Table, count, decimal, duration, percent, percent_interval, to_markdown
+
+Report = Mapping[str, Any]
+NAMES = {
+    "teacher": "teacher (dropout, max-norm, jitter)",
+    "hard": "student, hard labels only",
+    "distilled": "student, distilled from one teacher",
+    "ensemble": "ensemble of the teachers",
+    "ensemble student": "student, distilled from the ensemble",
+}
+LOSS_NAMES = {
+    "soft_cross_entropy": "soft cross-entropy",
+    "kl_teacher_to_student": "KL(teacher || student)",
+    "kl_student_to_teacher": "KL(student || teacher)",
+    "squared_logit_difference": "squared difference of logits",
+}
+HOW_TO_READ = """\
+- **Train, dev, test.** A dev set is carved from the training images; every choice (epochs, learning rate, dropout,
+  weights, temperature) was made on it. The final models learn from all training images and read test once.
+  `temperature` and `losses` train without dev, measure on dev, and never read test.
+- **Intervals over seeds** are Student's t intervals of the mean: what other seeds would give on the same test images.
+  The share kept is a ratio of two means over seeds, with Fieller's interval; beside it stands the interval of a
+  bootstrap over test images (10,000 draws, the mean over seeds taken inside each draw): what other images would give.
+- **The share kept** is (hard - distilled) / (hard - teacher), in errors: 100 % is a student as good as its teacher.
+- **The ensemble** averages the posteriors of its members; the first of them are the single teachers.
+- **Correction on dev** is fitted with a student, and a teacher, that have not seen dev, then applied unchanged to the
+  students whose test errors are shown. **Correction on test** is fitted on the very images it is measured on, as the
+  paper did: it shows how much is lost by an honest choice, and is no result.
+"""
+
+
+def _errors(figure: Mapping[str, Any] | None) -> str:
+    return NOT_KNOWN if figure is None else count(round(figure["mean"], 1))
+
+
+def _interval(figure: Mapping[str, Any], digits: int = 1) -> str:
+    ends: Sequence[float] | None = figure["interval"]
+    return NOT_KNOWN if ends is None else f"{ends[0]:.{digits}f} to {ends[1]:.{digits}f}"
+
+
+def _paper(report: Report, value: float | None) -> str:
+    return count(value) if report["comparable"] else NOT_KNOWN
+
+
+def main_table(report: Report) -> Table:
+    """Test errors of each system beside the paper's."""
+    table = report["table"]
+    rows = []
+    for name, figure in table["systems"].items():
+        rows.append(
+            (
+                NAMES[name],
+                _errors(figure),
+                _interval(figure),
+                percent(figure["mean"] / table["test"]),
+                count(len(figure["values"])),
+                count(table["parameters"][name]),
+                _paper(report, report["paper"]["table"].get(name)),
+            )
+        )
+    columns = ("system", f"errors of {count(table['test'])}", "95 % interval over seeds", "error %", "networks or runs")
+    return Table((*columns, "parameters", "paper"), tuple(rows), title=report["title"])
+
+
+def summary(report: Report) -> str:
+    """The result of the table in a sentence."""
+    share = report["table"]["share_kept"]
+    if share["value"] is None:
+        return "The teacher is not better than the student on hard labels: there was no gap to close."
+    seeds = share["interval_over_seeds"]
+    over_seeds = "not bounded" if seeds is None else percent_interval(seeds, 0) + " %"
+    paper = f"; the paper's: {percent(report['paper']['share_kept'], 0)} %" if report["comparable"] else ""
+    return (
+        f"The distilled student closes {percent(share['value'], 0)} % of the gap between hard labels and teacher "
+        f"(95 % interval over seeds: {over_seeds}; over test images: "
+        f"{percent_interval(share['interval_over_images'], 0)} %{paper})."
+    )
+
+
+def transfer_table(report: Report, experiment: str) -> Table:
+    """Errors before and after each correction, in all and on the unseen digits, beside the paper's."""
+    figures, paper = report[experiment], report["paper"][experiment]
+    names = {
+        "before": ("as trained", "before", "before_unseen"),
+        "corrected_on_dev": ("corrected, bias fitted on dev", "after", "after_unseen"),
+        "corrected_on_test": ("corrected, bias fitted on test (as the paper did; no result)", "after", "after_unseen"),
+    }
+    rows = []
+    for stage, (name, errors_key, unseen_key) in names.items():
+        errors, unseen = figures["stages"][stage]["errors"], figures["stages"][stage]["errors_on_unseen"]
+        bias = {
+            "before": NOT_KNOWN,
+            "corrected_on_dev": decimal(figures["bias_fitted_on_dev"]),
+            "corrected_on_test": decimal(figures["bias_fitted_on_test"]["mean"]),
+        }[stage]
+        rows.append(
+            (
+                name,
+                bias,
+                _errors(errors),
+                _interval(errors),
+                percent(errors["mean"] / figures["test"]),
+                _errors(unseen),
+                _paper(report, paper[errors_key]),
+                _paper(report, paper.get(unseen_key)),
+            )
+        )
+    columns = (
+        "student",
+        "bias, nats",
+        f"errors of {count(figures['test'])}",
+        "95 % interval over seeds",
+        "error %",
+        f"errors on the {count(figures['test_unseen'])} unseen",
+        "paper, errors",
+        "paper, unseen",
+    )
+    return Table(columns, tuple(rows))
+
+
+def temperature_sentences(report: Report) -> list[str]:
+    """Whether the paper's two remarks hold."""
+    figures = report["temperature"]
+    found = []
+    for one in figures["wide"]:
+        alike = one["interval"][0] <= 0 <= one["interval"][1]
+        found.append(
+            f"- {one['width']} units, all T above 8 alike: {'holds' if alike else 'does not hold'} here. The two most "
+            f"different, T = {one['temperatures'][0]:g} and {one['temperatures'][1]:g}, are {one['difference']:+.1f} "
+            f"errors apart (95 % interval over images {one['interval'][0]:+.1f} to {one['interval'][1]:+.1f})."
+        )
+    narrow = figures["narrow"]
+    clearly = [one["temperatures"][0] for one in narrow["others"] if one["interval"][0] > 0]
+    found.append(
+        f"- {narrow['width']} units, T from 2.5 to 4 best: {'holds' if narrow['holds'] else 'does not hold'} here; T = "
+        f"{narrow['best']:g} has the fewest errors. Beyond the images' noise it is better than "
+        f"{'T = ' + ', '.join(f'{t:g}' for t in clearly) if clearly else 'none of those outside 2.5 to 4'}."
+    )
+    return found
+
+
+def temperature_table(report: Report) -> Table:
+    """Mean dev errors."""
+    figures = report["temperature"]
+    rows = [
+        (f"{width} units", *(count(round(value, 1)) for value in line), count(figures["students"][str(width)]))
+        for width, line in zip(figures["widths"], figures["errors"], strict=True)
+    ]
+    return Table(("hidden layers", *(f"T = {t:g}" for t in figures["temperatures"]), "students each"), tuple(rows))
+
+
+def losses_table(report: Report) -> Table:
+    """Dev errors and cross-entropy by loss."""
+    rows = [
+        (
+            LOSS_NAMES[name],
+            _errors(one["dev_errors"]),
+            _interval(one["dev_errors"]),
+            decimal(one["dev_cross_entropy"]["mean"], 4),
+            count(len(one["dev_errors"]["values"])),
+        )
+        for name, one in report["losses"]["losses"].items()
+    ]
+    columns = ("loss", f"errors of {count(report['losses']['dev'])} (dev)", "95 % interval over seeds")
+    return Table((*columns, "cross-entropy on dev, nats", "students"), tuple(rows))
+
+
+def page(report: Report) -> str:
+    """The whole report as Markdown; `report` is what `report.json` holds."""
+    sections = [
+        f"# {report['title']}",
+        f"{report['description']} Preset `{report['preset']}`, seed {report['seed']}. {report['images']['train']:,} "
+        f"training images, {report['images']['dev']:,} of them dev; {report['images']['test']:,} test images.",
+        f"The paper: {report['paper']['citation']}.",
+    ]
+    if "table" in report:
+        sections += [
+            "## Teacher, student, distilled student",
+            to_markdown(main_table(report)),
+            summary(report),
+            "![Test errors](table.png)",
+        ]
+    if "temperature" in report:
+        figures = report["temperature"]
+        sections += [
+            "## Temperature and width",
+            f"Errors of {count(figures['dev'])} dev images.",
+            to_markdown(temperature_table(report)),
+            "![Dev errors by width and temperature](temperature.png)",
+            "\n".join(temperature_sentences(report)),
+        ]
+    for experiment, heading in (("omit3", "Never seen a 3"), ("only78", "Only 7s and 8s seen")):
+        if experiment in report:
+            sections += [
+                f"## {heading}",
+                f"Transfer set of {count(report[experiment]['transfer_images'])} images.",
+                to_markdown(transfer_table(report, experiment)),
+                f"![Errors before and after the correction]({experiment}.png)",
+            ]
+    if "losses" in report:
+        sections += [
+            "## Losses against the teacher",
+            f"Each loss alone, without hard labels, T = {report['losses']['temperature']:g} where there is one, at "
+            "equal budget. Soft cross-entropy and KL(teacher || student) have the same gradient: what lies between "
+            "them is rounding.",
+            to_markdown(losses_table(report)),
+            "![Losses](losses.png)",
+            "![The limit of high temperature](high_temperature.png)",
+        ]
+    if report["dark_knowledge"]:
+        sections += [
+            "## What dark knowledge is",
+            "The training image of each digit that the first teacher finds least certain while right, with its soft "
+            "targets. At T = 1 the wrong digits hardly show; softened, they say what the image resembles.",
+            "![Digits and soft targets](dark_knowledge.png)",
+        ]
+    times = tuple((name, duration(seconds)) for name, seconds in report["timings"]["network_seconds"].items())
+    sections += [
+        "## Time",
+        "Seconds of all networks of a kind together; with several processes they took less.",
+        to_markdown(Table(("networks", "time"), times)),
+        "## Settings",
+        to_markdown(key_table(report["settings"], "setting")),
+        "## How to read this report",
+        HOW_TO_READ,
+    ]
+    return "\n\n".join(section.rstrip("\n") for section in sections) + "\n"

@@ -1,0 +1,99 @@
+"""Stage `digits` of the MNIST recipe: images and labels as arrays, and which of them are dev."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kd_asr.artifacts import Artifact, build_artifact, digest
+from kd_asr.corpora.mnist import load_bundled_digits, load_mnist, obtain_mnist
+from kd_asr.mnist_config import DigitDataSettings, MnistSettings
+
+NAME = "digits"
+_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def digits(run_dir: Path, settings: MnistSettings) -> Artifact:
+    """Get, check and lay down the digits in `digits/`."""
+    data = settings.data
+    if data.source == "mnist":
+        obtain_mnist(Path(data.root))
+        loaded = load_mnist(Path(data.root))
+    else:
+        loaded = load_bundled_digits()
+    arrays = {name: getattr(loaded, name) for name in _ARRAYS}
+
+    def work(folder: Path) -> dict[str, Any]:
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array)
+        dev = _dev_numbers(len(loaded.train_labels), data, settings.seed)
+        np.save(folder / "dev.npy", dev.numpy())
+        return {
+            "side": loaded.train_images.shape[1],
+            "train": len(loaded.train_labels),
+            "dev": len(dev),
+            "test": len(loaded.test_labels),
+        }
+
+    return build_artifact(
+        run_dir,
+        NAME,
+        stage="mnist_digits",
+        settings={
+            # Not the folder, which may lie anywhere, but what was in it.
+            "content": digest([_checksum(array) for array in arrays.values()]),
+            "source": data.source,
+            "dev_images": data.dev_images,
+            "seed": settings.seed,
+        },
+        inputs=[],
+        rooms=("corpora",),
+        work=work,
+    )
+
+
+def _checksum(array: np.ndarray) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
+def _dev_numbers(count: int, data: DigitDataSettings, seed: int) -> Tensor:
+    """Numbers of the dev images, in order: `data.dev_images` of 60,000, the same share of fewer."""
+    dev = data.dev_images * count // 60_000
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randperm(count, generator=generator)[:dev].sort().values
+
+
+@dataclass(frozen=True)
+class DigitArrays:
+    """What `digits` has laid down.
+
+    Attributes:
+        train_images: (images, side, side) uint8, those of dev among them.
+        train_labels: (images,) uint8.
+        test_images: as `train_images`.
+        test_labels: as `train_labels`.
+        dev: (dev images,) int64, their numbers among the training images, rising.
+        rest: (others,) int64, the other ones' numbers.
+    """
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    dev: Tensor
+    rest: Tensor
+
+    @classmethod
+    def load(cls, folder: Path) -> DigitArrays:
+        """Read the arrays of the artifact in `folder`."""
+        arrays = {name: torch.from_numpy(np.load(folder / f"{name}.npy", allow_pickle=False)) for name in _ARRAYS}
+        dev = torch.from_numpy(np.load(folder / "dev.npy", allow_pickle=False))
+        is_dev = torch.zeros(len(arrays["train_labels"]), dtype=torch.bool)
+        is_dev[dev] = True
+        return cls(**arrays, dev=dev, rest=(~is_dev).nonzero()[:, 0])

@@ -1,0 +1,147 @@
+"""Stage `report` of the MNIST recipe: the experiments that have been run, on one page, as JSON and as pictures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from kd_asr.artifacts import MANIFEST, Artifact, build_artifact, load_artifact, read_json, write_json
+from kd_asr.corpora.mnist import CLASSES
+from kd_asr.distillation.posterior_store import PosteriorStore
+from kd_asr.errors import UserError
+from kd_asr.mnist_config import MnistSettings
+from kd_asr.reporting.mnist_figures import (
+    PAPER,
+    losses_figures,
+    table_figures,
+    temperature_figures,
+    transfer_figures,
+)
+from kd_asr.reporting.mnist_page import main_table, page, summary
+from kd_asr.reporting.mnist_plots import TEMPERATURES, pictures
+from kd_asr.reporting.tables import to_rich
+from kd_asr.stages.mnist_digits import NAME as DIGITS
+from kd_asr.stages.mnist_digits import DigitArrays
+from kd_asr.stages.mnist_networks import posteriors_name, teacher_name
+
+EXPERIMENTS = ("table", "temperature", "omit3", "only78", "losses")
+
+
+def report(run_dir: Path, settings: MnistSettings) -> Artifact:
+    """Write `report/`: `report.md`, `report.json` and PNG files, of the experiments that have been run.
+
+    Raises:
+        UserError: no experiment has been run, or one is out of date.
+    """
+    done = {
+        name: load_artifact(run_dir, name, remedy=f"kd-asr mnist {name} {run_dir}")
+        for name in EXPERIMENTS
+        if (run_dir / name / MANIFEST).exists()
+    }
+    if not done:
+        raise UserError(f"{run_dir} holds no experiment: run `kd-asr mnist table {run_dir}` first")
+    laid = load_artifact(run_dir, DIGITS, remedy=f"kd-asr mnist digits {run_dir}")
+    stores = posteriors_name(teacher_name(0))
+    teacher = load_artifact(run_dir, stores) if (run_dir / stores / MANIFEST).exists() else None
+
+    def work(folder: Path) -> dict[str, Any]:
+        content = _content(run_dir, settings, laid, done)
+        content["dark_knowledge"] = teacher is not None
+        content = json.loads(json.dumps(content))  # page and pictures are made of what is written
+        pictures(content, folder, _dark_knowledge(laid, teacher) if teacher is not None else None)
+        (folder / "report.md").write_text(page(content), encoding="utf-8")
+        write_json(folder / "report.json", content)
+        return {"experiments": list(done)}
+
+    return build_artifact(
+        run_dir,
+        "report",
+        stage="mnist_report",
+        settings=asdict(settings),
+        inputs=[laid, *done.values(), *([teacher] if teacher is not None else [])],
+        rooms=("evaluation", "reporting"),
+        shared=("mnist_digits", "mnist_networks"),
+        work=work,
+    )
+
+
+def print_table(report_json: Path, file: TextIO | None = None) -> None:
+    """Print the main table on standard output (or `file`), if there is one, and where the page is."""
+    content = read_json(report_json)
+    console = Console(file=file or sys.stdout, highlight=False)
+    if "table" in content:
+        console.print(to_rich(main_table(content)))
+        console.print(summary(content), markup=False)
+    console.print(f"Report: {report_json.with_name('report.md')}", markup=False, soft_wrap=True)
+
+
+def _content(
+    run_dir: Path, settings: MnistSettings, laid: Artifact, done: Mapping[str, Artifact]
+) -> dict[str, Any]:
+    is_mnist = settings.data.source == "mnist"
+    label = "MNIST" if is_mnist else "NOT MNIST: scikit-learn's 1797 digits of 8 x 8 pixels"
+    content: dict[str, Any] = {
+        "title": f"Distillation on {label}",
+        "label": label,
+        "description": "The digits are MNIST's."
+        if is_mnist
+        else "The digits are scikit-learn's, as there was no MNIST: the figures show that the pipeline works, and "
+        "cannot be set beside the paper's.",
+        "comparable": is_mnist,
+        "preset": settings.preset,
+        "seed": settings.seed,
+        "images": laid.metrics,
+        "paper": PAPER,
+        "settings": asdict(settings),
+        "timings": {"network_seconds": _network_seconds(run_dir, done)},
+        "fingerprints": {name: artifact.fingerprint for name, artifact in done.items()},
+    }
+    if "table" in done:
+        metrics = done["table"].metrics
+        wrong = np.load(done["table"].path / "wrong.npy", allow_pickle=False)
+        figures = table_figures(metrics["test_errors"], wrong)
+        content["table"] = {"test": metrics["test"], "parameters": metrics["parameters"], **figures}
+    if "temperature" in done:
+        wrong = np.load(done["temperature"].path / "wrong.npy", allow_pickle=False)
+        content["temperature"] = temperature_figures(done["temperature"].metrics, wrong)
+    for experiment in ("omit3", "only78"):
+        if experiment in done:
+            content[experiment] = transfer_figures(done[experiment].metrics)
+    if "losses" in done:
+        content["losses"] = losses_figures(done["losses"].metrics)
+    return content
+
+
+def _network_seconds(run_dir: Path, done: Mapping[str, Artifact]) -> dict[str, float]:
+    """Wall seconds of all networks of a kind, such as `teacher` of `networks/teacher-03`."""
+    networks = {name for artifact in done.values() for name in artifact.inputs if name.startswith("networks/")}
+    seconds: dict[str, float] = {}
+    for name in sorted(networks):
+        kind = name.removeprefix("networks/").rstrip("0123456789").rstrip("-")
+        seconds[kind] = seconds.get(kind, 0.0) + load_artifact(run_dir, name).wall_seconds
+    return seconds
+
+
+def _dark_knowledge(laid: Artifact, teacher: Artifact) -> dict[str, Any]:
+    """Of each digit the training image that the teacher is least certain of while right, with its soft targets."""
+    arrays = DigitArrays.load(laid.path)
+    store = PosteriorStore(teacher.path, expect={"digits": laid.fingerprint})
+    targets = store.targets(torch.arange(len(arrays.train_labels)))
+    log_probs = targets.dense_log_probs(1.0)
+    labels = arrays.train_labels.long()
+    own = log_probs.gather(1, labels[:, None])[:, 0]
+    own = own.masked_fill(log_probs.argmax(dim=1) != labels, 1.0)  # an error is no example of knowledge
+    chosen = torch.stack([own.masked_fill(labels != digit, 1.0).argmin() for digit in range(CLASSES)])
+    return {
+        "images": arrays.train_images[chosen].numpy(),
+        "labels": labels[chosen].tolist(),
+        "soft_targets": {t: store.targets(chosen).dense_log_probs(t).exp().numpy() for t in TEMPERATURES},
+    }

@@ -1,0 +1,153 @@
+"""All experiments of the MNIST recipe on the bundled digits, with networks in miniature."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kd_asr.artifacts import load_artifact
+from kd_asr.cli import main
+from kd_asr.cli_mnist import MNIST_STAGES
+from kd_asr.config import load_settings_of
+from kd_asr.distillation.posterior_store import PosteriorStore
+from kd_asr.features.images import Images
+from kd_asr.mnist_config import MnistSettings
+from kd_asr.models.ensemble import Ensemble
+from kd_asr.models.inference import log_posteriors
+from kd_asr.stages.mnist_digits import DigitArrays
+from kd_asr.stages.mnist_networks import digit_log_posteriors, load_digit_network
+
+TINY = Path(__file__).parent.parent.parent / "recipes" / "conf" / "mnist_tiny.yaml"
+FLAGS = ["--source", "digits", "--config", str(TINY), "--temperature.widths=[8]", "--temperature.students=[1]"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A finished run of every experiment."""
+    folder = tmp_path_factory.mktemp("mnist")
+    assert main(["mnist", "configure", str(folder / "run"), "--data", str(folder), *FLAGS]) == 0
+    for stage in MNIST_STAGES:
+        assert main(["mnist", stage.name, str(folder / "run")]) == 0, stage.name
+    return folder / "run"
+
+
+def metrics(run: Path, name: str) -> dict:
+    return load_artifact(run, name).metrics
+
+
+def test_the_table_counts_what_the_networks_get_wrong(run) -> None:
+    table, arrays = metrics(run, "table"), DigitArrays.load(run / "digits")
+    names = ["networks/teacher-00", "networks/teacher-01"]
+    models = [load_digit_network(load_artifact(run, name)) for name in names]
+    everything = torch.arange(len(arrays.test_labels))
+    for model, errors in [
+        (models[0], table["test_errors"]["teacher"][0]),
+        (models[1], table["test_errors"]["teacher"][1]),
+        (Ensemble(models, "arithmetic"), table["test_errors"]["ensemble"][0]),
+    ]:
+        log_probs = log_posteriors(model, Images(arrays.test_images), everything, precision="auto")
+        assert int((log_probs.argmax(1) != arrays.test_labels).sum()) == errors
+    wrong = np.load(run / "table" / "wrong.npy")
+    assert wrong.sum(axis=1).tolist() == [errors for row in table["test_errors"].values() for errors in row]
+    assert {name: len(row) for name, row in table["test_errors"].items()} == {
+        "teacher": 2, "hard": 2, "distilled": 2, "ensemble": 1, "ensemble student": 1,
+    }  # fmt: skip
+    assert table["parameters"]["teacher"] == 2 * (64 * 64 + 2 * 64) + 64 * 10 + 10  # with batch normalisation
+    assert table["parameters"]["ensemble"] == 2 * table["parameters"]["teacher"]
+
+
+def test_dev_is_apart_from_what_it_chooses_for(run) -> None:
+    arrays = DigitArrays.load(run / "digits")
+    assert len(arrays.dev) == 1500 * 5000 // 60_000
+    assert sorted([*arrays.dev.tolist(), *arrays.rest.tolist()]) == list(range(1500))
+    assert metrics(run, "networks/choosing-teacher")["images"] == 1500 - len(arrays.dev)
+    assert metrics(run, "networks/teacher-00")["images"] == 1500
+    assert "dev_errors" not in metrics(run, "networks/teacher-00")
+    [log_probs] = digit_log_posteriors(run, [["networks/choosing-teacher"]], "dev")
+    wrong = int((log_probs.argmax(1) != arrays.train_labels[arrays.dev].numpy()).sum())
+    # Of the last epochs the best on dev is kept, and its errors are those of the weights on disk.
+    assert metrics(run, "networks/choosing-teacher")["dev_errors"] == wrong
+
+
+def test_a_store_holds_the_averaged_posteriors_of_unjittered_images(run) -> None:
+    arrays, store = DigitArrays.load(run / "digits"), PosteriorStore(run / "posteriors" / "ensemble")
+    models = [load_digit_network(load_artifact(run, f"networks/teacher-{number:02d}")) for number in range(2)]
+    some = torch.tensor([7, 1499, 0])
+    expected = log_posteriors(Ensemble(models, "arithmetic"), Images(arrays.train_images), some, precision="auto")
+    assert torch.allclose(store.targets(some).dense_log_probs(1.0), expected, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize(("experiment", "unseen"), [("omit3", [3]), ("only78", [0, 1, 2, 3, 4, 5, 6, 9])])
+def test_transfer_sets_lack_the_digits(run, experiment: str, unseen: list[int]) -> None:
+    found, arrays = metrics(run, experiment), DigitArrays.load(run / "digits")
+    present = ~np.isin(arrays.train_labels.numpy(), unseen)
+    assert found["unseen"] == unseen
+    assert found["transfer_images"] == int(present.sum())
+    assert metrics(run, f"networks/{experiment}-choosing")["images"] == int(present[arrays.rest.numpy()].sum())
+    assert len(found["students"]) == 2
+    for student in found["students"]:
+        # What is fitted on test itself can only be better there.
+        assert student["corrected_on_test"]["errors"] <= student["corrected_on_dev"]["errors"]
+        assert student["corrected_on_test"]["errors"] <= student["before"]["errors"]
+    assert found["dev"]["corrected_on_dev"]["errors"] <= found["dev"]["before"]["errors"]
+
+
+def test_students_of_equal_number_differ_in_temperature_alone(run) -> None:
+    rows = metrics(run, "temperature")["rows"]
+    assert [row["temperature"] for row in rows] == [1.0, 4.0, 20.0]
+    seeds = {
+        json.loads((run / f"networks/width-8-temperature-{t:g}-00" / "manifest.json").read_text())["settings"]["seed"]
+        for t in (1, 4, 20)
+    }
+    assert len(seeds) == 1
+
+
+def test_losses_with_the_same_gradient_end_alike(run) -> None:
+    rows = {row["loss"]: row for row in metrics(run, "losses")["rows"]}
+    same = rows["soft_cross_entropy"], rows["kl_teacher_to_student"]
+    assert same[0]["dev_cross_entropy"] == pytest.approx(same[1]["dev_cross_entropy"], rel=1e-2)
+    limit = [one["relative_difference"] for one in metrics(run, "losses")["limit"]]
+    assert limit == sorted(limit, reverse=True)
+    assert limit[-1] < 0.02
+
+
+def test_the_report_says_that_it_is_not_mnist(run) -> None:
+    page = (run / "report" / "report.md").read_text()
+    content = json.loads((run / "report" / "report.json").read_text())
+    assert page.startswith("# Distillation on NOT MNIST: scikit-learn's")
+    assert "| 146 |" not in page  # the paper's figures are not set beside those of other digits
+    for picture in ("table", "temperature", "omit3", "only78", "losses", "high_temperature", "dark_knowledge"):
+        assert f"({picture}.png)" in page
+        assert (run / "report" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+    errors = content["table"]["systems"]["distilled"]["values"]
+    assert content["table"]["systems"]["distilled"]["mean"] == sum(errors) / 2
+    assert f"| {sum(errors) / 2:,.4g} |" in page
+
+
+def test_done_again_nothing_is_trained(run, capsys) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("model.safetensors")}
+    assert main(["mnist", "table", str(run)]) == 0
+    assert "table: done before, unchanged" in " ".join(capsys.readouterr().err.split())
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("model.safetensors")} == before
+
+
+def test_an_experiment_that_is_out_of_date_is_named_with_its_command(run, capsys) -> None:
+    manifest = run / "networks" / "hard-00" / "manifest.json"
+    text = manifest.read_text()
+    changed = json.loads(text)
+    changed["fingerprint"] = "0" * 16
+    manifest.write_text(json.dumps(changed))
+    try:
+        assert main(["mnist", "report", str(run)]) == 2
+        assert f"run `kd-asr mnist table {run}` again" in " ".join(capsys.readouterr().err.split()).replace("- ", "-")
+    finally:
+        manifest.write_text(text)
+
+
+def test_a_report_needs_an_experiment(tmp_path, capsys) -> None:
+    assert main(["mnist", "configure", str(tmp_path / "run"), "--data", str(tmp_path), *FLAGS]) == 0
+    assert load_settings_of(MnistSettings, tmp_path / "run", "mnist configure").data.source == "digits"
+    assert main(["mnist", "report", str(tmp_path / "run")]) == 2
+    assert "holds no experiment: run `kd-asr mnist table" in " ".join(capsys.readouterr().err.split())
