@@ -93,6 +93,92 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
+class Workers:
+    """Worker processes of one thread each, which keep from one map to the next what they have loaded.
+
+    They are spawned, not forked (a fork of a process with OpenMP threads can hang), so functions and items must be
+    picklable: a top-level function or a `functools.partial` of one. Workers end when this process ends, however it
+    ends, and with the context:
+
+        with Workers() as workers:
+            results = list(workers.map(function, items, description="...", unit="files"))
+    """
+
+    def __init__(
+        self, jobs: int = 0, *, initializer: Callable[..., None] | None = None, initargs: Iterable[Any] = ()
+    ) -> None:
+        """Prepare; the processes start with the first items.
+
+        Args:
+            jobs: processes, 0 for one per core.
+            initializer: runs once in each worker, for what is costly to load.
+            initargs: its arguments.
+        """
+        self.jobs = jobs or available_cores()
+        context = multiprocessing.get_context("spawn")
+        self._queue: SimpleQueue[float] = context.SimpleQueue()
+        self._pool = ProcessPoolExecutor(
+            self.jobs, context, _start_worker, (os.getpid(), self._queue, initializer, tuple(initargs))
+        )
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        *,
+        description: str,
+        unit: str,
+        amount: Callable[[Item], float] = lambda item: 1,
+        self_reporting: bool = False,
+    ) -> Iterator[Result]:
+        """Results in the order of `items`, with a progress bar.
+
+        `amount(item)` is how far the bar moves, in `unit`; with `self_reporting` the function moves it itself, by
+        `advance`. An error, or a consumer that stops half-way, ends the workers for good.
+
+        Raises:
+            UserError: a worker was killed, most often for want of memory. Errors of `function` and of the initializer
+                come through as they are.
+        """
+        with progress() as bars, _one_thread_each():
+            task = bars.add_task(description, total=sum(amount(item) for item in items), unit=unit)
+            pending: dict[int, Future[Result]] = {}
+            submitted = 0
+            finished = False
+            try:
+                for wanted in range(len(items)):
+                    # A window of submitted items, so that a slow consumer does not pile up results in memory.
+                    while submitted < len(items) and len(pending) < 4 * self.jobs:
+                        pending[submitted] = self._pool.submit(_call, function, items[submitted])
+                        submitted += 1
+                    while not pending[wanted].done():
+                        wait(pending.values(), return_when=FIRST_COMPLETED, timeout=0.2)
+                        _drain(self._queue, bars, task)
+                    result = pending.pop(wanted).result()
+                    _drain(self._queue, bars, task)
+                    if not self_reporting:
+                        bars.advance(task, amount(items[wanted]))
+                    yield result
+                finished = True
+            except BrokenProcessPool as error:
+                raise UserError(
+                    f"{description}: a worker process was killed, most often for want of memory; "
+                    "use fewer of them with --jobs 1"
+                ) from error
+            finally:
+                if not finished:
+                    # Running items would be waited for: end them. What they were making is made again from its
+                    # checkpoint.
+                    for process in list((self._pool._processes or {}).values()):
+                        process.kill()
+
+
 def parallel_map(
     function: Callable[[Item], Result],
     items: Sequence[Item],
@@ -105,54 +191,12 @@ def parallel_map(
     initializer: Callable[..., None] | None = None,
     initargs: Iterable[Any] = (),
 ) -> Iterator[Result]:
-    """Results in the order of `items`, computed in `jobs` worker processes (0: one per core) of one thread each.
-
-    Workers are spawned, not forked (a fork of a process with OpenMP threads can hang), so `function` and the items
-    must be picklable: a top-level function or a `functools.partial` of one. `initializer(*initargs)` runs once in each
-    worker, for what is costly to load. `amount(item)` is how far the bar moves, in `unit`; with `self_reporting` the
-    function moves it itself, by `advance`. Workers end when this process ends, however it ends.
-
-    Raises:
-        UserError: a worker was killed, most often for want of memory. Errors of `function` and of
-            `initializer` come through as they are.
-    """
+    """`Workers.map` with workers of its own, no more of them than items."""
     jobs = min(jobs or available_cores(), max(1, len(items)))
-    with progress() as bars, _one_thread_each():
-        task = bars.add_task(description, total=sum(amount(item) for item in items), unit=unit)
-        context = multiprocessing.get_context("spawn")
-        queue: SimpleQueue[float] = context.SimpleQueue()
-        pool = ProcessPoolExecutor(
-            jobs, context, _start_worker, (os.getpid(), queue, initializer, tuple(initargs))
+    with Workers(jobs, initializer=initializer, initargs=initargs) as workers:
+        yield from workers.map(
+            function, items, description=description, unit=unit, amount=amount, self_reporting=self_reporting
         )
-        pending: dict[int, Future[Result]] = {}
-        submitted = 0
-        finished = False
-        try:
-            for wanted in range(len(items)):
-                # A window of submitted items, so that a slow consumer does not pile up results in memory.
-                while submitted < len(items) and len(pending) < 4 * jobs:
-                    pending[submitted] = pool.submit(_call, function, items[submitted])
-                    submitted += 1
-                while not pending[wanted].done():
-                    wait(pending.values(), return_when=FIRST_COMPLETED, timeout=0.2)
-                    _drain(queue, bars, task)
-                result = pending.pop(wanted).result()
-                _drain(queue, bars, task)
-                if not self_reporting:
-                    bars.advance(task, amount(items[wanted]))
-                yield result
-            finished = True
-        except BrokenProcessPool as error:
-            raise UserError(
-                f"{description}: a worker process was killed, most often for want of memory; "
-                "use fewer of them with --jobs 1"
-            ) from error
-        finally:
-            if not finished:
-                # Running items would be waited for: end them. What they were making is made again from its checkpoint.
-                for process in list((pool._processes or {}).values()):
-                    process.kill()
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _drain(queue: SimpleQueue[float], bars: Progress, task: TaskID) -> None:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from kd_asr.errors import UserError
-from kd_asr.parallel import advance, parallel_map
+from kd_asr.parallel import Workers, advance, parallel_map
 
 OFFSET = 0
 
@@ -61,6 +61,17 @@ def test_no_items_is_fine() -> None:
 
 def test_workers_have_one_thread() -> None:
     assert list(parallel_map(threads, [0], description="threads", unit="items")) == [1]
+
+
+def process_number(_: int) -> int:
+    time.sleep(0.05)
+    return os.getpid()
+
+
+def test_workers_serve_one_map_after_another() -> None:
+    with Workers(1) as workers:
+        first, second = (list(workers.map(process_number, [0], description="x", unit="items")) for _ in range(2))
+        assert first == second != [os.getpid()]
 
 
 def test_errors_come_through() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 import kaldifst
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from kd_asr.decoding.fst_arrays import add_to_words, highest_labels
 from kd_asr.decoding.graph import GRAPH_FILE, WORDS_FILE, read_words
 from kd_asr.errors import UserError
-from kd_asr.parallel import parallel_map
+from kd_asr.parallel import Workers
 
 # States kept in each frame even if the beam would give them up: Kaldi's default.
 _MIN_ACTIVE = 20
@@ -69,7 +71,11 @@ class Hypothesis:
 
 
 class Decoder:
-    """A graph in memory, ready to decode one utterance after another; holds the interpreter lock while it searches."""
+    """A graph in memory, ready to decode one utterance after another; holds the interpreter lock while it searches.
+
+    Attributes:
+        search: may change from one utterance to the next, but for the insertion penalty, which is in the graph.
+    """
 
     def __init__(self, graph_folder: Path, search: Search, *, graph_file: Path | None = None) -> None:
         """Load the graph.
@@ -89,9 +95,6 @@ class Decoder:
         if highest_word >= len(self._words):
             raise UserError(f"{path} and {graph_folder / WORDS_FILE} do not belong together: build the graph again")
         self._graph = kaldifst.StdConstFst.read(str(path))
-        # The library wants fewer states for sure than at most, also where a user asks for very few.
-        min_active = min(_MIN_ACTIVE, search.max_active - 1)
-        self._options = FasterDecoderOptions(beam=search.beam, max_active=search.max_active, min_active=min_active)
 
     def decode(self, utterance_id: str, log_likelihoods: NDArray[np.float32]) -> Hypothesis:
         """Search the best path of one utterance.
@@ -115,8 +118,11 @@ class Decoder:
         if not frames:
             return Hypothesis(utterance_id, (), 0.0, 0.0, False, 0, 0.0)
         started = time.perf_counter()
-        scale = self.search.acoustic_scale
-        decoder = FasterDecoder(self._graph, self._options)
+        scale, max_active = self.search.acoustic_scale, self.search.max_active
+        # The library wants fewer states for sure than at most, also where a user asks for very few.
+        min_active = min(_MIN_ACTIVE, max_active - 1)
+        options = FasterDecoderOptions(beam=self.search.beam, max_active=max_active, min_active=min_active)
+        decoder = FasterDecoder(self._graph, options)
         decoder.decode(DecodableCtc(np.ascontiguousarray(log_likelihoods * np.float32(scale), dtype=np.float32)))
         reached_final = decoder.reached_final()
         found, path = decoder.get_best_path()
@@ -152,18 +158,36 @@ def penalised(graph_folder: Path, insertion_penalty: float, scratch: Path) -> It
         path.unlink(missing_ok=True)
 
 
-_decoder: Decoder
-_scores: Scores
+@dataclass(frozen=True)
+class _Task:
+    """What a worker needs for the utterances of a set; small, for it is sent with each of them.
+
+    `written` tells a graph file from an earlier one of the same name.
+    """
+
+    graph_folder: Path
+    graph_file: Path
+    written: int
+    search: Search
+    scores: bytes
 
 
-def _start(graph_folder: Path, search: Search, graph_file: Path, scores: Scores) -> None:
-    global _decoder, _scores  # noqa: PLW0603 - one per process
-    _decoder = Decoder(graph_folder, search, graph_file=graph_file)
-    _scores = scores
+# A worker serves one set after another: it keeps the graph and the networks for as long as they are the same.
+@lru_cache(maxsize=1)
+def _decoder(graph_folder: Path, graph_file: Path, written: int, penalty: float) -> Decoder:
+    return Decoder(graph_folder, Search(1.0, penalty), graph_file=graph_file)
 
 
-def _decode(item: tuple[str, int]) -> Hypothesis:
-    return _decoder.decode(item[0], _scores(item[0]))
+@lru_cache(maxsize=1)
+def _scores(pickled: bytes) -> Scores:
+    scores: Scores = pickle.loads(pickled)
+    return scores
+
+
+def _decode(item: tuple[str, int], task: _Task) -> Hypothesis:
+    decoder = _decoder(task.graph_folder, task.graph_file, task.written, task.search.insertion_penalty)
+    decoder.search = task.search
+    return decoder.decode(item[0], _scores(task.scores)(item[0]))
 
 
 def decode_set(
@@ -171,35 +195,35 @@ def decode_set(
     utterances: Sequence[tuple[str, int]],
     scores: Scores,
     search: Search,
+    workers: Workers,
     *,
     scratch: Path,
     description: str,
-    jobs: int = 0,
 ) -> list[Hypothesis]:
-    """Decode many utterances in processes that load the graph once each.
+    """Decode many utterances in worker processes, which load the graph once each.
 
     Args:
         graph_folder: with `HCLG.fst` and `words.txt`.
         utterances: (id, number of frames), in the order wanted; the longest ones should not come last.
-        scores: gives an utterance's log-likelihoods, (frames, pdfs) float32. It is sent to the processes once, so it
-            must be picklable: a top-level function, a `functools.partial` of one, or an object of a top-level class.
+        scores: gives an utterance's log-likelihoods, (frames, pdfs) float32. It is sent to the workers, so it must be
+            small and picklable: a top-level function, a `functools.partial` of one, or an object of a top-level class.
+            A worker keeps it, with what it has loaded, until it gets another one.
         search: scale, penalty and pruning.
+        workers: to do it; calls one after the other with the same workers load nothing twice.
         scratch: folder for a copy of the graph, which is not left behind: not that for temporary files, which a
             killed process would fill for good.
         description: of the progress bar.
-        jobs: processes, 0 for one per core.
     """
     with penalised(graph_folder, search.insertion_penalty, scratch) as graph_file:
+        written = graph_file.stat().st_mtime_ns
+        task = _Task(graph_folder, graph_file, written, search, pickle.dumps(scores))
         return list(
-            parallel_map(
-                _decode,
+            workers.map(
+                partial(_decode, task=task),
                 utterances,
                 description=description,
                 unit="frames",
-                jobs=jobs,
                 amount=lambda item: item[1],
-                initializer=_start,
-                initargs=(graph_folder, search, graph_file, scores),
             )
         )
 

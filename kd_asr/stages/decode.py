@@ -23,6 +23,7 @@ from kd_asr.decoding.tuning import Choice, choose_on_grid
 from kd_asr.evaluation.wer import score_words, total_errors
 from kd_asr.features.store import FrameStore
 from kd_asr.models.inference import log_posteriors
+from kd_asr.parallel import Workers
 from kd_asr.stages.networks import ROOMS, windows
 from kd_asr.stages.systems import BASELINE, combine, load_networks, student_names, systems
 
@@ -38,7 +39,7 @@ class NetworkScores:
         self._set_name = set_name
         self._names = names
         self._settings = settings
-        self._log_prior = log_prior
+        self._log_prior = log_prior.numpy()  # the same bytes each time it is pickled, unlike a tensor
         self._loaded: tuple[nn.Module, NetworkSettings, FrameStore] | None = None
 
     def __call__(self, utterance_id: str) -> NDArray[np.float32]:
@@ -52,7 +53,7 @@ class NetworkScores:
         scores = log_posteriors(
             model, inputs, torch.arange(len(inputs)), precision=self._settings.train.precision
         )
-        return np.asarray((scores - self._log_prior).numpy(), dtype=np.float32)
+        return np.asarray(scores.numpy() - self._log_prior, dtype=np.float32)
 
 
 def log_prior(alignments: AlignmentStore, num_pdfs: int) -> torch.Tensor:
@@ -92,17 +93,18 @@ def decode(run_dir: Path, settings: Settings) -> list[Artifact]:
     made: list[Artifact] = []
     begin: dict[str, Artifact] = {}
     first_student = student_names(settings)[0].rsplit("/", maxsplit=1)[1]
-    for system in systems(settings):
-        is_later_student = system.startswith("student") and system != first_student
-        start = begin.get(first_student) if is_later_student else begin.get(BASELINE)
-        artifact = _decode_system(run_dir, settings, system, start, frozen=is_later_student)
-        begin[system] = artifact
-        made.append(artifact)
+    with Workers(settings.jobs) as workers:
+        for system in systems(settings):
+            is_later_student = system.startswith("student") and system != first_student
+            start = begin.get(first_student) if is_later_student else begin.get(BASELINE)
+            artifact = _decode_system(run_dir, settings, system, start, workers, frozen=is_later_student)
+            begin[system] = artifact
+            made.append(artifact)
     return made
 
 
 def _decode_system(
-    run_dir: Path, settings: Settings, system: str, start: Artifact | None, *, frozen: bool
+    run_dir: Path, settings: Settings, system: str, start: Artifact | None, workers: Workers, *, frozen: bool
 ) -> Artifact:
     """Decode both sets with one system; `start` is another system's artifact whose choice is begun with or, if
     `frozen`, kept."""
@@ -125,9 +127,9 @@ def _decode_system(
                 [(item.utterance_id, store.num_frames(item.utterance_id)) for item in utterances],
                 NetworkScores(run_dir, set_name, names, settings, prior),
                 replace(search, acoustic_scale=scale, insertion_penalty=penalty),
+                workers,
                 scratch=folder,
                 description=f"decode {system} {set_name} ({scale:g}, {penalty:g})",
-                jobs=settings.jobs,
             )
             return utterances, hypotheses
 

@@ -13,6 +13,7 @@ from kd_asr.decoding.fst_arrays import write_fst
 from kd_asr.decoding.graph import GRAPH_FILE, WORDS_FILE, decoding_graph, write_words
 from kd_asr.decoding.ngram import estimate_ngrams
 from kd_asr.errors import UserError
+from kd_asr.parallel import Workers
 
 # Homophones (A, C), a word that begins another (A, B), variants (D), and a variant that is another word's (D, B).
 PRONUNCIATIONS = {"A": (("X",),), "B": (("X", "Y"),), "C": (("X",),), "D": (("Y",), ("X", "Y"))}
@@ -117,14 +118,18 @@ def test_processes_give_the_same_in_the_order_asked(graph, tmp_path) -> None:
         np.save(tmp_path / f"{name}.npy", scores(number, frames))
     search = replace(WIDE, insertion_penalty=0.5)
     load = partial(load_scores, folder=tmp_path)
-    found = decode_set(graph, utterances, load, search, scratch=tmp_path, description="decode", jobs=2)
-    with penalised(graph, 0.5, tmp_path) as graph_file:
-        decoder = Decoder(graph, search, graph_file=graph_file)
-        expected = [decoder.decode(name, load(name)) for name, _ in utterances]
-    assert not list(tmp_path.glob("*.fst"))
-    assert [replace(item, search_seconds=0.0) for item in found] == [
-        replace(item, search_seconds=0.0) for item in expected
-    ]
+    narrow = replace(WIDE, beam=1.0, insertion_penalty=-3.0)
+    with Workers(2) as workers:
+        # The same workers must not mistake one graph, or one search, for another.
+        for asked in (search, replace(search, acoustic_scale=0.1), narrow, replace(WIDE, insertion_penalty=0.0)):
+            found = decode_set(graph, utterances, load, asked, workers, scratch=tmp_path, description="decode")
+            with penalised(graph, asked.insertion_penalty, tmp_path) as graph_file:
+                decoder = Decoder(graph, asked, graph_file=graph_file)
+                expected = [decoder.decode(name, load(name)) for name, _ in utterances]
+            assert not list(tmp_path.glob("*.fst"))
+            assert [replace(item, search_seconds=0.0) for item in found] == [
+                replace(item, search_seconds=0.0) for item in expected
+            ]
 
 
 def test_scores_that_cannot_be_read_are_named(tmp_path) -> None:
