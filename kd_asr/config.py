@@ -186,7 +186,7 @@ class TrainSettings:
         learning_rate: peak of the schedule.
         warmup: share of the updates in which the learning rate rises.
         weight_decay: decoupled weight decay (AdamW).
-        precision: arithmetic of the matrix products; `auto` takes bf16 where the processor has it.
+        precision: arithmetic of the matrix products; `auto` takes bf16 where the processor is faster in it.
         checkpoint_seconds: time between checkpoints.
     """
 
@@ -257,6 +257,29 @@ class DecodeSettings:
 
 
 @dataclass(frozen=True)
+class ReducedSettings:
+    """Soft targets where labelled speech is scarce (Hinton, Vinyals, Dean 2015, section 6).
+
+    Attributes:
+        fractions: of the training set that keep their labels; each part lies inside the larger ones.
+        seeds: repetitions, each with parts and initial weights of its own.
+        draw: parts are whole utterances or, as a check, single frames.
+        updates: of every network, whatever the size of its part.
+        validations: measurements on dev, evenly spread over the updates; early stopping chooses among them.
+        beam: of the search for these systems, which are many.
+        max_active: states kept per frame at most in that search.
+    """
+
+    fractions: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
+    seeds: int = 3
+    draw: Literal["utterances", "frames"] = "utterances"
+    updates: int = 2000
+    validations: int = 10
+    beam: float = 10.0
+    max_active: int = 1500
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that decides a run.
 
@@ -280,6 +303,7 @@ class Settings:
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
     distil: DistilSettings = field(default_factory=DistilSettings)
     decode: DecodeSettings = field(default_factory=DecodeSettings)
+    reduced: ReducedSettings = field(default_factory=ReducedSettings)
 
     def problems(self) -> list[str]:
         """Every value that cannot work, as `section.key: what is wrong`."""
@@ -288,7 +312,7 @@ class Settings:
 
 def _problems(settings: Settings) -> list[str]:
     """Every value that cannot work, as `section.key: what is wrong`."""
-    align = settings.align
+    align, reduced = settings.align, settings.reduced
     corpus, features, network = settings.corpus, settings.features, settings.network
     train, ensemble, distil, decode = settings.train, settings.ensemble, settings.distil, settings.decode
     at_least = {
@@ -322,6 +346,10 @@ def _problems(settings: Settings) -> list[str]:
         "smallest of distil.sweep_hard_weights": (min(distil.sweep_hard_weights, default=0), 0),
         "decode.max_active": (decode.max_active, 1),
         "decode.self_loop_scale": (decode.self_loop_scale, 0),
+        "reduced.seeds": (reduced.seeds, 1),
+        "reduced.updates": (reduced.updates, 1),
+        "reduced.validations": (reduced.validations, 1),
+        "reduced.max_active": (reduced.max_active, 1),
         "align.cepstral_iterations": (align.cepstral_iterations, 2),
         "align.discriminant_iterations": (align.discriminant_iterations, 0),
         "align.gaussians": (align.gaussians, 1),
@@ -337,6 +365,9 @@ def _problems(settings: Settings) -> list[str]:
         "distil.temperature": distil.temperature,
         "distil.soft_weight + distil.hard_weight": distil.soft_weight + distil.hard_weight,
         "decode.beam": decode.beam,
+        "reduced.beam": reduced.beam,
+        "number of reduced.fractions": len(reduced.fractions),
+        "smallest of reduced.fractions": min(reduced.fractions, default=1),
         "align.beam": align.beam,
         "align.early_minutes": align.early_minutes,
         "align.silence_probability": align.silence_probability,
@@ -354,6 +385,8 @@ def _problems(settings: Settings) -> list[str]:
         "align.silence_probability": align.silence_probability,
     }
     found += [f"{name}: {value} is not below 1" for name, value in below_one.items() if value >= 1]
+    if max(reduced.fractions, default=1) > 1:
+        found.append(f"largest of reduced.fractions: {max(reduced.fractions)} is more than 1")
     if ensemble.top_k > 65535:
         found.append(f"ensemble.top_k: {ensemble.top_k} is more than 65535")
     if len({corpus.train, corpus.dev, corpus.test}) < 3:

@@ -7,13 +7,16 @@ from torch import Tensor
 
 from kd_asr.distillation.targets import SoftTargets
 
+# The hard label of an example that has none: its hard loss is 0, so that soft targets alone teach it.
+UNLABELLED = -100
+
 
 def hard_cross_entropy(logits: Tensor, hard_labels: Tensor) -> Tensor:
     """-log q(label), q = softmax(logits).
 
     Args:
         logits: (batch, classes) float32.
-        hard_labels: (batch,) int64.
+        hard_labels: (batch,) int64; the loss of `UNLABELLED` examples is 0.
 
     Returns:
         (batch,) float32.
@@ -23,7 +26,7 @@ def hard_cross_entropy(logits: Tensor, hard_labels: Tensor) -> Tensor:
         >>> hard_cross_entropy(torch.zeros(1, 4), torch.tensor([2]))
         tensor([1.3863])
     """
-    return F.cross_entropy(logits, hard_labels, reduction="none")
+    return F.cross_entropy(logits, hard_labels, reduction="none", ignore_index=UNLABELLED)
 
 
 def soft_cross_entropy(logits: Tensor, targets: SoftTargets, *, temperature: float) -> Tensor:

@@ -220,8 +220,8 @@ def measure(model: nn.Module, examples: Examples, *, precision: Literal["auto", 
     """Accuracy (0..1) and mean cross-entropy (nats) over all examples."""
     correct, cross_entropy = 0, 0.0
     for part in torch.split(torch.arange(len(examples)), _PIECE):
-        batch = examples.batch(part)
+        hard_labels = examples.hard_labels[part].long()
         log_probs = log_posteriors(model, examples.inputs, part, precision=precision)
-        correct += int((log_probs.argmax(dim=1) == batch.hard_labels).sum())
-        cross_entropy += float(hard_cross_entropy(log_probs, batch.hard_labels).sum())
+        correct += int((log_probs.argmax(dim=1) == hard_labels).sum())
+        cross_entropy += float(hard_cross_entropy(log_probs, hard_labels).sum())
     return Validation(correct / len(examples), cross_entropy / len(examples))

@@ -16,6 +16,7 @@ from kd_asr.models.files import load_dnn
 
 BASELINE = "baseline"
 ENSEMBLE = "ensemble"
+MODEL_FILE = "model.safetensors"
 
 
 def member_names(settings: Settings) -> list[str]:
@@ -40,7 +41,7 @@ def network_seed(seed: int, name: str) -> int:
 
 
 def load_networks(
-    run_dir: Path, names: Sequence[str], features: Mapping[str, object]
+    run_dir: Path, names: Sequence[str], features: Mapping[str, object], file: str = MODEL_FILE
 ) -> tuple[list[nn.Module], NetworkSettings, list[Artifact]]:
     """The trained networks of some artifacts, their common architecture, and the artifacts.
 
@@ -48,7 +49,7 @@ def load_networks(
         UserError: one is missing, was trained on other features, or has another context than the first.
     """
     artifacts = [load_artifact(run_dir, name) for name in names]
-    loaded = [load_dnn(artifact.path / "model.safetensors", features) for artifact in artifacts]
+    loaded = [load_dnn(artifact.path / file, features) for artifact in artifacts]
     network = loaded[0][1]
     for artifact, (_, other) in zip(artifacts, loaded, strict=True):
         if (other.left_context, other.right_context) != (network.left_context, network.right_context):

@@ -24,7 +24,7 @@ class Examples:
 
     Attributes:
         inputs: gathered by example number.
-        hard_labels: (examples,) integer tensor.
+        hard_labels: (examples,) integer tensor; `losses.UNLABELLED` where there is none.
         teacher: gives soft targets for example numbers; None for hard labels only.
     """
 
@@ -43,6 +43,31 @@ class Examples:
         """Gather the examples of (batch,) int64 numbers."""
         soft_targets = self.teacher(examples) if self.teacher is not None else None
         return Batch(examples, self.inputs[examples], self.hard_labels[examples].long(), soft_targets)
+
+    def select(self, numbers: Tensor) -> Examples:
+        """The examples of these (examples,) int64 numbers, numbered anew from 0, with what the teacher says of them."""
+        teacher = self.teacher
+
+        def of_selected(examples: Tensor) -> SoftTargets:
+            assert teacher is not None
+            return teacher(numbers[examples])
+
+        selected = _Selected(self.inputs, numbers)
+        return Examples(selected, self.hard_labels[numbers], of_selected if teacher is not None else None)
+
+
+@dataclass(frozen=True)
+class _Selected:
+    """Some of the inputs, numbered anew."""
+
+    inputs: Indexable
+    numbers: Tensor
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, examples: Tensor) -> Tensor:
+        return self.inputs[self.numbers[examples]]
 
 
 def epoch_order(count: int, *, seed: int, epoch: int, pool: int = _POOL, run: int = _RUN) -> Tensor:

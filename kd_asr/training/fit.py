@@ -13,7 +13,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kd_asr.config import TrainSettings
 from kd_asr.distillation.batch import Batch
@@ -29,10 +29,17 @@ HISTORY = "history.jsonl"
 
 @dataclass(frozen=True)
 class Validation:
-    """What is measured on dev: `accuracy` 0..1 decides which weights are kept, `cross_entropy` is in nats."""
+    """What is measured between updates.
+
+    Attributes:
+        accuracy: on dev, 0..1; decides which weights are kept.
+        cross_entropy: on dev, nats.
+        train_accuracy: of the same weights on training examples, for curves; None where it is not measured.
+    """
 
     accuracy: float
     cross_entropy: float
+    train_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -42,13 +49,15 @@ class FitResult:
     Attributes:
         updates: made in all, this run's and those of interrupted ones.
         best: measured on dev for the weights that were kept; None without a dev set.
-        best_epoch: after which they were reached, counted from 1.
+        best_epoch: passes over the examples after which they were reached.
+        last_weights: state of the model after the last update, which early stopping may have left behind.
         examples_per_second: of this run, without validation.
     """
 
     updates: int
     best: Validation | None
-    best_epoch: int
+    best_epoch: float
+    last_weights: dict[str, Tensor]
     examples_per_second: float
 
 
@@ -100,13 +109,16 @@ def fit(
     validate: Callable[[nn.Module], Validation] | None,
     advance: Callable[[float], None] = lambda amount: None,
     after_update: Callable[[nn.Module], None] = lambda model: None,
+    updates: int | None = None,
+    validate_every: int | None = None,
 ) -> FitResult:
     """Train `model` in place; at the end it holds the weights that were best on dev, or the last ones without dev.
 
-    After every epoch the model is validated; the weights with the highest dev accuracy are kept (early stopping that
-    spends the whole budget, so that compared systems cost the same). A checkpoint in `folder` is written every
-    `settings.checkpoint_seconds` and after every epoch; called again with the same arguments, an interrupted training
-    goes on from it and ends with the same bits. `history.jsonl` has one line per epoch and some in between.
+    After every epoch, or every `validate_every` updates, the model is validated; the weights with the highest dev
+    accuracy are kept (early stopping that spends the whole budget, so that compared systems cost the same). A
+    checkpoint in `folder` is written every `settings.checkpoint_seconds` and after every validation; called again with
+    the same arguments, an interrupted training goes on from it and ends with the same bits. `history.jsonl` has one
+    line per validation and some in between.
 
     Args:
         model: maps inputs to (batch, classes) logits.
@@ -118,12 +130,15 @@ def fit(
         validate: measures the model on dev; None where no example is left for that.
         advance: is told the number of examples done, those of a checkpoint at once.
         after_update: constrains the weights after each update, see `training.constraints`.
+        updates: budget in updates instead of `settings.epochs`.
+        validate_every: updates from one validation to the next instead of an epoch's.
 
     Raises:
         UserError: the objective stopped being finite.
     """
     per_epoch = batches_per_epoch(len(examples), settings.batch_frames)
-    updates = per_epoch * settings.epochs
+    updates = updates or per_epoch * settings.epochs
+    every = validate_every or per_epoch
     batch_size = min(settings.batch_frames, len(examples))
     optimiser = _optimiser(model, settings)
     state = _restore(folder, model, optimiser) or _begin(seed)
@@ -145,22 +160,25 @@ def fit(
             state.update += 1
             done_here += 1
             advance(batch_size)
-            at_epoch_end = state.update % per_epoch == 0
-            if at_epoch_end or state.update % max(1, per_epoch // 10) == 0:
+            measured = state.update % every == 0 or state.update == updates
+            if measured or state.update % max(1, every // 10) == 0:
                 state.history.append(state.running.line(state.update, state.update / per_epoch, rate))
                 if not math.isfinite(state.history[-1]["train_loss"]):
                     raise UserError(
                         f"training diverged at update {state.update} (loss {state.history[-1]['train_loss']}): lower "
                         f"train.learning_rate (now {settings.learning_rate})"
                     )
-            if not at_epoch_end and time.monotonic() - saved > settings.checkpoint_seconds:
+            if measured and validate is not None:
+                spent += time.monotonic() - started
+                _validate(model, state, validate, state.update / per_epoch)
+                started = time.monotonic()
+            if measured or time.monotonic() - saved > settings.checkpoint_seconds:
                 _save(folder, model, optimiser, state)
                 saved = time.monotonic()
+            if state.update == updates:
+                break
         spent += time.monotonic() - started
-        if validate is not None:
-            _validate(model, state, validate, epoch + 1)
-        _save(folder, model, optimiser, state)
-        saved = time.monotonic()
+    last_weights = copy.deepcopy(model.state_dict())
     if state.best is not None:
         model.load_state_dict(state.best["weights"])
     with (folder / HISTORY).open("w", encoding="utf-8") as file:
@@ -168,7 +186,8 @@ def fit(
     return FitResult(
         updates=state.update,
         best=Validation(state.best["accuracy"], state.best["cross_entropy"]) if state.best else None,
-        best_epoch=state.best["epoch"] if state.best else settings.epochs,
+        best_epoch=state.best["epoch"] if state.best else updates / per_epoch,
+        last_weights=last_weights,
         examples_per_second=done_here * batch_size / spent if spent else 0.0,
     )
 
@@ -207,10 +226,12 @@ def _step(
     return value
 
 
-def _validate(model: nn.Module, state: _State, validate: Callable[[nn.Module], Validation], epoch: int) -> None:
+def _validate(model: nn.Module, state: _State, validate: Callable[[nn.Module], Validation], epoch: float) -> None:
     validation = validate(model)
     state.history[-1]["dev_frame_accuracy"] = validation.accuracy
     state.history[-1]["dev_cross_entropy"] = validation.cross_entropy
+    if validation.train_accuracy is not None:
+        state.history[-1]["train_frame_accuracy"] = validation.train_accuracy
     if state.best is None or validation.accuracy > state.best["accuracy"]:
         state.best = {
             "epoch": epoch,

@@ -1,0 +1,120 @@
+"""What the stages that recognise speech share: networks as a source of scores, and hypotheses on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from kd_asr.alignment.store import AlignmentStore
+from kd_asr.config import NetworkSettings, Settings
+from kd_asr.corpora.manifest import Utterance, read_manifest
+from kd_asr.decoding.decoder import Hypothesis, Search, decode_set
+from kd_asr.evaluation.wer import score_words, total_errors
+from kd_asr.features.store import FrameStore
+from kd_asr.models.inference import log_posteriors
+from kd_asr.parallel import Workers
+from kd_asr.stages.networks import windows
+from kd_asr.stages.systems import MODEL_FILE, combine, load_networks
+
+
+class NetworkScores:
+    """Log-likelihoods, up to a constant of the frame, of a set's utterances: log posterior - log prior.
+
+    The networks are loaded in the process that asks first, so that an object is cheap to send to a worker.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        set_name: str,
+        names: list[str],
+        settings: Settings,
+        log_prior: torch.Tensor,
+        *,
+        file: str = MODEL_FILE,
+    ) -> None:
+        """Networks `file` of the artifacts `names`, averaged if several; `log_prior` as from the function."""
+        self._run_dir = run_dir
+        self._file = file
+        self._set_name = set_name
+        self._names = names
+        self._settings = settings
+        self._log_prior = log_prior.numpy()  # the same bytes each time it is pickled, unlike a tensor
+        self._loaded: tuple[nn.Module, NetworkSettings, FrameStore] | None = None
+
+    def __call__(self, utterance_id: str) -> NDArray[np.float32]:
+        """(frames, pdfs) float32."""
+        if self._loaded is None:
+            store = FrameStore.open(self._run_dir / "features" / self._set_name)
+            models, network, _ = load_networks(self._run_dir, self._names, store.features, self._file)
+            self._loaded = combine(models, self._settings), network, store
+        model, network, store = self._loaded
+        inputs = windows(store, [utterance_id], network)
+        scores = log_posteriors(
+            model, inputs, torch.arange(len(inputs)), precision=self._settings.train.precision
+        )
+        return np.asarray(scores.numpy() - self._log_prior, dtype=np.float32)
+
+
+def log_prior(alignments: AlignmentStore, num_pdfs: int) -> torch.Tensor:
+    """(pdfs,) log share of the training frames; a pdf that was never seen counts as seen once."""
+    counts = np.zeros(num_pdfs)
+    for name in alignments.utterance_ids:
+        counts += np.bincount(alignments.pdfs(name), minlength=num_pdfs)
+    counts = np.maximum(counts, 1.0)
+    return torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32))
+
+
+def recognise(
+    run_dir: Path,
+    set_name: str,
+    scores: NetworkScores,
+    search: Search,
+    workers: Workers,
+    *,
+    scratch: Path,
+    description: str,
+) -> tuple[list[Utterance], list[Hypothesis]]:
+    """The utterances of a set that have features, and what was recognised in each; see `decode_set`."""
+    store = FrameStore.open(run_dir / "features" / set_name)
+    present = set(store.utterance_ids)
+    manifest = read_manifest(run_dir / "prepare" / f"{set_name}.jsonl")
+    utterances = [item for item in manifest if item.utterance_id in present]
+    hypotheses = decode_set(
+        run_dir / "graph",
+        [(item.utterance_id, store.num_frames(item.utterance_id)) for item in utterances],
+        scores,
+        search,
+        workers,
+        scratch=scratch,
+        description=description,
+    )
+    return utterances, hypotheses
+
+
+def write_hypotheses(path: Path, utterances: list[Utterance], hypotheses: list[Hypothesis]) -> None:
+    """One JSON object a line, as `reporting.run_results.read_decoded` reads them; the file is whole or not there."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        for utterance, hypothesis in zip(utterances, hypotheses, strict=True):
+            record = {
+                "utterance_id": utterance.utterance_id,
+                "reference": list(utterance.words),
+                "hypothesis": list(hypothesis.words),
+                "seconds": utterance.seconds,
+                "search_seconds": round(hypothesis.search_seconds, 4),
+                "reached_final": hypothesis.reached_final,
+            }
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    temporary.replace(path)
+
+
+def set_wer(utterances: list[Utterance], hypotheses: list[Hypothesis]) -> float:
+    """WER of a whole set, 0..1."""
+    pairs = zip(utterances, hypotheses, strict=True)
+    return total_errors(score_words(item.words, hypothesis.words) for item, hypothesis in pairs).wer
