@@ -108,6 +108,21 @@ SWEEP = Stage(
     "Settings: distil.sweep_temperatures, distil.sweep_hard_weights. Run `report` again to see its table there.",
 )
 
+# Nor are these, the reduced-data recipe's: recipes/run_reduced_data.sh.
+REDUCED = (
+    Stage(
+        "reduced",
+        "train and compare networks on parts of the labels: hard labels, soft targets, both",
+        "Needs the main job's artifacts up to `posteriors`, and `graph`. Writes reduced_networks/ and reduced/. "
+        "Settings: reduced.*.",
+    ),
+    Stage(
+        "reduced_report",
+        "table and curves of the networks on parts of the labels",
+        "Writes reduced_report/report.md, report.json and convergence.png, and prints the table.",
+    ),
+)
+
 
 class _Parser(argparse.ArgumentParser):
     """Says in one sentence what is wrong with the arguments, instead of repeating all of them."""
@@ -127,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_configure(commands)
-    for stage in (*STAGES, SWEEP):
+    for stage in (*STAGES, SWEEP, *REDUCED):
         command = commands.add_parser(
             stage.name,
             help=stage.summary,
@@ -233,6 +248,10 @@ def _run_stage(name: str, run_dir: Path) -> None:
             from kd_asr.stages.report import print_table
 
             print_table(run_dir / "report" / "report.json")
+        elif name == "reduced_report":
+            from kd_asr.stages.reduced_report import print_table
+
+            print_table(run_dir / "reduced_report" / "report.json")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from kd_asr.cli import STAGES, main
+from kd_asr.cli import REDUCED, STAGES, SWEEP, main
 from kd_asr.cli_mnist import MNIST_STAGES
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "run_librispeech_subset.sh"
 MNIST_RECIPE = RECIPE.with_name("run_mnist.sh")
+REDUCED_RECIPE = RECIPE.with_name("run_reduced_data.sh")
 
 
 def recipe(*options: str, cwd: Path, script: Path = RECIPE) -> subprocess.CompletedProcess[str]:
@@ -22,7 +23,10 @@ def recipe(*options: str, cwd: Path, script: Path = RECIPE) -> subprocess.Comple
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["configure", "--help"], *[[s.name, "--help"] for s in STAGES]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["configure", "--help"], *[[stage.name, "--help"] for stage in (*STAGES, SWEEP, *REDUCED)]],
+)
 def test_every_command_explains_itself(arguments: list[str], capsys) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -163,6 +167,26 @@ def test_the_mnist_recipe_refuses_before_any_work(options: list[str], message: s
     assert done.returncode == 2
     assert message in done.stderr
     assert "usage: bash recipes/run_mnist.sh" in recipe("--help", cwd=tmp_path, script=MNIST_RECIPE).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--nothing", "3"], "unknown option '--nothing'"),
+        (["--preset", "huge"], "unknown preset 'huge'; there are: paper quick standard tiny"),
+        (["--fractions", "3%"], "--fractions is a list such as 0.03,0.1,1.0, not '3%'"),
+        (["--seeds", "0"], "--seeds must be a whole number of 1 or more, not '0'"),
+        (["--updates=x"], "--updates must be a whole number of 1 or more, not 'x'"),
+        (["--draw", "speakers"], "--draw is utterances or frames, not 'speakers'"),
+        (["--stage", "align"], "--stage is an option of recipes/run_librispeech_subset.sh alone"),
+    ],
+)
+def test_the_reduced_data_recipe_refuses_before_any_work(options: list[str], message: str, tmp_path) -> None:
+    done = recipe(*options, cwd=tmp_path, script=REDUCED_RECIPE)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "usage: bash recipes/run_reduced_data.sh" in recipe("--help", cwd=tmp_path, script=REDUCED_RECIPE).stdout
 
 
 @pytest.mark.parametrize("command", ["configure", *[stage.name for stage in MNIST_STAGES]])

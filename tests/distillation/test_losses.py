@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.losses import (
+    UNLABELLED,
     hard_cross_entropy,
     kl_student_to_teacher,
     kl_teacher_to_student,
@@ -256,3 +257,12 @@ def test_soft_objective_is_the_mean_and_wants_a_teacher() -> None:
     assert list(value.losses) == ["kl_student_to_teacher"]
     with pytest.raises(ValueError, match="without soft targets"):
         objective(student, Batch(torch.arange(5), torch.zeros(5, 1), labels))
+
+
+def test_examples_without_a_hard_label_have_no_hard_loss_and_no_gradient() -> None:
+    logits = torch.randn(4, 5, requires_grad=True)
+    losses = hard_cross_entropy(logits, torch.tensor([1, UNLABELLED, 3, UNLABELLED]))
+    losses.sum().backward()
+    assert losses[[1, 3]].tolist() == [0.0, 0.0]
+    assert torch.equal(logits.grad[[1, 3]], torch.zeros(2, 5))
+    assert losses[0].item() == pytest.approx(-torch.log_softmax(logits, 1)[0, 1].item())

@@ -205,3 +205,42 @@ def test_learning_rate_rises_and_falls() -> None:
     assert rates[55] == pytest.approx(0.5)
     assert all(a > b for a, b in pairwise(rates[10:]))
     assert rates[-1] < 1e-3
+
+
+def test_a_budget_in_updates_with_validations_between_epochs(tmp_path) -> None:
+    """17 updates of 12 an epoch, measured every 5: the last update is measured too, and resuming changes nothing."""
+
+    def measured(model: nn.Module) -> Validation:
+        return Validation(accuracy(model).accuracy, 0.0, train_accuracy=0.25)
+
+    common = {"seed": 1, "validate": measured, "updates": 17, "validate_every": 5}
+    whole = network()
+    (tmp_path / "whole").mkdir()
+    result = fit(whole, problem(), HardObjective(), SETTINGS, folder=tmp_path / "whole", **common)
+    lines = [json.loads(line) for line in (tmp_path / "whole" / HISTORY).read_text().splitlines()]
+    validated = [line for line in lines if line["dev_frame_accuracy"] is not None]
+    assert [line["update"] for line in validated] == [5, 10, 15, 17]
+    assert {line["train_frame_accuracy"] for line in validated} == {0.25}
+    best = max(validated, key=lambda line: line["dev_frame_accuracy"])
+    assert (result.updates, result.best_epoch) == (17, pytest.approx(best["update"] / 12, abs=1e-3))
+    assert accuracy(whole).accuracy == result.best.accuracy
+    last = network()
+    last.load_state_dict(result.last_weights)
+    assert accuracy(last).accuracy == validated[-1]["dev_frame_accuracy"]
+
+    done = 0
+
+    def advance(examples: float) -> None:
+        nonlocal done
+        done += 1
+        if done == 14:
+            raise Killed
+
+    (tmp_path / "cut").mkdir()
+    with pytest.raises(Killed):
+        fit(network(), problem(), HardObjective(), SETTINGS, folder=tmp_path / "cut", advance=advance, **common)
+    torch.manual_seed(99)
+    resumed = network()
+    again = fit(resumed, problem(), HardObjective(), SETTINGS, folder=tmp_path / "cut", **common)
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
+    assert all(torch.equal(result.last_weights[name], again.last_weights[name]) for name in result.last_weights)

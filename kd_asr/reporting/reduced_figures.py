@@ -1,0 +1,120 @@
+"""Figures of the reduced-data experiment: accuracy and WER of each way of training by fraction of the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kd_asr.evaluation.seeds import mean_interval
+from kd_asr.evaluation.significance import Estimate, difference, estimate_ratios, mean_estimate
+
+STOPPED, TO_THE_END = "hard_best", "hard_last"
+SOFT, BOTH, EVERYWHERE = "soft_last", "soft_and_hard_last", "soft_everywhere_last"
+KINDS = (STOPPED, TO_THE_END, SOFT, BOTH, EVERYWHERE)
+NAMES = {
+    STOPPED: "hard labels, stopped early on dev",
+    TO_THE_END: "hard labels, to the end",
+    SOFT: "soft targets, to the end",
+    BOTH: "soft targets and hard labels, to the end",
+    EVERYWHERE: "hard labels of the part, soft targets of all audio",
+}
+PAPER_ROWS: tuple[dict[str, Any], ...] = (
+    {"fraction": 1.0, "kind": STOPPED, "train": 0.634, "test": 0.589},
+    {"fraction": 0.03, "kind": STOPPED, "train": 0.673, "test": 0.445},
+    {"fraction": 0.03, "kind": SOFT, "train": 0.654, "test": 0.570},
+)
+PAPER = {
+    "citation": "Hinton, Vinyals, Dean 2015, arXiv:1503.02531, Table 5",
+    "setting": "3 % of about 2000 hours; teacher trained on all of it",
+    "rows": PAPER_ROWS,
+}
+
+# (fraction, kind) -> counts of every repetition: (repetitions, utterances)
+Counts = Mapping[tuple[float, str], NDArray[np.int64]]
+
+
+def _estimates(errors: Counts, totals: NDArray[np.int64]) -> dict[tuple[float, str], Estimate]:
+    """Of each system the mean over its repetitions, all on the same draws of utterances."""
+    keys = list(errors)
+    found = estimate_ratios(np.concatenate([errors[key] for key in keys]), totals)
+    estimates, first = {}, 0
+    for key in keys:
+        count = len(errors[key])
+        estimates[key] = mean_estimate(found[first : first + count])
+        first += count
+    return estimates
+
+
+def reduced_figures(
+    rows: Sequence[Mapping[str, Any]],
+    correct: Counts,
+    frames: NDArray[np.int64],
+    word_errors: Counts,
+    words: NDArray[np.int64],
+) -> dict[str, Any]:
+    """Figures of every fraction and kind, and what soft targets won back.
+
+    Args:
+        rows: of the stage's manifest, one per system and repetition.
+        correct: frames of test that were right.
+        frames: (utterances,) frames of test.
+        word_errors: errors in the words of test.
+        words: (utterances,) reference words of test.
+
+    Returns:
+        `systems`: for each fraction and kind the means over repetitions, their values, and the interval of the test
+        figures over utterances; `comparisons`: for each fraction every soft kind against hard labels stopped early.
+    """
+    accuracy, wer = _estimates(correct, frames), _estimates(word_errors, words)
+    full = accuracy.get((1.0, STOPPED))
+    systems, comparisons = [], []
+    for fraction, kind in correct:
+        own = [row for row in rows if (row["fraction"], row["kind"]) == (fraction, kind)]
+        of_repetitions = {
+            "test_frame_accuracy": (correct[fraction, kind].sum(axis=1) / frames.sum()).tolist(),
+            "test_wer": (word_errors[fraction, kind].sum(axis=1) / words.sum()).tolist(),
+            "part_frame_accuracy": [row["part"]["frame_accuracy"] for row in own],
+            "dev_frame_accuracy": [row["dev"]["frame_accuracy"] for row in own],
+        }
+        here = accuracy[fraction, kind]
+        systems.append(
+            {
+                "fraction": fraction,
+                "kind": kind,
+                **{
+                    name: {
+                        "mean": float(np.mean(values)),
+                        "values": values,
+                        "interval_over_repetitions": mean_interval(values),
+                    }
+                    for name, values in of_repetitions.items()
+                },
+                "test_frame_accuracy_interval": here.interval(),
+                "test_wer_interval": wer[fraction, kind].interval(),
+                "share_of_all_labels": None if full is None else here.value / full.value,
+                "choice": own[0]["choice"],
+            }
+        )
+        if kind in (STOPPED, TO_THE_END):
+            continue
+        stopped = accuracy[fraction, STOPPED]
+        words_apart = difference(wer[fraction, kind], wer[fraction, STOPPED])
+        frames_apart = difference(here, stopped)
+        lost = None if full is None or fraction == 1.0 else full.value - stopped.value
+        comparisons.append(
+            {
+                "fraction": fraction,
+                "kind": kind,
+                "frame_accuracy": _plain(frames_apart),
+                "wer": _plain(words_apart),
+                "won_back": frames_apart.value / lost if lost is not None and lost > 0 else None,
+            }
+        )
+    return {"systems": systems, "comparisons": comparisons}
+
+
+def _plain(found: Any) -> dict[str, Any]:
+    return {"value": found.value, "interval": found.interval, "p_value": found.p_value}

@@ -1,0 +1,167 @@
+"""The page of the reduced-data experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kd_asr.reporting.reduced_figures import NAMES, PAPER, PAPER_ROWS, SOFT
+from kd_asr.reporting.tables import (
+    Table,
+    count,
+    decimal,
+    duration,
+    percent,
+    percent_interval,
+    signed_percent,
+    to_markdown,
+)
+
+HOW_TO_READ = """\
+- **The part** is what keeps its labels: whole utterances drawn at random, each part inside the larger ones; every
+  repetition draws its own. The teacher is the ensemble that was trained on all labels, as in the paper.
+  **Soft targets** are its posteriors on the part's own frames; only *soft targets of all audio* sees frames outside
+  the part, for which it has no labels.
+- **The same number of updates** for every network, whatever the size of its part, and the same initial weights for
+  those of one repetition. *Stopped early* takes the weights that were best on dev among the measured ones, of the very
+  network whose last weights are *to the end*. The soft kinds are always the last weights: dev chooses nothing for them.
+- **Train accuracy** is on the labelled part, without augmentation; **test** was read once.
+- **Intervals in brackets** are of a bootstrap over test utterances (10,000 draws, the mean over repetitions inside each
+  draw); those over repetitions are Student's t, and say what other parts and seeds would give. Differences are paired.
+- **Won back** is (soft - stopped early) / (all labels, stopped early - stopped early), in test frame accuracy.
+- The acoustic scale was chosen on dev with the first repetition of each row.
+"""
+
+
+def part_name(fraction: float) -> str:
+    """A fraction as a head of rows."""
+    return f"{100 * fraction:g} %"
+
+
+def main_table(report: Mapping[str, Any]) -> Table:
+    """Train and test frame accuracy and WER by fraction and kind."""
+    rows = []
+    for one in report["figures"]["systems"]:
+        accuracy, wer = one["test_frame_accuracy"], one["test_wer"]
+        rows.append(
+            (
+                f"{part_name(one['fraction'])}: {NAMES[one['kind']]}",
+                percent(one["part_frame_accuracy"]["mean"]),
+                percent(accuracy["mean"]),
+                percent_interval(one["test_frame_accuracy_interval"]),
+                percent_interval(accuracy["interval_over_repetitions"]),
+                percent(one["share_of_all_labels"], 1),
+                percent(wer["mean"]),
+                percent_interval(one["test_wer_interval"]),
+            )
+        )
+    columns = (
+        "labelled part, trained on",
+        "train frame accuracy %",
+        "test frame accuracy %",
+        "[over utterances]",
+        "over repetitions",
+        "of all labels' %",
+        "test WER %",
+        "[over utterances] ",
+    )
+    return Table(columns, tuple(rows), title=report["title"])
+
+
+def console_table(report: Mapping[str, Any]) -> Table:
+    """The main table without its intervals."""
+    table = main_table(report)
+    shown = (0, 1, 2, 5, 6)
+    return Table(
+        tuple(table.columns[column] for column in shown),
+        tuple(tuple(row[column] for column in shown) for row in table.rows),
+        title=table.title,
+    )
+
+
+def comparison_table(report: Mapping[str, Any]) -> Table:
+    """Every soft kind against hard labels stopped early, on the same part."""
+    rows = []
+    for one in report["figures"]["comparisons"]:
+        accuracy, wer = one["frame_accuracy"], one["wer"]
+        rows.append(
+            (
+                f"{part_name(one['fraction'])}: {NAMES[one['kind']]}",
+                f"{signed_percent(accuracy['value'])} [{percent_interval(accuracy['interval'], signed=True)}]",
+                percent(one["won_back"], 0),
+                f"{signed_percent(wer['value'])} [{percent_interval(wer['interval'], signed=True)}]",
+                f"{wer['p_value']:.4f}",
+            )
+        )
+    columns = ("against hard labels, stopped early", "frame accuracy, points", "won back %", "WER, points", "p (WER)")
+    return Table(columns, tuple(rows))
+
+
+def data_table(report: Mapping[str, Any]) -> Table:
+    """What the parts hold."""
+    rows = tuple(
+        (
+            f"{part_name(one['fraction'])}, repetition {one['repetition'] + 1}",
+            duration(one["seconds"]),
+            count(one["utterances"]),
+            count(one["speakers"]),
+            decimal(one["passes"], 1),
+            decimal(one["best_pass"], 1),
+        )
+        for one in report["parts"]
+    )
+    columns = ("part", "speech", "utterances", "speakers", "passes over it", "hard labels were best on dev after")
+    return Table(columns, rows)
+
+
+def paper_table() -> Table:
+    """The paper's rows."""
+    rows = tuple(
+        (
+            f"{part_name(row['fraction'])}: {NAMES[row['kind']]}",
+            percent(row["train"], 1),
+            percent(row["test"], 1),
+            percent(row["test"] / 0.589, 1),
+        )
+        for row in PAPER_ROWS
+    )
+    return Table(("paper", "train frame accuracy %", "test frame accuracy %", "of all labels' %"), rows)
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """The result for the smallest part in a sentence."""
+    fraction = min(one["fraction"] for one in report["figures"]["systems"])
+    soft = next(
+        (one for one in report["figures"]["comparisons"] if (one["fraction"], one["kind"]) == (fraction, SOFT)), None
+    )
+    if soft is None or soft["won_back"] is None:
+        return "Without all labels among the fractions there is nothing to win back."
+    accuracy, wer = soft["frame_accuracy"], soft["wer"]
+    return (
+        f"With {part_name(fraction)} of the labelled speech, soft targets without early stopping are "
+        f"{signed_percent(accuracy['value'])} points of test frame accuracy from hard labels with it (95 % interval "
+        f"{percent_interval(accuracy['interval'], signed=True)}), and win back {percent(soft['won_back'], 0)} % of "
+        f"what those lost; in WER, {signed_percent(wer['value'])} points (p {wer['p_value']:.4f})."
+    )
+
+
+def page(report: Mapping[str, Any]) -> str:
+    """The whole page as Markdown."""
+    sections = [
+        f"# {report['title']}",
+        f"{report['description']} Preset `{report['preset']}`, seed {report['seed']}, {report['repetitions']} "
+        f"repetitions, {count(report['updates'])} updates for every network; parts are drawn by {report['draw']}.",
+        to_markdown(main_table(report)),
+        summary(report),
+        to_markdown(paper_table()),
+        f"The paper: {PAPER['citation']} ({PAPER['setting']}).",
+        "## Soft against hard",
+        to_markdown(comparison_table(report)),
+        "## Convergence",
+        "![Frame accuracy over updates](convergence.png)",
+        "## The parts",
+        to_markdown(data_table(report)),
+        "## How to read this page",
+        HOW_TO_READ,
+    ]
+    return "\n\n".join(section.rstrip("\n") for section in sections) + "\n"

@@ -1,0 +1,154 @@
+"""Stage `reduced`: soft targets as regularisers, when the labels of a small part of the training set are left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kd_asr.alignment.store import AlignmentStore
+from kd_asr.alignment.topology import Topology
+from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
+from kd_asr.config import Settings
+from kd_asr.decoding.decoder import Search
+from kd_asr.decoding.tuning import choose_on_grid
+from kd_asr.parallel import Workers
+from kd_asr.stages.networks import ROOMS
+from kd_asr.stages.recognise import NetworkScores, log_prior, recognise, set_wer, write_hypotheses
+from kd_asr.stages.reduced_networks import BEST, LAST, ReducedTask, reduced_tasks, train_reduced
+
+
+@dataclass(frozen=True)
+class ReducedSystem:
+    """A network, and which of its weights: those of the last update or, by early stopping, those best on dev."""
+
+    task: ReducedTask
+    weights: str
+
+    @property
+    def file(self) -> str:
+        """Of the weights, in the artifact of the task."""
+        return BEST if self.weights == "best" else LAST
+
+    @property
+    def kind(self) -> str:
+        """How the table calls it, whatever its fraction and repetition."""
+        return f"{self.task.arm}_{self.weights}"
+
+    @property
+    def name(self) -> str:
+        """Of its file of hypotheses."""
+        return f"{self.task.fraction:g}-{self.kind}-{self.task.repetition}"
+
+
+def reduced_systems(run_dir: Path, settings: Settings) -> list[ReducedSystem]:
+    """The compared systems: hard labels with early stopping and without, soft targets to their last update."""
+    return [
+        ReducedSystem(task, weights)
+        for task in reduced_tasks(run_dir, settings)
+        for weights in (("best", "last") if task.arm == "hard" else ("last",))
+    ]
+
+
+def reduced(run_dir: Path, settings: Settings) -> Artifact:
+    """Train the networks of `reduced_networks`, recognise test with each; `reduced/` lists the figures.
+
+    Acoustic scale and insertion penalty of a system are chosen on dev with its first repetition; the penalty only
+    once, with the first repetition of all labels, since so many systems are compared.
+    """
+    systems = reduced_systems(run_dir, settings)
+    networks = train_reduced(reduced_tasks(run_dir, settings))
+    graph, aligned = load_artifact(run_dir, "graph"), load_artifact(run_dir, "align")
+    of_task = {artifact.name: artifact for artifact in networks}
+
+    def work(folder: Path) -> dict[str, Any]:
+        choices = _recognise_all(run_dir, settings, systems, aligned, folder)
+        rows = []
+        for system in systems:
+            artifact = of_task[system.task.name]
+            scores = read_json(artifact.path / "scores.json")[system.weights]
+            write_json(folder / f"{system.name}.frames.json", scores["test"])
+            rows.append(
+                {
+                    "name": system.name,
+                    "kind": system.kind,
+                    "fraction": system.task.fraction,
+                    "repetition": system.task.repetition,
+                    "network": artifact.name,
+                    "part": scores["part"],
+                    "dev": scores["dev"],
+                    "choice": choices[system.task.fraction, system.kind],
+                }
+            )
+        return {"draw": settings.reduced.draw, "updates": settings.reduced.updates, "rows": rows}
+
+    return build_artifact(
+        run_dir,
+        "reduced",
+        stage="reduced",
+        settings={
+            "beam": settings.reduced.beam,
+            "max_active": settings.reduced.max_active,
+            "scales": settings.decode.acoustic_scales,
+            "penalties": settings.decode.insertion_penalties,
+            "precision": settings.train.precision,
+        },
+        inputs=[graph, aligned, *networks],
+        rooms=(*ROOMS, "decoding", "evaluation"),
+        shared=("networks", "reduced_networks", "recognise", "systems"),
+        work=work,
+    )
+
+
+def _recognise_all(
+    run_dir: Path, settings: Settings, systems: list[ReducedSystem], aligned: Artifact, folder: Path
+) -> dict[tuple[float, str], dict[str, float]]:
+    """Write `<system>.jsonl`, the hypotheses on test; those of an interrupted run are kept. Gives what was chosen."""
+    num_pdfs = Topology.load(aligned.path / "topology.json").num_pdfs
+    prior = log_prior(AlignmentStore.open(aligned.path / "train"), num_pdfs)
+    search = Search(acoustic_scale=1.0, beam=settings.reduced.beam, max_active=settings.reduced.max_active)
+    decode = settings.decode
+    # All labels first: there the penalty is chosen.
+    ordered = sorted(systems, key=lambda one: (one.task.repetition, -one.task.fraction))
+    choices: dict[tuple[float, str], dict[str, float]] = {}
+
+    with Workers(settings.jobs) as workers:
+
+        def run(system: ReducedSystem, set_name: str, scale: float, penalty: float) -> Any:
+            return recognise(
+                run_dir,
+                set_name,
+                NetworkScores(run_dir, set_name, [system.task.name], settings, prior, file=system.file),
+                replace(search, acoustic_scale=scale, insertion_penalty=penalty),
+                workers,
+                scratch=folder,
+                description=f"decode {system.name} {set_name} ({scale:g}, {penalty:g})",
+            )
+
+        def dev_wer(system: ReducedSystem) -> Callable[[float, float], float]:
+            return lambda scale, penalty: set_wer(*run(system, "dev", scale, penalty))
+
+        penalties: tuple[float, ...] = decode.insertion_penalties
+        start: tuple[float, float] | None = None
+        for system in ordered:
+            key = system.task.fraction, system.kind
+            if key not in choices:
+                noted = folder / f"choice-{system.task.fraction:g}-{system.kind}.json"
+                if noted.exists():
+                    choices[key] = read_json(noted)
+                else:
+                    found = choose_on_grid(dev_wer(system), decode.acoustic_scales, penalties, start=start)
+                    choices[key] = {
+                        "acoustic_scale": found.acoustic_scale,
+                        "insertion_penalty": found.insertion_penalty,
+                        "dev_wer": found.wer,
+                    }
+                    write_json(noted, choices[key])
+                start = choices[key]["acoustic_scale"], choices[key]["insertion_penalty"]
+                penalties = (start[1],)
+            path = folder / f"{system.name}.jsonl"
+            if not path.exists():
+                choice = choices[key]
+                write_hypotheses(path, *run(system, "test", choice["acoustic_scale"], choice["insertion_penalty"]))
+    return choices

@@ -1,0 +1,271 @@
+"""Networks that see the labels of a part of the training set: trained on hard labels, soft targets, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kd_asr.alignment.store import AlignmentStore
+from kd_asr.alignment.topology import Topology
+from kd_asr.artifacts import Artifact, build_artifact, load_artifact, write_json
+from kd_asr.config import Settings
+from kd_asr.corpora.manifest import read_manifest
+from kd_asr.corpora.subsets import subset_of_frames, subset_of_utterances
+from kd_asr.distillation.losses import UNLABELLED
+from kd_asr.distillation.objectives import HardObjective, HintonObjective, Objective
+from kd_asr.distillation.posterior_store import PosteriorStore
+from kd_asr.distillation.teachers import StoredTeacher
+from kd_asr.evaluation.frame_accuracy import FrameScores
+from kd_asr.features.store import FrameStore
+from kd_asr.features.vocal_tract import WarpedWindows
+from kd_asr.models.dnn import seeded_dnn
+from kd_asr.models.files import save_dnn
+from kd_asr.parallel import advance, parallel_map
+from kd_asr.stages.networks import (
+    ROOMS,
+    labels,
+    log_posteriors_of_each,
+    measure,
+    score_utterances,
+    windows,
+)
+from kd_asr.stages.systems import network_seed
+from kd_asr.training.examples import Examples
+from kd_asr.training.fit import Validation, fit, remove_checkpoint
+
+Arm = Literal["hard", "soft", "soft_and_hard", "soft_everywhere"]
+ARMS: tuple[Arm, ...] = ("hard", "soft", "soft_and_hard", "soft_everywhere")
+BEST, LAST = "best.safetensors", "last.safetensors"
+# Frames of the part whose accuracy is followed during training.
+_FOLLOWED = 10_000
+
+
+@dataclass(frozen=True)
+class ReducedTask:
+    """One network to train.
+
+    Attributes:
+        run_dir: folder of the run.
+        fraction: of the training set that has labels.
+        arm: what it learns from: hard labels, soft targets or both on the labelled part; or soft targets on
+            everything, with the part's hard labels.
+        repetition: decides the part and the initial weights.
+        settings: of the run.
+    """
+
+    run_dir: Path
+    fraction: float
+    arm: Arm
+    repetition: int
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """Of the artifact."""
+        draw = self.settings.reduced.draw
+        return f"reduced_networks/{draw}-{self.fraction:g}-{self.arm}-{self.repetition}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the training set.
+
+    Attributes:
+        frames: (labelled,) int64, numbers of its frames among all training frames, ascending.
+        utterance_ids: that they are from.
+    """
+
+    frames: Tensor
+    utterance_ids: list[str]
+
+
+def draw_part(alignments: AlignmentStore, settings: Settings, fraction: float, repetition: int) -> Part:
+    """The part of the training set that a repetition leaves labelled."""
+    counts = [len(alignments.pdfs(name)) for name in alignments.utterance_ids]
+    firsts = np.cumsum([0, *counts])
+    seed = network_seed(settings.seed, f"reduced/part-{repetition}")
+    if settings.reduced.draw == "frames":
+        frames = subset_of_frames(sum(counts), fraction, seed=seed)
+        numbers = np.unique(np.searchsorted(firsts, frames, side="right") - 1)
+    else:
+        numbers = subset_of_utterances(counts, fraction, seed=seed)
+        frames = np.concatenate([np.arange(firsts[number], firsts[number + 1]) for number in numbers])
+    return Part(torch.from_numpy(frames), [alignments.utterance_ids[number] for number in numbers])
+
+
+def reduced_tasks(run_dir: Path, settings: Settings) -> list[ReducedTask]:
+    """All networks of the experiment; with all labels there is nothing beyond the part to be soft about."""
+    return [
+        ReducedTask(run_dir, fraction, arm, repetition, settings)
+        for fraction in settings.reduced.fractions
+        for arm in ARMS
+        for repetition in range(settings.reduced.seeds)
+        if not (fraction == 1.0 and arm == "soft_everywhere")
+    ]
+
+
+def train_reduced(tasks: Sequence[ReducedTask]) -> list[Artifact]:
+    """Train networks in parallel processes of one thread each; those done before are left as they are."""
+    settings, run_dir = tasks[0].settings, tasks[0].run_dir
+    alignments = AlignmentStore.open(load_artifact(run_dir, "align").path / "train")
+
+    def amount(task: ReducedTask) -> float:
+        everything = task.arm == "soft_everywhere"
+        part = draw_part(alignments, settings, 1.0 if everything else task.fraction, task.repetition)
+        return float(settings.reduced.updates * min(settings.train.batch_frames, len(part.frames)))
+
+    names = parallel_map(
+        _train,
+        tasks,
+        description=f"{len(tasks)} networks",
+        unit="frames",
+        jobs=settings.jobs,
+        amount=amount,
+        self_reporting=True,
+    )
+    return [load_artifact(run_dir, name) for name in names]
+
+
+def _train(task: ReducedTask) -> str:
+    settings = task.settings
+    inputs = [load_artifact(task.run_dir, name) for name in ("prepare", "features", "align")]
+    chosen: dict[str, object] = {
+        "seed": settings.seed,
+        "fraction": task.fraction,
+        "arm": task.arm,
+        "repetition": task.repetition,
+        "network": settings.network,
+        "augment": settings.augment,
+        "train": settings.train,
+        **{key: getattr(settings.reduced, key) for key in ("draw", "updates", "validations")},
+    }
+    if task.arm != "hard":
+        inputs.append(load_artifact(task.run_dir, "posteriors"))
+        chosen["temperature"] = settings.distil.temperature
+    if task.arm in ("soft_and_hard", "soft_everywhere"):
+        chosen["weights"] = [settings.distil.soft_weight, settings.distil.hard_weight]
+    return build_artifact(
+        task.run_dir,
+        task.name,
+        stage="reduced_networks",
+        settings=chosen,
+        inputs=inputs,
+        rooms=(*ROOMS, "evaluation"),
+        shared=("networks", "systems"),
+        work=lambda folder: _work(folder, task),
+    ).name
+
+
+def _work(folder: Path, task: ReducedTask) -> dict[str, Any]:
+    settings, run_dir = task.settings, task.run_dir
+    budget, reduced = settings.train, settings.reduced
+    features, aligned = load_artifact(run_dir, "features"), load_artifact(run_dir, "align")
+    alignments = AlignmentStore.open(aligned.path / "train")
+    store = FrameStore.open(features.path / "train")
+    part = draw_part(alignments, settings, task.fraction, task.repetition)
+    examples, plain = _examples(task, alignments, store, part)
+
+    dev_alignments = AlignmentStore.open(aligned.path / "dev")
+    dev_store = FrameStore.open(features.path / "dev")
+    dev = Examples(windows(dev_store, dev_alignments.utterance_ids, settings.network), labels(dev_alignments))
+    followed = plain.select(torch.linspace(0, len(plain) - 1, min(len(plain), _FOLLOWED)).long())
+    precision = budget.precision
+
+    def validate(candidate: nn.Module) -> Validation:
+        on_dev = measure(candidate, dev, precision=precision)
+        return Validation(
+            on_dev.accuracy, on_dev.cross_entropy, measure(candidate, followed, precision=precision).accuracy
+        )
+
+    topology = Topology.load(aligned.path / "topology.json")
+    dimension = plain.inputs[torch.zeros(1, dtype=torch.int64)].shape[1]
+    seed = network_seed(settings.seed, f"reduced/network-{task.repetition}")
+    model = seeded_dnn(dimension, topology.num_pdfs, settings.network, seed)
+    result = fit(
+        model,
+        examples,
+        _objective(task),
+        budget,
+        seed=seed,
+        folder=folder,
+        validate=validate,
+        advance=advance,
+        updates=reduced.updates,
+        validate_every=max(1, reduced.updates // reduced.validations),
+    )
+    assert result.best is not None
+    save = partial(save_dnn, model=model, settings=settings.network, features=store.features)
+    scores = {"best": _scores(task, model, plain, dev)} if task.arm == "hard" else {}
+    if task.arm == "hard":
+        save(folder / BEST)
+    model.load_state_dict(result.last_weights)
+    save(folder / LAST)
+    scores["last"] = _scores(task, model, plain, dev)
+    write_json(folder / "scores.json", scores)
+    remove_checkpoint(folder)
+    speakers = {item.utterance_id: item.speaker_id for item in read_manifest(run_dir / "prepare" / "train.jsonl")}
+    return {
+        "seconds": len(part.frames) * settings.features.frame_shift_ms / 1000,
+        "utterances": len(part.utterance_ids),
+        "speakers": len({speakers[name] for name in part.utterance_ids}),
+        "updates": result.updates,
+        "passes": result.updates * min(budget.batch_frames, len(examples)) / len(examples),
+        "best_pass": result.best_epoch,
+        "best_dev_frame_accuracy": result.best.accuracy,
+        "frames_per_second": round(result.examples_per_second),
+    }
+
+
+def _examples(
+    task: ReducedTask, alignments: AlignmentStore, store: FrameStore, part: Part
+) -> tuple[Examples, Examples]:
+    """What the network learns from, and its labelled part as it is, without augmentation, to be measured on."""
+    settings, run_dir = task.settings, task.run_dir
+    inputs = windows(store, alignments.utterance_ids, settings.network)
+    pdfs = labels(alignments)
+    warp = settings.augment.vocal_tract_warp
+    teacher = None
+    if task.arm != "hard":
+        stored = load_artifact(run_dir, "posteriors")
+        expected = {name: load_artifact(run_dir, name).fingerprint for name in ("features", "align")}
+        teacher = StoredTeacher(PosteriorStore(stored.path, expect=expected), alignments.utterance_ids)
+    plain = Examples(inputs, pdfs).select(part.frames)
+    seen = WarpedWindows(inputs, warp, settings.features) if warp > 0 else inputs
+    if task.arm == "soft_everywhere":
+        partly = torch.full_like(pdfs, UNLABELLED)
+        partly[part.frames] = pdfs[part.frames]
+        return Examples(seen, partly, teacher), plain
+    return Examples(seen, pdfs, teacher).select(part.frames), plain
+
+
+def _objective(task: ReducedTask) -> Objective:
+    distil = task.settings.distil
+    if task.arm == "hard":
+        return HardObjective()
+    if task.arm == "soft":
+        return HintonObjective(distil.temperature, 1.0, 0.0)
+    return HintonObjective(distil.temperature, distil.soft_weight, distil.hard_weight)
+
+
+def _scores(task: ReducedTask, model: nn.Module, plain: Examples, dev: Examples) -> dict[str, Any]:
+    """Accuracy and cross-entropy on the part and on dev, and counts for every utterance of test."""
+    settings, run_dir = task.settings, task.run_dir
+    model.eval()
+    precision = settings.train.precision
+    alignments = AlignmentStore.open(run_dir / "align" / "test")
+    store = FrameStore.open(run_dir / "features" / "test")
+    names = alignments.utterance_ids
+    [log_probs] = log_posteriors_of_each([model], windows(store, names, settings.network), precision=precision)
+    on_test: FrameScores = score_utterances(alignments, names, log_probs)
+    found: dict[str, Any] = {"test": on_test.to_json()}
+    for name, examples in (("part", plain), ("dev", dev)):
+        measured = measure(model, examples, precision=precision)
+        found[name] = {"frame_accuracy": measured.accuracy, "cross_entropy": measured.cross_entropy}
+    return found
