@@ -242,6 +242,7 @@ class DecodeSettings:
     Attributes:
         beam: pruning beam of the search.
         max_active: states kept per frame at most.
+        tuning_beam: beam while scale and penalty are chosen, where a wider one only costs time.
         self_loop_scale: weight, in the graph, of the costs of staying in an HMM state and leaving it. Their sum over an
             utterance's frames would outweigh the language model: on dev, the trained costs at weight 1 gave 48.3 % WER,
             equal costs for all states 39.9.
@@ -251,6 +252,7 @@ class DecodeSettings:
 
     beam: float = 13.0
     max_active: int = 3000
+    tuning_beam: float = 10.0
     self_loop_scale: float = 0.1
     acoustic_scales: tuple[float, ...] = (0.12, 0.16, 0.2, 0.25, 0.3)
     insertion_penalties: tuple[float, ...] = (-0.5, 0.0, 0.5, 1.0)
@@ -365,6 +367,7 @@ def _problems(settings: Settings) -> list[str]:
         "distil.temperature": distil.temperature,
         "distil.soft_weight + distil.hard_weight": distil.soft_weight + distil.hard_weight,
         "decode.beam": decode.beam,
+        "decode.tuning_beam": decode.tuning_beam,
         "reduced.beam": reduced.beam,
         "number of reduced.fractions": len(reduced.fractions),
         "smallest of reduced.fractions": min(reduced.fractions, default=1),

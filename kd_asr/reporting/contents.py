@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kd_asr.corpora.manifest import SETS
@@ -249,7 +249,7 @@ def choices_table(report: Report) -> Table:
                 name,
                 f"{one['acoustic_scale']:g}",
                 f"{one['insertion_penalty']:g}",
-                percent(min((cell["dev_wer"] for cell in one["grid"]), default=None)),
+                percent(one["dev_wer"]),
                 count(len(one["grid"])),
             )
             for name, one in report["choices"].items()
@@ -294,6 +294,26 @@ def wall_time_table(report: Report) -> Table:
 def key_table(values: Mapping[str, Any], head: str) -> Table:
     """Nested figures of a stage, one per line, names joined by dots."""
     return Table((head, "value"), tuple((name, _plain(value)) for name, value in _flat(values)))
+
+
+def steps_table(steps: Sequence[Mapping[str, Any]]) -> Table:
+    """Passes of the aligner's training; features change between some, and log-likelihoods with them."""
+
+    def log_likelihood(value: float | Sequence[float]) -> str:
+        if isinstance(value, Sequence):
+            return f"{decimal(value[0])} to {decimal(value[-1])} in {len(value)} iterations"
+        return decimal(value)
+
+    rows = tuple(
+        (
+            f"{number}. {step['step']}",
+            log_likelihood(step["log_likelihood_per_frame"]),
+            count(step["frames"]),
+            count(step["gaussians"]),
+        )
+        for number, step in enumerate(steps, start=1)
+    )
+    return Table(("pass", "log-likelihood per frame", "frames", "Gaussians"), rows)
 
 
 def columns_by_set(metrics: Mapping[str, Any]) -> Table | None:

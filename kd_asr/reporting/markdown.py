@@ -96,6 +96,7 @@ def page(report: Report) -> str:
         "that of networks trained on hard labels; the hard-label loss can.",
         "## Chosen on dev",
         _table(contents.choices_table(report)),
+        "The pairs of the plot were compared with a narrower beam (`decode.tuning_beam`) than dev's WER.",
         "![Dev WER over acoustic scale and insertion penalty](dev_grid.png)",
         *_sweep(report),
         "## Size and speed",
@@ -150,10 +151,14 @@ def _stage_section(title: str, metrics: Mapping[str, Any]) -> list[str]:
     if not metrics:
         return []
     by_set = contents.columns_by_set(metrics)
-    others = {name: value for name, value in metrics.items() if not (by_set and name in SETS)}
+    steps = metrics.get("steps", [])
+    shown_as_tables = {*(SETS if by_set else ()), *(("steps", "log_likelihood_per_frame") if steps else ())}
+    others = {name: value for name, value in metrics.items() if name not in shown_as_tables}
     sections = [f"## {title}"]
     if others:
         sections.append(_table(contents.key_table(others, "figure")))
     if by_set:
         sections.append(_table(by_set))
+    if steps:
+        sections.append(_table(contents.steps_table(steps)))
     return sections

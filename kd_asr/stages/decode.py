@@ -11,12 +11,11 @@ from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.config import Settings
 from kd_asr.console import say
-from kd_asr.corpora.manifest import Utterance
-from kd_asr.decoding.decoder import Hypothesis, Search
-from kd_asr.decoding.tuning import Choice, choose_on_grid
+from kd_asr.decoding.decoder import Search
+from kd_asr.decoding.tuning import choose_on_grid
 from kd_asr.parallel import Workers
 from kd_asr.stages.networks import ROOMS
-from kd_asr.stages.recognise import NetworkScores, log_prior, recognise, set_wer, write_hypotheses
+from kd_asr.stages.recognise import NetworkScores, Recognised, log_prior, recognise, set_wer, write_hypotheses
 from kd_asr.stages.systems import BASELINE, student_names, systems
 
 
@@ -51,9 +50,10 @@ def _decode_system(
     def work(folder: Path) -> dict[str, Any]:
         num_pdfs = Topology.load(aligned.path / "topology.json").num_pdfs
         prior = log_prior(AlignmentStore.open(aligned.path / "train"), num_pdfs)
-        search = Search(acoustic_scale=1.0, beam=settings.decode.beam, max_active=settings.decode.max_active)
+        wide = Search(acoustic_scale=1.0, beam=settings.decode.beam, max_active=settings.decode.max_active)
+        narrow = replace(wide, beam=min(settings.decode.tuning_beam, settings.decode.beam))
 
-        def run(set_name: str, scale: float, penalty: float) -> tuple[list[Utterance], list[Hypothesis]]:
+        def run(set_name: str, search: Search, scale: float, penalty: float) -> Recognised:
             return recognise(
                 run_dir,
                 set_name,
@@ -64,30 +64,30 @@ def _decode_system(
                 description=f"decode {system} {set_name} ({scale:g}, {penalty:g})",
             )
 
-        decoded: dict[tuple[float, float], tuple[list[Utterance], list[Hypothesis]]] = {}
-
-        def dev_wer(scale: float, penalty: float) -> float:
-            decoded[scale, penalty] = run("dev", scale, penalty)
-            return set_wer(*decoded[scale, penalty])
-
-        scales, penalties = settings.decode.acoustic_scales, settings.decode.insertion_penalties
-        if frozen and start is not None:
-            scales, penalties = (start.metrics["acoustic_scale"],), (start.metrics["insertion_penalty"],)
         origin = (start.metrics["acoustic_scale"], start.metrics["insertion_penalty"]) if start is not None else None
-        choice: Choice = choose_on_grid(dev_wer, scales, penalties, start=origin)
-        write_hypotheses(folder / "dev.jsonl", *decoded[choice.acoustic_scale, choice.insertion_penalty])
-        utterances, hypotheses = run("test", choice.acoustic_scale, choice.insertion_penalty)
+        if frozen and origin is not None:
+            chosen, grid = origin, {}
+        else:
+            scales, penalties = settings.decode.acoustic_scales, settings.decode.insertion_penalties
+            choice = choose_on_grid(
+                lambda scale, penalty: set_wer(*run("dev", narrow, scale, penalty)), scales, penalties, start=origin
+            )
+            chosen, grid = (choice.acoustic_scale, choice.insertion_penalty), choice.grid
+        on_dev = run("dev", wide, *chosen)
+        write_hypotheses(folder / "dev.jsonl", *on_dev)
+        utterances, hypotheses = run("test", wide, *chosen)
         write_hypotheses(folder / "test.jsonl", utterances, hypotheses)
+        dev_wer = set_wer(*on_dev)
         seconds = sum(item.search_seconds for item in hypotheses)
-        say(f"{system}: {100 * choice.wer:.2f} % WER on dev, acoustic scale {choice.acoustic_scale:g}, "
-            f"insertion penalty {choice.insertion_penalty:g}")  # fmt: skip
+        say(f"{system}: {100 * dev_wer:.2f} % WER on dev, acoustic scale {chosen[0]:g}, "
+            f"insertion penalty {chosen[1]:g}")  # fmt: skip
         return {
-            "acoustic_scale": choice.acoustic_scale,
-            "insertion_penalty": choice.insertion_penalty,
-            "dev_wer": choice.wer,
+            "acoustic_scale": chosen[0],
+            "insertion_penalty": chosen[1],
+            "dev_wer": dev_wer,
             "grid": [
                 {"acoustic_scale": scale, "insertion_penalty": penalty, "dev_wer": wer}
-                for (scale, penalty), wer in sorted(choice.grid.items())
+                for (scale, penalty), wer in sorted((grid or {chosen: dev_wer}).items())
             ],
             "search_real_time_factor": round(seconds / sum(item.seconds for item in utterances), 5),
             "unfinished": sum(not item.reached_final for item in hypotheses),

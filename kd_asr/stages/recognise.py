@@ -21,6 +21,8 @@ from kd_asr.parallel import Workers
 from kd_asr.stages.networks import windows
 from kd_asr.stages.systems import MODEL_FILE, combine, load_networks
 
+Recognised = tuple[list[Utterance], list[Hypothesis]]
+
 
 class NetworkScores:
     """Log-likelihoods, up to a constant of the frame, of a set's utterances: log posterior - log prior.
@@ -79,7 +81,7 @@ def recognise(
     *,
     scratch: Path,
     description: str,
-) -> tuple[list[Utterance], list[Hypothesis]]:
+) -> Recognised:
     """The utterances of a set that have features, and what was recognised in each; see `decode_set`."""
     store = FrameStore.open(run_dir / "features" / set_name)
     present = set(store.utterance_ids)

@@ -15,7 +15,7 @@ from kd_asr.decoding.decoder import Search
 from kd_asr.decoding.tuning import choose_on_grid
 from kd_asr.parallel import Workers
 from kd_asr.stages.networks import ROOMS
-from kd_asr.stages.recognise import NetworkScores, log_prior, recognise, set_wer, write_hypotheses
+from kd_asr.stages.recognise import NetworkScores, Recognised, log_prior, recognise, set_wer, write_hypotheses
 from kd_asr.stages.reduced_networks import BEST, LAST, ReducedTask, reduced_tasks, train_reduced
 
 
@@ -115,7 +115,7 @@ def _recognise_all(
 
     with Workers(settings.jobs) as workers:
 
-        def run(system: ReducedSystem, set_name: str, scale: float, penalty: float) -> Any:
+        def run(system: ReducedSystem, set_name: str, scale: float, penalty: float) -> Recognised:
             return recognise(
                 run_dir,
                 set_name,

@@ -209,7 +209,7 @@ def _histories(artifacts: Mapping[str, Artifact], settings: Settings) -> dict[st
 
 
 def _choice(artifact: Artifact) -> dict[str, Any]:
-    return {name: artifact.metrics[name] for name in ("acoustic_scale", "insertion_penalty", "grid")}
+    return {name: artifact.metrics[name] for name in ("acoustic_scale", "insertion_penalty", "dev_wer", "grid")}
 
 
 def _rejected_files(artifacts: Mapping[str, Artifact]) -> list[Path]:

@@ -137,7 +137,11 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False) -> None:
         run,
         "align",
         {
-            "log_likelihood_per_frame": -61.25,
+            "log_likelihood_per_frame": [-61.25, [-60.5, -59.75]],
+            "steps": [
+                {"step": "equal", "log_likelihood_per_frame": -61.25, "frames": 900, "gaussians": 12},
+                {"step": "fit", "log_likelihood_per_frame": [-60.5, -59.75], "frames": 900, "gaussians": 24},
+            ],
             "targets": "monophone states",
             "pdfs": 126,
             "dev": {"utterances": 40},
@@ -201,6 +205,7 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False) -> None:
             {
                 "acoustic_scale": 0.11,
                 "insertion_penalty": 0.5,
+                "dev_wer": rate,
                 "grid": _grid(rate),
                 "search_real_time_factor": 0.12,
             },
