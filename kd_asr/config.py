@@ -266,7 +266,8 @@ class ReducedSettings:
         fractions: of the training set that keep their labels; each part lies inside the larger ones.
         seeds: repetitions, each with parts and initial weights of its own.
         draw: parts are whole utterances or, as a check, single frames.
-        updates: of every network, whatever the size of its part.
+        epochs: budget of every network, in passes over the whole training set: those that see a part of it make as
+            many updates, by passing over their part more often.
         validations: measurements on dev, evenly spread over the updates; early stopping chooses among them.
         beam: of the search for these systems, which are many.
         max_active: states kept per frame at most in that search.
@@ -275,9 +276,9 @@ class ReducedSettings:
     fractions: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
     seeds: int = 3
     draw: Literal["utterances", "frames"] = "utterances"
-    updates: int = 2000
+    epochs: float = 2.0
     validations: int = 10
-    beam: float = 10.0
+    beam: float = 9.0
     max_active: int = 1500
 
 
@@ -349,7 +350,6 @@ def _problems(settings: Settings) -> list[str]:
         "decode.max_active": (decode.max_active, 1),
         "decode.self_loop_scale": (decode.self_loop_scale, 0),
         "reduced.seeds": (reduced.seeds, 1),
-        "reduced.updates": (reduced.updates, 1),
         "reduced.validations": (reduced.validations, 1),
         "reduced.max_active": (reduced.max_active, 1),
         "align.cepstral_iterations": (align.cepstral_iterations, 2),
@@ -369,6 +369,7 @@ def _problems(settings: Settings) -> list[str]:
         "decode.beam": decode.beam,
         "decode.tuning_beam": decode.tuning_beam,
         "reduced.beam": reduced.beam,
+        "reduced.epochs": reduced.epochs,
         "number of reduced.fractions": len(reduced.fractions),
         "smallest of reduced.fractions": min(reduced.fractions, default=1),
         "align.beam": align.beam,

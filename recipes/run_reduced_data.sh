@@ -7,7 +7,7 @@
 #   --fractions LIST       of the training set that keep their labels, such as 0.03,0.1,0.3,1.0 (the default)
 #   --seeds N              repetitions, each with parts and initial weights of its own (default: 3)
 #   --draw utterances|frames   what parts are made of (default: utterances; frames is a check)
-#   --updates N            of every network (default: 2000)
+#   --epochs N             budget of every network, in passes over all the speech (default: 2)
 #   Any option of recipes/run_librispeech_subset.sh but --stage and --stop-stage: corpus, --preset, --out, --seed, ...
 #   --help                 this text
 #
@@ -34,9 +34,12 @@ while (($#)); do
         --fractions)
             [[ $value =~ ^[0-9.]+(,[0-9.]+)*$ ]] || fail "--fractions is a list such as 0.03,0.1,1.0, not '$value'"
             main+=("--reduced.fractions" "[$value]") ;;
-        --seeds | --updates)
-            [[ $value =~ ^[1-9][0-9]*$ ]] || fail "$option must be a whole number of 1 or more, not '$value'"
-            main+=("--reduced.${option#--}" "$value") ;;
+        --seeds)
+            [[ $value =~ ^[1-9][0-9]*$ ]] || fail "--seeds must be a whole number of 1 or more, not '$value'"
+            main+=("--reduced.seeds" "$value") ;;
+        --epochs)
+            [[ $value =~ ^[0-9]+(\.[0-9]+)?$ ]] || fail "--epochs must be a number, not '$value'"
+            main+=("--reduced.epochs" "$value") ;;
         --draw)
             [[ $value =~ ^(utterances|frames)$ ]] || fail "--draw is utterances or frames, not '$value'"
             main+=("--reduced.draw" "$value") ;;

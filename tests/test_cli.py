@@ -176,7 +176,7 @@ def test_the_mnist_recipe_refuses_before_any_work(options: list[str], message: s
         (["--preset", "huge"], "unknown preset 'huge'; there are: paper quick standard tiny"),
         (["--fractions", "3%"], "--fractions is a list such as 0.03,0.1,1.0, not '3%'"),
         (["--seeds", "0"], "--seeds must be a whole number of 1 or more, not '0'"),
-        (["--updates=x"], "--updates must be a whole number of 1 or more, not 'x'"),
+        (["--epochs=x"], "--epochs must be a number, not 'x'"),
         (["--draw", "speakers"], "--draw is utterances or frames, not 'speakers'"),
         (["--stage", "align"], "--stage is an option of recipes/run_librispeech_subset.sh alone"),
     ],

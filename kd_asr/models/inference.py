@@ -50,7 +50,6 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-@torch.inference_mode()
 def log_posteriors(
     model: nn.Module, inputs: Indexable, examples: Tensor, *, precision: Literal["auto", "bf16", "fp32"]
 ) -> Tensor:
@@ -65,6 +64,14 @@ def log_posteriors(
     Returns:
         (batch, classes) float32.
     """
+    return log_posteriors_of_batch(model, inputs[examples], precision=precision)
+
+
+@torch.inference_mode()
+def log_posteriors_of_batch(
+    model: nn.Module, batch: Tensor, *, precision: Literal["auto", "bf16", "fp32"]
+) -> Tensor:
+    """The same for (batch, ...) inputs that have been gathered already."""
     with evaluation_mode(model), torch.autocast("cpu", torch.bfloat16, enabled=uses_bf16(precision)):
-        logits = model(inputs[examples])
+        logits = model(batch)
     return logits.float().log_softmax(dim=-1)  # type: ignore[no-any-return]

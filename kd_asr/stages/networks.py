@@ -26,7 +26,7 @@ from kd_asr.features.windows import FrameWindows
 from kd_asr.methods.hinton import distil
 from kd_asr.models.dnn import count_parameters, seeded_dnn
 from kd_asr.models.files import save_dnn
-from kd_asr.models.inference import log_posteriors
+from kd_asr.models.inference import log_posteriors, log_posteriors_of_batch
 from kd_asr.parallel import advance, parallel_map
 from kd_asr.training.examples import Examples, batches_per_epoch
 from kd_asr.training.fit import FitResult, Validation, fit, remove_checkpoint
@@ -201,8 +201,9 @@ def log_posteriors_of_each(
     """(frames, pdfs) log-posteriors of every model for all inputs, in pieces that stay in the processor's cache."""
     outputs: list[list[torch.Tensor]] = [[] for _ in models]
     for part in torch.split(torch.arange(len(inputs)), _PIECE):
+        batch = inputs[part]
         for output, model in zip(outputs, models, strict=True):
-            output.append(log_posteriors(model, inputs, part, precision=precision))
+            output.append(log_posteriors_of_batch(model, batch, precision=precision))
     return [torch.cat(output) for output in outputs]
 
 

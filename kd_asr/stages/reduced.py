@@ -81,7 +81,7 @@ def reduced(run_dir: Path, settings: Settings) -> Artifact:
                     "choice": choices[system.task.fraction, system.kind],
                 }
             )
-        return {"draw": settings.reduced.draw, "updates": settings.reduced.updates, "rows": rows}
+        return {"draw": settings.reduced.draw, "updates": networks[0].metrics["updates"], "rows": rows}
 
     return build_artifact(
         run_dir,

@@ -37,7 +37,7 @@ from kd_asr.stages.networks import (
     windows,
 )
 from kd_asr.stages.systems import network_seed
-from kd_asr.training.examples import Examples
+from kd_asr.training.examples import Examples, batches_per_epoch
 from kd_asr.training.fit import Validation, fit, remove_checkpoint
 
 Arm = Literal["hard", "soft", "soft_and_hard", "soft_everywhere"]
@@ -111,15 +111,21 @@ def reduced_tasks(run_dir: Path, settings: Settings) -> list[ReducedTask]:
     ]
 
 
+def reduced_updates(settings: Settings, frames: int) -> int:
+    """Updates of every network, of whatever part, when the whole training set has so many frames."""
+    return max(1, round(settings.reduced.epochs * batches_per_epoch(frames, settings.train.batch_frames)))
+
+
 def train_reduced(tasks: Sequence[ReducedTask]) -> list[Artifact]:
     """Train networks in parallel processes of one thread each; those done before are left as they are."""
     settings, run_dir = tasks[0].settings, tasks[0].run_dir
     alignments = AlignmentStore.open(load_artifact(run_dir, "align").path / "train")
+    updates = reduced_updates(settings, len(labels(alignments)))
 
     def amount(task: ReducedTask) -> float:
         everything = task.arm == "soft_everywhere"
         part = draw_part(alignments, settings, 1.0 if everything else task.fraction, task.repetition)
-        return float(settings.reduced.updates * min(settings.train.batch_frames, len(part.frames)))
+        return float(updates * min(settings.train.batch_frames, len(part.frames)))
 
     names = parallel_map(
         _train,
@@ -144,7 +150,7 @@ def _train(task: ReducedTask) -> str:
         "network": settings.network,
         "augment": settings.augment,
         "train": settings.train,
-        **{key: getattr(settings.reduced, key) for key in ("draw", "updates", "validations")},
+        **{key: getattr(settings.reduced, key) for key in ("draw", "epochs", "validations")},
     }
     if task.arm != "hard":
         inputs.append(load_artifact(task.run_dir, "posteriors"))
@@ -170,6 +176,7 @@ def _work(folder: Path, task: ReducedTask) -> dict[str, Any]:
     alignments = AlignmentStore.open(aligned.path / "train")
     store = FrameStore.open(features.path / "train")
     part = draw_part(alignments, settings, task.fraction, task.repetition)
+    updates = reduced_updates(settings, len(labels(alignments)))
     examples, plain = _examples(task, alignments, store, part)
 
     dev_alignments = AlignmentStore.open(aligned.path / "dev")
@@ -197,8 +204,8 @@ def _work(folder: Path, task: ReducedTask) -> dict[str, Any]:
         folder=folder,
         validate=validate,
         advance=advance,
-        updates=reduced.updates,
-        validate_every=max(1, reduced.updates // reduced.validations),
+        updates=updates,
+        validate_every=max(1, updates // reduced.validations),
     )
     assert result.best is not None
     save = partial(save_dnn, model=model, settings=settings.network, features=store.features)
