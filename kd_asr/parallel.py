@@ -74,15 +74,21 @@ def _call(function: Callable[[Item], Result], item: Item) -> Result:
     return function(item)
 
 
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes started inside compute with one thread: two of one thread each do twice the work of one with two.
+# What worker processes find in their environment. Libraries read it when they are loaded, which in a worker is before
+# any code of ours runs.
+_ENVIRONMENT = {
+    # Two processes of one thread each do twice the work of one with two.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
 
-    The libraries read these variables when they are loaded, which in a worker is before any code of ours runs.
-    """
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
+
+@contextmanager
+def _worker_environment() -> Iterator[None]:
+    """Processes started inside have `_ENVIRONMENT`."""
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
     try:
         yield
     finally:
@@ -146,7 +152,7 @@ class Workers:
             UserError: a worker was killed, most often for want of memory. Errors of `function` and of the initializer
                 come through as they are.
         """
-        with progress() as bars, _one_thread_each():
+        with progress() as bars, _worker_environment():
             task = bars.add_task(description, total=sum(amount(item) for item in items), unit=unit)
             pending: dict[int, Future[Result]] = {}
             submitted = 0
