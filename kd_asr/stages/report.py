@@ -173,7 +173,8 @@ def _write_report(
     plot_frame_accuracy(content, folder / "frame_accuracy.png")
     plot_wer(content, folder / "wer.png")
     plot_training_curves(_histories(artifacts, settings), label, folder / "training_curves.png")
-    plot_dev_grid(content["choices"], label, folder / "dev_grid.png")
+    tried = {name: choice for name, choice in content["choices"].items() if len(choice["grid"]) > 1}
+    plot_dev_grid(tried or content["choices"], label, folder / "dev_grid.png")
     (folder / "report.md").write_text(page(content), encoding="utf-8")
     write_json(folder / "report.json", content)
     return {
