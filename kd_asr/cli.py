@@ -60,11 +60,6 @@ STAGES = (
         "Writes align/{train,dev,test}/ and the log-likelihood of every pass in its manifest.json. Settings: align.*.",
     ),
     Stage(
-        "baseline",
-        "train one network on the hard labels",
-        "Writes baseline/model.safetensors and history.jsonl. Settings: network.*, train.*.",
-    ),
-    Stage(
         "ensemble",
         "train the teachers, which differ in their seeds only",
         "Writes ensemble/member-00, member-01, ... Settings: network.*, train.*, ensemble.members.",
@@ -76,8 +71,13 @@ STAGES = (
     ),
     Stage(
         "distil",
-        "train the students on the stored posteriors and the hard labels",
-        "Writes distil/student-00, ... Same architecture and budget as the baseline. Settings: distil.*.",
+        "train the students on the stored posteriors and the hard labels, and the baseline beside them",
+        "Writes distil/student-00, ... and baseline/: same architecture and budget. Settings: distil.*.",
+    ),
+    Stage(
+        "baseline",
+        "train one network on the hard labels, unless `distil` has done it",
+        "Needs `align` only. Writes baseline/model.safetensors and history.jsonl. Settings: network.*, train.*.",
     ),
     Stage(
         "evaluate",

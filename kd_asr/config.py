@@ -153,6 +153,9 @@ class NetworkSettings:
         dropout: probability of dropping a hidden unit.
         input_dropout: probability of dropping an input.
         batch_normalisation: normalise each hidden layer's input over the batch.
+        principal_components: of the window that the first layer sees while it is trained; 0: the window itself. The
+            saved network is one on windows again.
+        whitening: what is taken of the components' differences in variance, 0 nothing, 1 all.
     """
 
     left_context: int = 7
@@ -162,6 +165,8 @@ class NetworkSettings:
     dropout: float = 0.1
     input_dropout: float = 0.0
     batch_normalisation: bool = True
+    principal_components: int = 0
+    whitening: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -334,6 +339,8 @@ def _problems(settings: Settings) -> list[str]:
         "network.hidden_layers": (network.hidden_layers, 0),
         "network.hidden_units": (network.hidden_units, 1),
         "network.dropout": (network.dropout, 0),
+        "network.principal_components": (network.principal_components, 0),
+        "network.whitening": (network.whitening, 0),
         "augment.vocal_tract_warp": (settings.augment.vocal_tract_warp, 0),
         "network.input_dropout": (network.input_dropout, 0),
         "train.epochs": (train.epochs, 1),

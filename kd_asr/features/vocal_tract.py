@@ -77,8 +77,9 @@ class WarpedWindows:
     def __getitem__(self, examples: Tensor) -> Tensor:
         inputs = self._windows[examples]
         bins = len(self._matrices[0])
-        parts = torch.tensor_split(inputs, len(self._matrices))
-        warped = [
-            (part.reshape(-1, bins) @ matrix).view_as(part) for part, matrix in zip(parts, self._matrices, strict=True)
-        ]
-        return torch.cat(warped)
+        warped = torch.empty_like(inputs)
+        count = len(self._matrices)
+        parts = zip(inputs.tensor_split(count), warped.tensor_split(count), self._matrices, strict=True)
+        for part, target, matrix in parts:
+            torch.mm(part.reshape(-1, bins), matrix, out=target.view(-1, bins))
+        return warped

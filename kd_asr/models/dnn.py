@@ -17,6 +17,7 @@ class SplicedDNN(nn.Module):
 
     def __init__(self, input_dimension: int, num_classes: int, settings: NetworkSettings) -> None:
         super().__init__()
+        self.settings = settings
         layers: list[nn.Module] = []
         self.input_dropout = ByteDropout(settings.input_dropout)
         dimension = input_dimension
@@ -32,6 +33,18 @@ class SplicedDNN(nn.Module):
         self.hidden = nn.Sequential(*layers)
         self.output = nn.Linear(dimension, num_classes)
         self.reset_parameters()
+
+    @property
+    def first_layer(self) -> nn.Linear:
+        """The one that sees the inputs."""
+        first = self.hidden[0] if len(self.hidden) else self.output
+        assert isinstance(first, nn.Linear)
+        return first
+
+    @property
+    def first_layer_name(self) -> str:
+        """In the state dictionary."""
+        return "hidden.0" if len(self.hidden) else "output"
 
     def reset_parameters(self) -> None:
         """Draw initial weights from torch's global generator: He (2015) for the hidden layers, small for the output."""

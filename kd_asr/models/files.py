@@ -29,12 +29,11 @@ def save_dnn(
         settings: its architecture.
         features: settings of the frame store, which `load_dnn` compares.
     """
-    first = model.hidden[0] if len(model.hidden) else model.output
     header = {
         "format": FORMAT,
         "network": asdict(settings),
         "features": dict(features),
-        "input_dimension": first.in_features,
+        "input_dimension": model.first_layer.in_features,
         "num_classes": model.output.out_features,
     }
     temporary = path.with_name(f".{path.name}.tmp")

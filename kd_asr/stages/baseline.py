@@ -10,7 +10,11 @@ from kd_asr.stages.networks import NetworkTask, train_networks
 from kd_asr.stages.systems import BASELINE, network_seed
 
 
+def baseline_task(run_dir: Path, settings: Settings) -> NetworkTask:
+    """The training of the baseline."""
+    return NetworkTask(run_dir, BASELINE, "baseline", network_seed(settings.seed, BASELINE), "hard", settings)
+
+
 def baseline(run_dir: Path, settings: Settings) -> Artifact:
     """Train the baseline into `baseline/`."""
-    task = NetworkTask(run_dir, BASELINE, "baseline", network_seed(settings.seed, BASELINE), "hard", settings)
-    return train_networks([task], description="baseline")[0]
+    return train_networks([baseline_task(run_dir, settings)], description="baseline")[0]

@@ -24,9 +24,10 @@ from kd_asr.features.store import FrameStore
 from kd_asr.features.vocal_tract import WarpedWindows
 from kd_asr.features.windows import FrameWindows
 from kd_asr.methods.hinton import distil
-from kd_asr.models.dnn import count_parameters, seeded_dnn
+from kd_asr.models.decorrelation import DecorrelatedDNN, on_inputs, principal_components
+from kd_asr.models.dnn import SplicedDNN, count_parameters, seeded_dnn
 from kd_asr.models.files import save_dnn
-from kd_asr.models.inference import log_posteriors, log_posteriors_of_batch
+from kd_asr.models.inference import Indexable, log_posteriors, log_posteriors_of_batch
 from kd_asr.parallel import advance, parallel_map
 from kd_asr.training.examples import Examples, batches_per_epoch
 from kd_asr.training.fit import FitResult, Validation, fit, remove_checkpoint
@@ -66,6 +67,21 @@ def windows(store: FrameStore, utterance_ids: Sequence[str], network: NetworkSet
 def labels(alignments: AlignmentStore) -> torch.Tensor:
     """(frames,) int32 pdf of every frame of the store, utterance after utterance."""
     return torch.from_numpy(np.concatenate([alignments.pdfs(name) for name in alignments.utterance_ids]))
+
+
+def new_network(
+    inputs: Indexable, num_pdfs: int, network: NetworkSettings, seed: int
+) -> SplicedDNN | DecorrelatedDNN:
+    """The network that `seed` draws, to be trained on these inputs, of which it sees the principal components if the
+    settings ask for it; `on_inputs` makes of it what is saved.
+
+    Raises:
+        UserError: more components are asked for than there are inputs.
+    """
+    if network.principal_components == 0:
+        return seeded_dnn(inputs[torch.zeros(1, dtype=torch.int64)].shape[1], num_pdfs, network, seed)
+    components = principal_components(inputs, network.principal_components, network.whitening)
+    return DecorrelatedDNN(seeded_dnn(network.principal_components, num_pdfs, network, seed), components)
 
 
 def train_networks(tasks: Sequence[NetworkTask], *, description: str) -> list[Artifact]:
@@ -131,8 +147,7 @@ def _work(folder: Path, task: NetworkTask, inputs: list[Artifact]) -> dict[str, 
     train = examples("train", largest_warp=task.settings.augment.vocal_tract_warp)
     dev = examples("dev", largest_warp=0.0)
     store = FrameStore.open(features.path / "train")
-    dimension = train.inputs[torch.zeros(1, dtype=torch.int64)].shape[1]
-    model = seeded_dnn(dimension, topology.num_pdfs, network, task.seed)
+    model = new_network(train.inputs, topology.num_pdfs, network, task.seed)
 
     def validate(candidate: nn.Module) -> Validation:
         return measure(candidate, dev, precision=budget.precision)
@@ -163,9 +178,10 @@ def _work(folder: Path, task: NetworkTask, inputs: list[Artifact]) -> dict[str, 
             validate=validate,
             advance=advance,
         )
-    save_dnn(folder / "model.safetensors", model, network, store.features)
+    plain = on_inputs(model)
+    save_dnn(folder / "model.safetensors", plain, network, store.features)
     remove_checkpoint(folder)
-    return _metrics(result, count_parameters(model), (folder / "model.safetensors").stat().st_size)
+    return _metrics(result, count_parameters(plain), (folder / "model.safetensors").stat().st_size)
 
 
 def _metrics(result: FitResult, parameters: int, size: int) -> dict[str, Any]:

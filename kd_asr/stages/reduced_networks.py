@@ -25,7 +25,7 @@ from kd_asr.distillation.teachers import StoredTeacher
 from kd_asr.evaluation.frame_accuracy import FrameScores
 from kd_asr.features.store import FrameStore
 from kd_asr.features.vocal_tract import WarpedWindows
-from kd_asr.models.dnn import seeded_dnn
+from kd_asr.models.decorrelation import on_inputs
 from kd_asr.models.files import save_dnn
 from kd_asr.parallel import advance, parallel_map
 from kd_asr.stages.networks import (
@@ -33,6 +33,7 @@ from kd_asr.stages.networks import (
     labels,
     log_posteriors_of_each,
     measure,
+    new_network,
     score_utterances,
     windows,
 )
@@ -192,9 +193,8 @@ def _work(folder: Path, task: ReducedTask) -> dict[str, Any]:
         )
 
     topology = Topology.load(aligned.path / "topology.json")
-    dimension = plain.inputs[torch.zeros(1, dtype=torch.int64)].shape[1]
     seed = network_seed(settings.seed, f"reduced/network-{task.repetition}")
-    model = seeded_dnn(dimension, topology.num_pdfs, settings.network, seed)
+    model = new_network(examples.inputs, topology.num_pdfs, settings.network, seed)
     result = fit(
         model,
         examples,
@@ -208,13 +208,16 @@ def _work(folder: Path, task: ReducedTask) -> dict[str, Any]:
         validate_every=max(1, updates // reduced.validations),
     )
     assert result.best is not None
-    save = partial(save_dnn, model=model, settings=settings.network, features=store.features)
-    scores = {"best": _scores(task, model, plain, dev)} if task.arm == "hard" else {}
+    save = partial(save_dnn, settings=settings.network, features=store.features)
+    scores = {}
     if task.arm == "hard":
-        save(folder / BEST)
+        best = on_inputs(model)
+        save(folder / BEST, best)
+        scores["best"] = _scores(task, best, plain, dev)
     model.load_state_dict(result.last_weights)
-    save(folder / LAST)
-    scores["last"] = _scores(task, model, plain, dev)
+    last = on_inputs(model)
+    save(folder / LAST, last)
+    scores["last"] = _scores(task, last, plain, dev)
     write_json(folder / "scores.json", scores)
     remove_checkpoint(folder)
     speakers = {item.utterance_id: item.speaker_id for item in read_manifest(run_dir / "prepare" / "train.jsonl")}

@@ -114,6 +114,15 @@ def test_the_same_seed_gives_the_same_bits_and_jobs_do_not_matter(aligned, setti
     assert made[0] == made[1]
 
 
+def test_the_baseline_trained_beside_the_students_is_the_one_trained_alone(aligned, settings) -> None:
+    alone = (baseline(aligned, settings).path / "model.safetensors").read_bytes()
+    shutil.rmtree(aligned / "baseline")
+    ensemble(aligned, settings)
+    posteriors(aligned, settings)
+    distil(aligned, settings)
+    assert (load_artifact(aligned, "baseline").path / "model.safetensors").read_bytes() == alone
+
+
 def test_seeds_are_stable_and_differ() -> None:
     names = ["baseline", "ensemble/member-00", "ensemble/member-01", "distil/student-00"]
     seeds = {network_seed(seed, name) for seed in (1, 2) for name in names}
