@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from kd_asr.artifacts import locked
 from kd_asr.cli_mnist import add_mnist, run_mnist
+from kd_asr.cli_own_audio import COMMANDS, add_own_audio, run_own_audio
 from kd_asr.config import load_settings, parse_settings, save_settings, settings_parser
 from kd_asr.console import say
 from kd_asr.errors import UserError
@@ -149,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
             description=f"{stage.summary[0].upper()}{stage.summary[1:]}. {stage.details}",
         )
         command.add_argument("run", type=Path, help="run folder made by `kd-asr configure`")
+    add_own_audio(commands)
     add_mnist(commands)
     score = commands.add_parser("score", help="word error rate of a hypothesis file against a reference file")
     score.add_argument("reference", type=Path, help="lines of `utterance-id words ...`, or of words alone")
@@ -269,6 +271,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
         if arguments.command == "score":
             _score(arguments)
+        elif arguments.command in COMMANDS:
+            run_own_audio(arguments)
         else:
             _run_stage(arguments.command, arguments.run)
     except UserError as error:

@@ -23,24 +23,27 @@ class TrainingGraph:
         fst: input labels are pdf + 1; output labels are 1 + state + 3 * place of the phone in `phones`, on every arc
             that consumes a frame: they tell where phones begin even if neighbouring states share a pdf.
         phones: every phone of every alternative.
+        words: for each of them the place of its word in the transcript, -1 for silence between words.
         pdfs: (n,) int64, ascending: those that occur in it.
         shortest: frames of the shortest path.
     """
 
     fst: kaldifst.StdVectorFst
     phones: tuple[str, ...]
+    words: tuple[int, ...]
     pdfs: NDArray[np.int64]
     shortest: int
 
 
 @dataclass(frozen=True)
 class _PhoneArc:
-    """From one node of a transcript to another; `phone` is None for an epsilon arc."""
+    """From one node of a transcript to another; `phone` is None for an epsilon arc, `word` is -1 between words."""
 
     start: int
     end: int
     phone: str | None
     cost: float
+    word: int = -1
 
 
 @dataclass
@@ -70,11 +73,11 @@ class _Transcript:
         self.nodes += 1
         return self.nodes - 1
 
-    def pronunciation(self, start: int, end: int, phones: Sequence[str], cost: float) -> None:
-        """Phones from one node to another."""
+    def pronunciation(self, start: int, end: int, phones: Sequence[str], cost: float, word: int = -1) -> None:
+        """Phones of a word, or of silence, from one node to another."""
         for place, phone in enumerate(phones, start=1):
             following = end if place == len(phones) else self._new()
-            self.items.append(_PhoneArc(start, following, phone, cost))
+            self.items.append(_PhoneArc(start, following, phone, cost, word))
             start, cost = following, 0.0
 
     def optional_silence(self, start: int, probability: float) -> int:
@@ -104,6 +107,7 @@ class _Builder:
         self.fst = kaldifst.StdVectorFst()
         self.topology = topology
         self.phones: list[str] = []
+        self.words: list[int] = []
         self.pdfs: set[int] = set()
         self._states: dict[tuple[int, str, str], int] = {}
         self._leaving: dict[int, float] = {}  # what it costs to leave a state of a phone that ends in a node
@@ -120,6 +124,7 @@ class _Builder:
                 self._epsilon(item)
             else:
                 self.phones.append(item.phone)
+                self.words.append(item.word)
                 self._phone(item, item.phone)
         end = transcript.end
         for left, right in product(self._before[end], self._after[end]):
@@ -179,12 +184,13 @@ def training_graph(
     transcript = _Transcript()
     here = transcript.optional_silence(0, silence_probability)
     shortest = 0
-    for word in words:
+    for place, word in enumerate(words):
         variants = lexicon.variants(word)
         end = transcript.node()
         for phones in variants:
-            transcript.pronunciation(here, end, phones, math.log(len(variants)))
+            transcript.pronunciation(here, end, phones, math.log(len(variants)), place)
         shortest += STATES_PER_PHONE * min(map(len, variants))
         here = transcript.optional_silence(end, silence_probability)
     built = _Builder(transcript, topology)
-    return TrainingGraph(built.fst, tuple(built.phones), np.array(sorted(built.pdfs), dtype=np.int64), shortest)
+    pdfs = np.array(sorted(built.pdfs), dtype=np.int64)
+    return TrainingGraph(built.fst, tuple(built.phones), tuple(built.words), pdfs, shortest)

@@ -26,12 +26,14 @@ class BestPath:
         phones: cover the frames without gaps.
         entered: (frames,) bool, whether the frame is the first in its state.
         log_probability: of the whole path: frames, transitions, choice of pronunciations and silences.
+        words: for each phone the place of its word in the transcript, -1 for silence.
     """
 
     pdfs: NDArray[np.int32]
     phones: tuple[PhoneSegment, ...]
     entered: NDArray[np.bool_]
     log_probability: float
+    words: tuple[int, ...] = ()
 
 
 def best_path(
@@ -99,5 +101,10 @@ def _read(lattice: kaldifst.Lattice, graph: TrainingGraph) -> BestPath:
         PhoneSegment(graph.phones[places[start]], int(start), int(length))
         for start, length in zip(starts, lengths, strict=True)
     )
-    log_probability = -float(weight.value1 + weight.value2)
-    return BestPath(np.asarray(inputs, dtype=np.int32) - 1, segments, np.diff(states, prepend=-1) != 0, log_probability)
+    return BestPath(
+        np.asarray(inputs, dtype=np.int32) - 1,
+        segments,
+        np.diff(states, prepend=-1) != 0,
+        -float(weight.value1 + weight.value2),
+        tuple(graph.words[places[start]] for start in starts),
+    )

@@ -179,7 +179,8 @@ def _decoder(graph_folder: Path, graph_file: Path, written: int, penalty: float)
 
 
 @lru_cache(maxsize=1)
-def _scores(pickled: bytes) -> Scores:
+def unpickled_scores(pickled: bytes) -> Scores:
+    """For functions that run in workers: one object, with what it has loaded, while the bytes stay the same."""
     scores: Scores = pickle.loads(pickled)
     return scores
 
@@ -187,7 +188,7 @@ def _scores(pickled: bytes) -> Scores:
 def _decode(item: tuple[str, int], task: _Task) -> Hypothesis:
     decoder = _decoder(task.graph_folder, task.graph_file, task.written, task.search.insertion_penalty)
     decoder.search = task.search
-    return decoder.decode(item[0], _scores(task.scores)(item[0]))
+    return decoder.decode(item[0], unpickled_scores(task.scores)(item[0]))
 
 
 def decode_set(

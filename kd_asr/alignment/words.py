@@ -1,0 +1,109 @@
+"""Words in time: from an aligned path to the words of its transcript, and to the files other programs read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kd_asr.alignment.store import PhoneSegment
+from kd_asr.alignment.viterbi import BestPath
+
+
+@dataclass(frozen=True)
+class WordSegment:
+    """A word in time, in frames of the utterance.
+
+    Attributes:
+        word: as in the transcript.
+        start_frame: its first one.
+        num_frames: that it lasts.
+        posterior: geometric mean over its frames of the posterior of the aligned state, 0..1: a word that was not said
+            has little. It is not a probability that the word is right.
+    """
+
+    word: str
+    start_frame: int
+    num_frames: int
+    posterior: float
+
+
+def word_segments(
+    path: BestPath, words: Sequence[str], log_posteriors: NDArray[np.float32]
+) -> list[WordSegment]:
+    """The words of a transcript in time; silence between them belongs to none.
+
+    Args:
+        path: through the graph of these words.
+        words: the transcript.
+        log_posteriors: (frames, pdfs), natural logarithms, of the network that aligned them.
+    """
+    of_path = log_posteriors[np.arange(len(path.pdfs)), path.pdfs]
+    segments = []
+    for place, group in groupby(zip(path.words, path.phones, strict=True), key=lambda pair: pair[0]):
+        if place >= 0:
+            phones = [phone for _, phone in group]
+            start, end = phones[0].start_frame, phones[-1].start_frame + phones[-1].num_frames
+            posterior = float(np.exp(of_path[start:end].mean()))
+            segments.append(WordSegment(words[place], start, end - start, posterior))
+    return segments
+
+
+def write_text_grid(
+    path: Path, tiers: dict[str, Sequence[tuple[str, float, float]]], seconds: float
+) -> None:
+    """Write a TextGrid of interval tiers, as Praat reads it (its long text format).
+
+    Args:
+        path: the file.
+        tiers: name of each tier to its (label, start, end) intervals in seconds, in order and without overlaps; what
+            lies between them becomes empty intervals.
+        seconds: length of the audio.
+    """
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {seconds:.6f}"]
+    lines += ["tiers? <exists>", f"size = {len(tiers)}", "item []:"]
+    for number, (name, intervals) in enumerate(tiers.items(), start=1):
+        filled = _without_gaps(intervals, seconds)
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{_quoted(name)}"']
+        lines += ["        xmin = 0", f"        xmax = {seconds:.6f}", f"        intervals: size = {len(filled)}"]
+        for place, (label, start, end) in enumerate(filled, start=1):
+            lines += [f"        intervals [{place}]:", f"            xmin = {start:.6f}"]
+            lines += [f"            xmax = {end:.6f}", f'            text = "{_quoted(label)}"']
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _quoted(text: str) -> str:
+    return text.replace('"', '""')
+
+
+def _without_gaps(intervals: Sequence[tuple[str, float, float]], seconds: float) -> list[tuple[str, float, float]]:
+    filled: list[tuple[str, float, float]] = []
+    here = 0.0
+    for label, start, end in intervals:
+        if start > here + 1e-9:
+            filled.append(("", here, start))
+        filled.append((label, max(start, here), end))
+        here = end
+    if seconds > here + 1e-9 or not filled:
+        filled.append(("", here, seconds))
+    return filled
+
+
+def phones_in_time(phones: Sequence[PhoneSegment], frame_shift: float) -> list[tuple[str, float, float]]:
+    """(phone, start, end) in seconds; frame `n` begins at `n * frame_shift`, as Kaldi writes times."""
+    return [
+        (item.phone, item.start_frame * frame_shift, (item.start_frame + item.num_frames) * frame_shift)
+        for item in phones
+    ]
+
+
+def words_in_time(words: Sequence[WordSegment], frame_shift: float) -> list[tuple[str, float, float]]:
+    """(word, start, end) in seconds."""
+    return [
+        (item.word, item.start_frame * frame_shift, (item.start_frame + item.num_frames) * frame_shift)
+        for item in words
+    ]

@@ -1,0 +1,91 @@
+"""The commands for a user's own audio: `kd-asr transcribe` and `kd-asr align-files`; parsing and printing only."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kd_asr.console import say
+from kd_asr.errors import UserError
+
+if TYPE_CHECKING:
+    from kd_asr.stages.own_audio import Failure, Timed, TrainedSystem
+
+COMMANDS = ("transcribe", "align-files")
+
+
+def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the parsers of `COMMANDS`."""
+    transcribe = commands.add_parser(
+        "transcribe",
+        help="recognise audio files of your own with a trained system",
+        description="Recognise audio files with a system of a run whose `decode` is done. Prints one line a file, its "
+        "name, a tab, the words; or with --json one object a file, with the times of the words in seconds and the mean "
+        "posterior of each. Files that cannot be read are named on standard error.",
+    )
+    align = commands.add_parser(
+        "align-files",
+        help="align audio files of your own with their transcripts",
+        description="Align audio files with their transcripts by a system of a run: a.wav with the words of a.txt "
+        "beside it. Writes a.TextGrid (words and phones, for Praat) and a.ctm (words) into --out.",
+    )
+    for command in (transcribe, align):
+        command.add_argument(
+            "model", type=Path, help="folder of a trained system: RUN/distil/student-00, RUN/baseline, RUN/ensemble"
+        )
+        command.add_argument("files", type=Path, nargs="+", metavar="FILE", help="audio: FLAC, WAV, OGG, MP3, any rate")
+        command.add_argument(
+            "--one-speaker",
+            action="store_true",
+            help="all files are of one speaker: normalise their frames together, as training does (default: each file "
+            "for itself, which is less exact for short ones)",
+        )
+        command.add_argument("--jobs", type=int, default=0, help="processes (default: one per core)")
+    transcribe.add_argument("--json", action="store_true", help="print JSON with word times")
+    align.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: this one)")
+
+
+def run_own_audio(arguments: argparse.Namespace) -> None:
+    """Run one of `COMMANDS`; an error only if no file at all could be used."""
+    from kd_asr.stages.own_audio import align_files, find_system, transcribe
+
+    if arguments.jobs < 0:
+        raise UserError(f"--jobs: {arguments.jobs} is less than 0")
+    options = {"one_speaker": arguments.one_speaker, "jobs": arguments.jobs}
+    if arguments.command == "transcribe":
+        timed, failed = transcribe(arguments.model, arguments.files, **options)
+        system = find_system(arguments.model)
+        for item in timed:
+            print(_as_json(item, system) if arguments.json else f"{item.file}\t{_text(item)}")
+    else:
+        timed, failed = align_files(arguments.model, arguments.files, arguments.out, **options)
+        say(f"{len(timed)} files aligned: {arguments.out}/*.TextGrid and *.ctm")
+    _tell(failed)
+    if not timed:
+        raise UserError("none of the files could be used")
+
+
+def _text(item: Timed) -> str:
+    return " ".join(word.word for word in item.words)
+
+
+def _as_json(item: Timed, system: TrainedSystem) -> str:
+    shift = system.settings.features.frame_shift_ms / 1000
+    words = [
+        {
+            "word": word.word,
+            "start": round(word.start_frame * shift, 3),
+            "end": round((word.start_frame + word.num_frames) * shift, 3),
+            "mean_posterior": round(word.posterior, 4),
+        }
+        for word in item.words
+    ]
+    content = {"file": str(item.file), "seconds": round(item.seconds, 3), "text": _text(item), "words": words}
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _tell(failed: list[Failure]) -> None:
+    for failure in failed:
+        say(f"{failure.file}: {failure.reason}")

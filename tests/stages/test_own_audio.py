@@ -1,0 +1,134 @@
+"""A user's files through the systems of a run in miniature."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from test_align_stage import make_run
+
+from kd_asr.alignment.ctm import read_ctm
+from kd_asr.alignment.store import AlignmentStore
+from kd_asr.cli import main
+from kd_asr.config import Settings, save_settings
+from kd_asr.errors import UserError
+from kd_asr.stages.align import align
+from kd_asr.stages.decode import decode
+from kd_asr.stages.distil import distil
+from kd_asr.stages.ensemble import ensemble
+from kd_asr.stages.graph import graph
+from kd_asr.stages.language_model import language_model
+from kd_asr.stages.own_audio import align_files, find_system, transcribe
+from kd_asr.stages.posteriors import posteriors
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("own_audio")
+
+
+@pytest.fixture
+def decoded(folder: Path, settings: Settings, utterances) -> Path:
+    """A run that has decoded; made once for all tests of this file, with the audio of the first."""
+    run = folder / "run"
+    if not run.exists():
+        made = make_run(run, replace(settings, jobs=1), utterances)
+        made = replace(
+            made,
+            decode=replace(made.decode, acoustic_scales=(0.2,), insertion_penalties=(0.0, 0.5)),
+            train=replace(made.train, epochs=8),
+        )
+        save_settings(run, made)
+        for stage in (language_model, align, ensemble, posteriors, distil, graph, decode):
+            stage(run, made)
+        for utterance in utterances["dev"]:
+            shutil.copy(utterance.audio_path, folder)
+    return run
+
+
+def speaker_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("10-1-*.flac"))
+
+
+@pytest.mark.parametrize(
+    ("model", "system"),
+    [("baseline", "baseline"), ("distil/student-00", "student-00"), ("ensemble", "ensemble")],
+)
+def test_files_of_a_speaker_are_recognised_as_when_they_were_a_set(decoded: Path, folder: Path, model, system) -> None:
+    lines = (decoded / "decode" / system / "dev.jsonl").read_text().splitlines()
+    expected = {item["utterance_id"]: item["hypothesis"] for item in map(json.loads, lines)}
+    files = speaker_files(folder)
+    timed, failed = transcribe(decoded / model, files, one_speaker=True, jobs=1)
+    assert failed == []
+    assert [[word.word for word in item.words] for item in timed] == [expected[file.stem] for file in files]
+    for item in timed:
+        ends = [word.start_frame + word.num_frames for word in item.words]
+        assert all(word.start_frame >= end for word, end in zip(item.words, [0, *ends], strict=False))
+        assert item.seconds == pytest.approx(soundfile.info(item.file).duration)
+
+
+def test_other_rates_and_channels_are_read_and_bad_files_are_told(decoded: Path, folder: Path, tmp_path: Path) -> None:
+    samples, _ = soundfile.read(speaker_files(folder)[0])
+    stereo, broken, silent = tmp_path / "stereo.wav", tmp_path / "broken.flac", tmp_path / "silent.wav"
+    soundfile.write(stereo, np.stack([samples, samples], axis=1)[::2], 8000)
+    broken.write_bytes(b"fLaC" + b"\0" * 100)
+    soundfile.write(silent, np.zeros(16000), 16000)
+    timed, failed = transcribe(decoded / "baseline", [broken, stereo, silent, tmp_path / "none.wav"], jobs=1)
+    assert [item.file for item in timed] == [stereo]
+    assert [item.file.name for item in failed] == ["broken.flac", "silent.wav", "none.wav"]
+    assert "unreadable audio" in failed[0].reason
+    assert "silence" in failed[1].reason
+
+
+def test_align_files_writes_what_other_programs_read(decoded: Path, folder: Path, tmp_path: Path, capsys) -> None:
+    files = []
+    for file in speaker_files(folder):
+        files.append(Path(shutil.copy(file, tmp_path)))
+        files[-1].with_suffix(".txt").write_text("One, two!\n")
+    lone = Path(shutil.copy(files[0], tmp_path / "lone.flac"))
+    timed, failed = align_files(decoded / "baseline", [*files, lone], tmp_path / "out", one_speaker=True, jobs=1)
+    assert [(item.file, item.reason) for item in failed] == [(lone, f"there is no transcript {tmp_path}/lone.txt")]
+    for item in timed:
+        words = read_ctm(tmp_path / "out" / f"{item.file.stem}.ctm")[item.file.stem]
+        assert [word.phone for word in words] == ["ONE", "TWO"]
+        assert words[0].start + words[0].duration <= words[1].start + 1e-9
+        # Phones cover all frames, as those of the stage do.
+        frames = len(AlignmentStore.open(decoded / "align" / "dev").pdfs(item.file.stem))
+        assert sum(phone.num_frames for phone in item.phones) == frames
+        assert 'name = "phones"' in (tmp_path / "out" / f"{item.file.stem}.TextGrid").read_text()
+    files[0].with_suffix(".txt").write_text("one two xyzzy")
+    aligned, failed = align_files(decoded / "baseline", files[:1], tmp_path / "out", jobs=1)
+    assert "XYZZY" in capsys.readouterr().err
+    assert [word.word for word in aligned[0].words] == ["ONE", "TWO", "XYZZY"] or failed
+
+
+def test_a_member_has_the_baselines_scale_and_wrong_folders_are_told(decoded: Path, tmp_path: Path) -> None:
+    system = find_system(decoded / "ensemble" / "member-01")
+    assert (system.name, system.networks) == ("baseline", ("ensemble/member-01",))
+    assert find_system(decoded / "distil" / "student-00").name == "student-00"
+    with pytest.raises(UserError, match="not in a run folder"):
+        find_system(tmp_path)
+    with pytest.raises(UserError, match="is not a system of the run"):
+        find_system(decoded / "features")
+
+
+def test_the_commands_print_text_and_json_and_fail_when_nothing_can_be_used(
+    decoded: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = speaker_files(folder)[0]
+    assert main(["transcribe", str(decoded / "baseline"), str(file), "--jobs", "1"]) == 0
+    name, text = capsys.readouterr().out.rstrip("\n").split("\t")
+    assert name == str(file)
+    assert main(["transcribe", str(decoded / "baseline"), str(file), "--jobs", "1", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["text"] == text == " ".join(word["word"] for word in content["words"])
+    assert content["seconds"] == pytest.approx(soundfile.info(file).duration, abs=1e-3)
+    assert all(0 <= word["start"] < word["end"] <= content["seconds"] + 0.02 for word in content["words"])
+    assert all(0 < word["mean_posterior"] <= 1 for word in content["words"])
+    assert main(["transcribe", str(decoded / "baseline"), str(folder / "none.wav"), "--jobs", "1"]) == 2
+    assert "none of the files could be used" in capsys.readouterr().err
+    assert main(["align-files", str(decoded / "baseline"), str(file), str(file), "--jobs", "1"]) == 2
+    assert f"two files are called {file.stem}" in capsys.readouterr().err
