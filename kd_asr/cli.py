@@ -66,8 +66,13 @@ STAGES = (
         "Writes ensemble/member-00, member-01, ... Settings: network.*, train.*, ensemble.members.",
     ),
     Stage(
+        "transfer",
+        "make perturbed copies of the training set, which the students learn from as well",
+        "Writes transfer/frames and transfer/alignments. Settings: distil.copies (0: none), distil.copy_*.",
+    ),
+    Stage(
         "posteriors",
-        "store the ensemble's top-k posteriors of every training frame",
+        "store the ensemble's top-k posteriors of every training frame and of the copies",
         "Writes posteriors/ (format: kd_asr/distillation/posterior_store.py). Settings: ensemble.*.",
     ),
     Stage(

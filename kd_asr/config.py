@@ -228,6 +228,10 @@ class DistilSettings:
         temperature: of the softmax in the soft loss (paper: 2 for speech).
         soft_weight: weight of the soft loss, which carries its factor T squared.
         hard_weight: weight of the hard loss (paper: 0.5 relative to the soft one).
+        copies: of the training set, perturbed, that join it as the transfer set; the budget stays that of the baseline.
+        copy_warp: largest change of a copy's frequency axis.
+        copy_rate: largest change of its rate of speech.
+        copy_curve: standard deviation of the smooth curve over frequency that is added to its normalised frames.
         sweep_temperatures: tried by `kd-asr sweep`.
         sweep_hard_weights: tried by `kd-asr sweep`, with each temperature.
     """
@@ -236,6 +240,10 @@ class DistilSettings:
     temperature: float = 2.0
     soft_weight: float = 1.0
     hard_weight: float = 0.5
+    copies: int = 0
+    copy_warp: float = 0.15
+    copy_rate: float = 0.15
+    copy_curve: float = 0.3
     sweep_temperatures: tuple[float, ...] = (1.0, 2.0, 4.0)
     sweep_hard_weights: tuple[float, ...] = (0.0, 0.5)
 
@@ -352,6 +360,10 @@ def _problems(settings: Settings) -> list[str]:
         "ensemble.top_k": (ensemble.top_k, 1),
         "distil.students": (distil.students, 1),
         "distil.soft_weight": (distil.soft_weight, 0),
+        "distil.copies": (distil.copies, 0),
+        "distil.copy_warp": (distil.copy_warp, 0),
+        "distil.copy_rate": (distil.copy_rate, 0),
+        "distil.copy_curve": (distil.copy_curve, 0),
         "distil.hard_weight": (distil.hard_weight, 0),
         "smallest of distil.sweep_hard_weights": (min(distil.sweep_hard_weights, default=0), 0),
         "decode.max_active": (decode.max_active, 1),
@@ -391,6 +403,8 @@ def _problems(settings: Settings) -> list[str]:
     below_one = {
         "network.dropout": network.dropout,
         "augment.vocal_tract_warp": settings.augment.vocal_tract_warp,
+        "distil.copy_warp": distil.copy_warp,
+        "distil.copy_rate": distil.copy_rate,
         "network.input_dropout": network.input_dropout,
         "train.warmup": train.warmup,
         "align.silence_probability": align.silence_probability,

@@ -159,7 +159,8 @@ class PosteriorStore:
             return decode(self._shards[0][wanted], self.background)
         gathered = np.empty((len(wanted), 2 * self.top_k + 1), dtype=np.uint16)
         shard_of = np.searchsorted(self._shard_starts, wanted, side="right") - 1
-        for number in np.unique(shard_of):
-            here = shard_of == number
+        order = np.argsort(shard_of, kind="stable")
+        for here in np.split(order, np.flatnonzero(np.diff(shard_of[order])) + 1) if len(order) else ():
+            number = shard_of[here[0]]
             gathered[here] = self._shards[number][wanted[here] - self._shard_starts[number]]
         return decode(gathered, self.background)

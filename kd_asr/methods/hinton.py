@@ -27,8 +27,13 @@ def distil(
     validate: Callable[[nn.Module], Validation] | None,
     advance: Callable[[float], None] = lambda amount: None,
     after_update: Callable[[nn.Module], None] = lambda model: None,
+    epoch_updates: int | None = None,
 ) -> FitResult:
-    """Train `student` in place on examples that carry a teacher; arguments and result as in `training.fit.fit`."""
+    """Train `student` in place on examples that carry a teacher; arguments and result as in `training.fit.fit`.
+
+    With `epoch_updates` the budget is `budget.epochs` times so many updates, whatever the number of examples: that of a
+    network which is trained on fewer.
+    """
     objective = HintonObjective(settings.temperature, settings.soft_weight, settings.hard_weight)
     return fit(
         student,
@@ -40,4 +45,7 @@ def distil(
         validate=validate,
         advance=advance,
         after_update=after_update,
+        updates=epoch_updates * budget.epochs if epoch_updates else None,
+        validate_every=epoch_updates,
+        epoch_updates=epoch_updates,
     )

@@ -29,7 +29,7 @@ from kd_asr.models.dnn import SplicedDNN, count_parameters, seeded_dnn
 from kd_asr.models.files import save_dnn
 from kd_asr.models.inference import Indexable, log_posteriors, log_posteriors_of_batch
 from kd_asr.parallel import advance, parallel_map
-from kd_asr.training.examples import Examples, batches_per_epoch
+from kd_asr.training.examples import Examples, JoinedInputs, batches_per_epoch
 from kd_asr.training.fit import FitResult, Validation, fit, remove_checkpoint
 
 ROOMS = ("corpora", "features", "alignment", "models", "distillation", "training", "methods")
@@ -114,7 +114,7 @@ def _train_network(task: NetworkTask) -> str:
         "seed": task.seed,
     }
     if task.targets == "soft":
-        inputs.append(load_artifact(task.run_dir, "posteriors"))
+        inputs += [load_artifact(task.run_dir, name) for name in ("posteriors", "transfer")]
         chosen["distil"] = {
             "temperature": settings.distil.temperature,
             "soft_weight": settings.distil.soft_weight,
@@ -156,16 +156,16 @@ def _work(folder: Path, task: NetworkTask, inputs: list[Artifact]) -> dict[str, 
         posteriors = PosteriorStore(
             inputs[2].path, expect={"features": features.fingerprint, "align": aligned.fingerprint}
         )
-        teacher = StoredTeacher(posteriors, AlignmentStore.open(aligned.path / "train").utterance_ids)
         result = distil(
             model,
-            replace(train, teacher=teacher),
+            transfer_examples(inputs[3].path, train, AlignmentStore.open(aligned.path / "train"), posteriors, network),
             task.settings.distil,
             budget,
             seed=task.seed,
             folder=folder,
             validate=validate,
             advance=advance,
+            epoch_updates=batches_per_epoch(len(train), budget.batch_frames),
         )
     else:
         result = fit(
@@ -231,6 +231,29 @@ def score_utterances(alignments: AlignmentStore, utterance_ids: Sequence[str], l
         scores.append(score_frames(name, log_probs[first : first + len(pdfs)].numpy(), pdfs))
         first += len(pdfs)
     return join_scores(scores)
+
+
+def transfer_examples(
+    transfer: Path, train: Examples, alignments: AlignmentStore, posteriors: PosteriorStore, network: NetworkSettings
+) -> Examples:
+    """What a student learns from: the training frames and those of their copies, with the teacher's posteriors.
+
+    Args:
+        transfer: folder of the artifact.
+        train: training frames, in the order of `alignments`.
+        alignments: of the training set.
+        posteriors: of both.
+        network: architecture.
+    """
+    copied = AlignmentStore.open(transfer / "alignments")
+    if not copied.utterance_ids:
+        return replace(train, teacher=StoredTeacher(posteriors, alignments.utterance_ids))
+    copies = windows(FrameStore.open(transfer / "frames"), copied.utterance_ids, network)
+    return Examples(
+        JoinedInputs(train.inputs, copies),
+        torch.cat([train.hard_labels, labels(copied)]),
+        StoredTeacher(posteriors, [*alignments.utterance_ids, *copied.utterance_ids]),
+    )
 
 
 def measure(model: nn.Module, examples: Examples, *, precision: Literal["auto", "bf16", "fp32"]) -> Validation:

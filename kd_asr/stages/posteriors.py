@@ -1,4 +1,4 @@
-"""Stage `posteriors`: the ensemble's posteriors of every training frame, into the posterior store."""
+"""Stage `posteriors`: the ensemble's posteriors of every frame of the transfer set, into the posterior store."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class _Shard:
     """Utterances whose posteriors go into one file."""
 
     number: int
+    copies: bool
     utterance_ids: list[str]
     frames: int
 
@@ -47,7 +48,7 @@ class _Worker:
 
     models: list[nn.Module]
     names: list[str]
-    store: FrameStore
+    stores: tuple[FrameStore, FrameStore]  # of the training set, of its copies
     alignments: AlignmentStore
     settings: Settings
 
@@ -61,20 +62,21 @@ def _load(run_dir: Path, settings: Settings) -> None:
     names = member_names(settings)
     models, _, _ = load_networks(run_dir, names, store.features)
     alignments = AlignmentStore.open(run_dir / "align" / "train")
-    _worker = _Worker(models, [name.rsplit("/", maxsplit=1)[1] for name in names], store, alignments, settings)
+    stores = store, FrameStore.open(run_dir / "transfer" / "frames")
+    _worker = _Worker(models, [name.rsplit("/", maxsplit=1)[1] for name in names], stores, alignments, settings)
 
 
 def _compute(shard: _Shard, *, folder: Path) -> None:
-    """Write one shard, and beside it the frame accuracy of the ensemble and its members on these utterances."""
+    """Write one shard, and beside it the frame accuracy of the ensemble and its members, unless these are copies."""
     scores_path = folder / f"scores-{shard.number:05d}.json"
     if scores_path.exists():  # written after the shard, by an interrupted run
         return
     settings = _worker.settings
-    inputs = windows(_worker.store, shard.utterance_ids, settings.network)
+    inputs = windows(_worker.stores[shard.copies], shard.utterance_ids, settings.network)
     members = log_posteriors_of_each(_worker.models, inputs, precision=settings.train.precision)
     averaged = average_log_posteriors(members, settings.ensemble.average)
     write_shard(folder, shard.number, encode(top_k_targets(averaged, settings.ensemble.top_k)))
-    scored = {ENSEMBLE: averaged, **dict(zip(_worker.names, members, strict=True))}
+    scored = {ENSEMBLE: averaged, **dict(zip(_worker.names, members, strict=True))} if not shard.copies else {}
     scores = {
         name: score_utterances(_worker.alignments, shard.utterance_ids, log_probs).to_json()
         for name, log_probs in scored.items()
@@ -83,14 +85,19 @@ def _compute(shard: _Shard, *, folder: Path) -> None:
 
 
 def posteriors(run_dir: Path, settings: Settings) -> Artifact:
-    """Fill the posterior store `posteriors/`, shard by shard in parallel; shards that are there are kept."""
-    extracted, aligned = load_artifact(run_dir, "features"), load_artifact(run_dir, "align")
+    """Fill the posterior store `posteriors/` with the training set's posteriors and those of its copies, shard by shard
+    in parallel; shards that are there are kept."""
+    extracted, aligned, copied = (load_artifact(run_dir, name) for name in ("features", "align", "transfer"))
     members = [load_artifact(run_dir, name) for name in member_names(settings)]
 
     def work(folder: Path) -> dict[str, Any]:
-        alignments = AlignmentStore.open(aligned.path / "train")
-        chunks = utterance_chunks(alignments, SHARD_FRAMES)
-        shards = [_Shard(number, names, frames) for number, (names, frames) in enumerate(chunks)]
+        sets = AlignmentStore.open(aligned.path / "train"), AlignmentStore.open(copied.path / "alignments")
+        chunks = [
+            (copies, names, frames)
+            for copies, alignments in zip((False, True), sets, strict=True)
+            for names, frames in utterance_chunks(alignments, SHARD_FRAMES)
+        ]
+        shards = [_Shard(number, *chunk) for number, chunk in enumerate(chunks)]
         for _ in parallel_map(
             partial(_compute, folder=folder),
             shards,
@@ -102,13 +109,13 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
             initargs=(run_dir, settings),
         ):
             pass
-        frame_counts = [len(alignments.pdfs(name)) for name in alignments.utterance_ids]
+        frame_counts = [len(alignments.pdfs(name)) for alignments in sets for name in alignments.utterance_ids]
         num_classes = Topology.load(aligned.path / "topology.json").num_pdfs
         paths = [folder / f"scores-{shard.number:05d}.json" for shard in shards]
         parts = [read_json(path) for path in paths]
         finish_store(
             folder,
-            alignments.utterance_ids,
+            [name for alignments in sets for name in alignments.utterance_ids],
             frame_counts,
             shard_frames=[shard.frames for shard in shards],
             top_k=min(settings.ensemble.top_k, num_classes),
@@ -119,7 +126,7 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
                 "ensemble": digest([member.fingerprint for member in members]),
             },
         )
-        by_system = [part["scores"] for part in parts]
+        by_system = [part["scores"] for part in parts if part["scores"]]
         joined = {
             name: join_scores([FrameScores.from_json(scores[name]) for scores in by_system]) for name in by_system[0]
         }
@@ -145,7 +152,7 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
             "top_k": settings.ensemble.top_k,
             "precision": settings.train.precision,
         },
-        inputs=[extracted, aligned, *members],
+        inputs=[extracted, aligned, copied, *members],
         rooms=(*ROOMS, "evaluation"),
         shared=("networks", "systems"),
         work=work,

@@ -22,13 +22,17 @@ from kd_asr.parallel import Workers
 from kd_asr.stages.networks import windows
 from kd_asr.stages.systems import MODEL_FILE, combine, load_networks
 
+# Scores that each worker keeps: dev is decoded once for every point of the grid, with the same ones.
+_KEPT_BYTES = 200_000_000
+
 Recognised = tuple[list[Utterance], list[Hypothesis]]
 
 
 class NetworkScores:
     """Log-likelihoods, up to a constant of the frame, of a frame store's utterances: log posterior - log prior.
 
-    The networks are loaded in the process that asks first, so that an object is cheap to send to a worker.
+    The networks are loaded in the process that asks first, so that an object is cheap to send to a worker. Scores are
+    kept there, up to 200 MB, for the next search with the same object.
     """
 
     def __init__(
@@ -50,9 +54,13 @@ class NetworkScores:
         self._settings = settings
         self._log_prior = log_prior.numpy()  # the same bytes each time it is pickled, unlike a tensor
         self._loaded: tuple[nn.Module, NetworkSettings, FrameStore] | None = None
+        self._kept: dict[str, NDArray[np.float32]] = {}
+        self._room = _KEPT_BYTES
 
     def __call__(self, utterance_id: str) -> NDArray[np.float32]:
-        """(frames, pdfs) float32."""
+        """(frames, pdfs) float32, not to be written into."""
+        if utterance_id in self._kept:
+            return self._kept[utterance_id]
         if self._loaded is None:
             store = FrameStore.open(self._frames)
             models, network, _ = load_networks(self._run_dir, self._names, store.features, self._file)
@@ -62,7 +70,11 @@ class NetworkScores:
         scores = log_posteriors(
             model, inputs, torch.arange(len(inputs)), precision=self._settings.train.precision
         )
-        return np.asarray(scores.numpy() - self._log_prior, dtype=np.float32)
+        likelihoods = np.asarray(scores.numpy() - self._log_prior, dtype=np.float32)
+        if likelihoods.nbytes <= self._room:
+            self._kept[utterance_id] = likelihoods
+            self._room -= likelihoods.nbytes
+        return likelihoods
 
 
 def log_prior(alignments: AlignmentStore, num_pdfs: int) -> torch.Tensor:

@@ -57,6 +57,25 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class JoinedInputs:
+    """The inputs of two sets as one: those of `first`, then those of `second`, of the same dimension."""
+
+    first: Indexable
+    second: Indexable
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, examples: Tensor) -> Tensor:
+        in_first = examples < len(self.first)
+        first, second = self.first[examples[in_first]], self.second[examples[~in_first] - len(self.first)]
+        # Back into the order that was asked for.
+        place = torch.empty(len(examples), dtype=torch.int64)
+        place[in_first], place[~in_first] = torch.arange(len(first)), torch.arange(len(first), len(examples))
+        return torch.cat([first, second])[place]
+
+
+@dataclass(frozen=True)
 class _Selected:
     """Some of the inputs, numbered anew."""
 

@@ -49,7 +49,7 @@ class FitResult:
     Attributes:
         updates: made in all, this run's and those of interrupted ones.
         best: measured on dev for the weights that were kept; None without a dev set.
-        best_epoch: passes over the examples after which they were reached.
+        best_epoch: epochs after which they were reached.
         last_weights: state of the model after the last update, which early stopping may have left behind.
         examples_per_second: of this run, without validation.
     """
@@ -111,6 +111,7 @@ def fit(
     after_update: Callable[[nn.Module], None] = lambda model: None,
     updates: int | None = None,
     validate_every: int | None = None,
+    epoch_updates: int | None = None,
 ) -> FitResult:
     """Train `model` in place; at the end it holds the weights that were best on dev, or the last ones without dev.
 
@@ -132,6 +133,7 @@ def fit(
         after_update: constrains the weights after each update, see `training.constraints`.
         updates: budget in updates instead of `settings.epochs`.
         validate_every: updates from one validation to the next instead of an epoch's.
+        epoch_updates: updates that history and result count as an epoch instead of a pass over the examples.
 
     Raises:
         UserError: the objective stopped being finite.
@@ -139,6 +141,7 @@ def fit(
     per_epoch = batches_per_epoch(len(examples), settings.batch_frames)
     updates = updates or per_epoch * settings.epochs
     every = validate_every or per_epoch
+    counted = epoch_updates or per_epoch
     batch_size = min(settings.batch_frames, len(examples))
     optimiser = _optimiser(model, settings)
     state = _restore(folder, model, optimiser) or _begin(seed)
@@ -162,7 +165,7 @@ def fit(
             advance(batch_size)
             measured = state.update % every == 0 or state.update == updates
             if measured or state.update % max(1, every // 10) == 0:
-                state.history.append(state.running.line(state.update, state.update / per_epoch, rate))
+                state.history.append(state.running.line(state.update, state.update / counted, rate))
                 if not math.isfinite(state.history[-1]["train_loss"]):
                     raise UserError(
                         f"training diverged at update {state.update} (loss {state.history[-1]['train_loss']}): lower "
@@ -170,7 +173,7 @@ def fit(
                     )
             if measured and validate is not None:
                 spent += time.monotonic() - started
-                _validate(model, state, validate, state.update / per_epoch)
+                _validate(model, state, validate, state.update / counted)
                 started = time.monotonic()
             if measured or time.monotonic() - saved > settings.checkpoint_seconds:
                 _save(folder, model, optimiser, state)
@@ -186,7 +189,7 @@ def fit(
     return FitResult(
         updates=state.update,
         best=Validation(state.best["accuracy"], state.best["cross_entropy"]) if state.best else None,
-        best_epoch=state.best["epoch"] if state.best else updates / per_epoch,
+        best_epoch=state.best["epoch"] if state.best else updates / counted,
         last_weights=last_weights,
         examples_per_second=done_here * batch_size / spent if spent else 0.0,
     )

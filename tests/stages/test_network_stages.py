@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import make_prepared
 
-from kd_asr.alignment.store import Alignment, PhoneSegment, write_alignments
+from kd_asr.alignment.store import Alignment, AlignmentStore, PhoneSegment, write_alignments
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import build_artifact, load_artifact
 from kd_asr.config import Settings
@@ -23,9 +23,11 @@ from kd_asr.stages.distil import distil
 from kd_asr.stages.ensemble import ensemble
 from kd_asr.stages.evaluate import evaluate
 from kd_asr.stages.features import features
-from kd_asr.stages.networks import windows
+from kd_asr.stages.networks import labels, transfer_examples, windows
 from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.systems import load_networks, member_names, network_seed, systems
+from kd_asr.stages.transfer import transfer
+from kd_asr.training.examples import Examples
 
 
 def make_aligned(run_dir: Path, settings: Settings) -> None:
@@ -58,6 +60,7 @@ def aligned(run_dir, settings, utterances) -> Path:
 def test_from_labels_to_frame_accuracies(aligned, settings) -> None:
     baseline(aligned, settings)
     ensemble(aligned, settings)
+    transfer(aligned, settings)
     posteriors(aligned, settings)
     distil(aligned, settings)
     made = evaluate(aligned, settings)
@@ -104,11 +107,11 @@ def test_from_labels_to_frame_accuracies(aligned, settings) -> None:
 def test_the_same_seed_gives_the_same_bits_and_jobs_do_not_matter(aligned, settings) -> None:
     made = []
     for jobs in (1, 2):
-        for stage in (ensemble, posteriors, distil):
+        for stage in (ensemble, transfer, posteriors, distil):
             stage(aligned, replace(settings, jobs=jobs, distil=replace(settings.distil, students=2)))
         networks = sorted([*aligned.glob("ensemble/*/*.safetensors"), *aligned.glob("distil/*/*.safetensors")])
         made.append([path.read_bytes() for path in [*networks, aligned / "posteriors" / "shard-00000.u16"]])
-        for name in ("ensemble", "posteriors", "distil"):
+        for name in ("ensemble", "transfer", "posteriors", "distil"):
             shutil.rmtree(aligned / name)
     assert len(made[0]) == len(set(made[0])) == 5
     assert made[0] == made[1]
@@ -118,9 +121,48 @@ def test_the_baseline_trained_beside_the_students_is_the_one_trained_alone(align
     alone = (baseline(aligned, settings).path / "model.safetensors").read_bytes()
     shutil.rmtree(aligned / "baseline")
     ensemble(aligned, settings)
+    transfer(aligned, settings)
     posteriors(aligned, settings)
     distil(aligned, settings)
     assert (load_artifact(aligned, "baseline").path / "model.safetensors").read_bytes() == alone
+
+
+def test_students_learn_from_the_training_set_and_its_copies(aligned, settings) -> None:
+    with_copies = replace(settings, distil=replace(settings.distil, copies=2))
+    ensemble(aligned, settings)
+    copied = transfer(aligned, with_copies).path
+    posteriors(aligned, with_copies)
+    store = PosteriorStore(aligned / "posteriors")
+    train, copies = AlignmentStore.open(aligned / "align" / "train"), AlignmentStore.open(copied / "alignments")
+    names = [f"{name}+{number}" for number in (1, 2) for name in train.utterance_ids]
+    assert copies.utterance_ids == names
+    assert store.utterance_ids == [*train.utterance_ids, *names]
+
+    inputs = windows(FrameStore.open(aligned / "features" / "train"), train.utterance_ids, settings.network)
+    own = Examples(inputs, labels(train))
+    examples = transfer_examples(copied, own, train, store, settings.network)
+    number = len(own) + 5  # in the first copy of the first utterance
+    some = torch.tensor([number, 3, len(examples) - 1, len(own) - 1])
+    batch = examples.batch(some)
+    frames = FrameStore.open(copied / "frames")
+    seen = windows(frames, names, settings.network)
+    expected = [(seen, 5), (inputs, 3), (seen, len(seen) - 1), (inputs, len(own) - 1)]
+    assert torch.equal(batch.inputs, torch.cat([of[torch.tensor([place])] for of, place in expected]))
+    assert batch.hard_labels[0] == copies.pdfs(names[0])[5]
+
+    # What the store says of a copy is what the live ensemble says of it.
+    models, _, _ = load_networks(aligned, member_names(settings), frames.features)
+    live = EnsembleTeacher(models, seen, top_k=settings.ensemble.top_k)(torch.tensor([5]))
+    assert torch.equal(batch.soft_targets.classes[:1], live.classes)
+    assert torch.allclose(batch.soft_targets.log_probs[:1], live.log_probs, rtol=2e-3, atol=2e-3)
+
+    # The ensemble's accuracy on train counts the training set alone, and the student's budget is the baseline's.
+    scores = json.loads((aligned / "posteriors" / "train_scores.json").read_text())
+    assert sum(scores["ensemble"]["frames"]) == len(own)
+    distil(aligned, with_copies)
+    student, plain = (load_artifact(aligned, name).metrics for name in ("distil/student-00", "baseline"))
+    assert student["updates"] == plain["updates"]
+    assert student["best_epoch"] == plain["best_epoch"] == 1.0
 
 
 def test_seeds_are_stable_and_differ() -> None:

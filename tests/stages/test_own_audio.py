@@ -23,6 +23,7 @@ from kd_asr.stages.graph import graph
 from kd_asr.stages.language_model import language_model
 from kd_asr.stages.own_audio import align_files, find_system, transcribe
 from kd_asr.stages.posteriors import posteriors
+from kd_asr.stages.transfer import transfer
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def decoded(folder: Path, settings: Settings, utterances) -> Path:
             train=replace(made.train, epochs=8),
         )
         save_settings(run, made)
-        for stage in (language_model, align, ensemble, posteriors, distil, graph, decode):
+        for stage in (language_model, align, ensemble, transfer, posteriors, distil, graph, decode):
             stage(run, made)
         for utterance in utterances["dev"]:
             shutil.copy(utterance.audio_path, folder)

@@ -29,6 +29,7 @@ from kd_asr.stages.reduced_networks import (
     reduced_tasks,
     train_reduced,
 )
+from kd_asr.stages.transfer import transfer
 from kd_asr.training.examples import Examples
 
 
@@ -38,6 +39,7 @@ def taught(run_dir, settings, utterances) -> tuple[Path, Settings]:
     features(run_dir, settings)
     make_aligned(run_dir, settings)
     ensemble(run_dir, settings)
+    transfer(run_dir, settings)
     posteriors(run_dir, settings)
     reduced = replace(settings.reduced, fractions=(0.3, 1.0), seeds=2, epochs=2.0, validations=3)
     return run_dir, replace(settings, reduced=reduced)
