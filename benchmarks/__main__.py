@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 
-from benchmarks import training_step
+from benchmarks import distilling, training_step
 
-BENCHMARKS = {"training_step": (training_step.measure, training_step.SUMMARY)}
+BENCHMARKS = {
+    "distilling": (distilling.measure, distilling.SUMMARY),
+    "training_step": (training_step.measure, training_step.SUMMARY),
+}
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import soundfile
@@ -13,6 +14,10 @@ from kd_asr.alignment.tree import PLACES, Leaf, Node, Root, Split, StateTree
 from kd_asr.artifacts import Artifact, build_artifact
 from kd_asr.config import Settings, parse_settings, save_settings
 from kd_asr.corpora.manifest import Utterance, write_manifest
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("kd_asr", deadline=None)
+hypothesis.settings.load_profile("kd_asr")
 
 SETS = ("train", "dev", "test")
 

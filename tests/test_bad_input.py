@@ -425,6 +425,7 @@ DAMAGES = [
     ("baseline/history.jsonl", cut, "report", "line"),
     ("baseline/manifest.json", empty_json, "report", "run the stage again"),
     pytest.param(("ensemble/member-01/model.safetensors", cut, "posteriors", "run the stage again"), marks=SLOW),
+    pytest.param(("transfer/frames/frames.f16", cut, "posteriors", "bytes instead of"), marks=SLOW),
     pytest.param(
         ("ensemble/member-01/model.safetensors", Path.unlink, "posteriors", "run the stage again"), marks=SLOW
     ),

@@ -48,7 +48,7 @@ def soft_cross_entropy(logits: Tensor, targets: SoftTargets, *, temperature: flo
     Raises:
         ValueError: the numbers of examples or classes differ.
     """
-    _check_shapes(logits, targets)
+    check_shapes(logits, targets)
     probs, scale, shape = targets.at_temperature(temperature)
     log_q = F.log_softmax(logits / temperature, dim=1)
     # The tail's part is scale * sum of shape * log q over the classes that are not kept: all less the kept ones.
@@ -63,7 +63,7 @@ def kl_teacher_to_student(logits: Tensor, targets: SoftTargets, *, temperature: 
     `soft_cross_entropy` less T^2 times the teacher's entropy: the same gradient, and 0 where the student agrees.
     Arguments, result and errors are those of `soft_cross_entropy`; the factor T^2 is supplied here.
     """
-    _check_shapes(logits, targets)
+    check_shapes(logits, targets)
     log_p = targets.dense_log_probs(temperature)
     log_q = F.log_softmax(logits / temperature, dim=1)
     return temperature**2 * (log_p.exp() * (log_p - log_q)).sum(dim=1)
@@ -75,7 +75,7 @@ def kl_student_to_teacher(logits: Tensor, targets: SoftTargets, *, temperature: 
     Its gradient is T q_i (log(q_i / p_i) - KL(q || p)). For large T it tends to (z - v) / N as well: near equality the
     two divergences are the same to second order. Arguments, result and errors are those of `soft_cross_entropy`.
     """
-    _check_shapes(logits, targets)
+    check_shapes(logits, targets)
     log_p = targets.dense_log_probs(temperature)
     log_q = F.log_softmax(logits / temperature, dim=1)
     return temperature**2 * (log_q.exp() * (log_q - log_p)).sum(dim=1)
@@ -97,13 +97,14 @@ def squared_logit_difference(logits: Tensor, targets: SoftTargets) -> Tensor:
     Raises:
         ValueError: the numbers of examples or classes differ.
     """
-    _check_shapes(logits, targets)
+    check_shapes(logits, targets)
     teacher = targets.dense_log_probs(1.0)
     apart = logits - logits.mean(dim=1, keepdim=True) - (teacher - teacher.mean(dim=1, keepdim=True))
     return 0.5 * apart.square().mean(dim=1)
 
 
-def _check_shapes(logits: Tensor, targets: SoftTargets) -> None:
+def check_shapes(logits: Tensor, targets: SoftTargets) -> None:
+    """A `ValueError` if logits and targets are not of the same examples and classes."""
     expected = (targets.classes.shape[0], targets.num_classes)
     if tuple(logits.shape) != expected:
         raise ValueError(f"logits of shape {tuple(logits.shape)} for soft targets of shape {expected}")

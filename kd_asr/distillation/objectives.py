@@ -17,6 +17,7 @@ from kd_asr.distillation.losses import (
     soft_cross_entropy,
     squared_logit_difference,
 )
+from kd_asr.distillation.soft_and_hard import soft_and_hard_loss
 from kd_asr.distillation.targets import SoftTargets
 
 
@@ -67,9 +68,14 @@ class HintonObjective:
         """The objective of (batch, classes) logits; the batch must carry soft targets."""
         if batch.soft_targets is None:
             raise ValueError("a batch without soft targets: give the examples a teacher")
-        soft = soft_cross_entropy(logits, batch.soft_targets, temperature=self.temperature).mean()
-        hard = hard_cross_entropy(logits, batch.hard_labels).mean()
-        total = (self.soft_weight * soft + self.hard_weight * hard) / (self.soft_weight + self.hard_weight)
+        total, soft, hard = soft_and_hard_loss(
+            logits,
+            batch.soft_targets,
+            batch.hard_labels,
+            temperature=self.temperature,
+            soft_weight=self.soft_weight,
+            hard_weight=self.hard_weight,
+        )
         return ObjectiveValue(total, {"soft": soft, "hard": hard})
 
 

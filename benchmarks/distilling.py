@@ -1,0 +1,123 @@
+"""What soft targets cost: a student of the quick preset on hard labels, from the posterior store, from live teachers.
+
+Frames, labels and posteriors are random: speed does not depend on what they say. One thread, the whole of `fit`.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kd_asr.config import FeatureSettings, NetworkSettings, Settings, TrainSettings, parse_settings
+from kd_asr.distillation.objectives import HardObjective, HintonObjective, Objective
+from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
+from kd_asr.distillation.targets import SoftTargets, tail_sum, top_k_targets
+from kd_asr.distillation.teachers import EnsembleTeacher, StoredTeacher
+from kd_asr.features.store import FrameStore, create_store
+from kd_asr.features.vocal_tract import WarpedWindows
+from kd_asr.features.windows import FrameWindows
+from kd_asr.models.decorrelation import DecorrelatedDNN, principal_components
+from kd_asr.models.dnn import seeded_dnn
+from kd_asr.training.examples import Examples
+from kd_asr.training.fit import fit
+
+SUMMARY = (
+    "an epoch from the posterior store against one on hard labels (wanted: 1.10 or less of its time) and against one "
+    "that asks ten live teachers (wanted: 5 times faster or more)"
+)
+CLASSES, MEMBERS, UTTERANCES, FRAMES = 213, 10, 32, 1600
+_QUICK = Path(__file__).parent.parent / "recipes" / "conf" / "quick.yaml"
+
+
+def measure(*, repeats: int) -> dict[str, Any]:
+    """Medians over repeats of the ratios; the three kinds take turns, so that disturbances meet all alike."""
+    torch.set_num_threads(1)
+    settings = parse_settings([], _QUICK)
+    with tempfile.TemporaryDirectory() as folder:
+        examples = _examples(Path(folder), settings)
+        speeds: dict[str, list[float]] = {name: [] for name in examples}
+        for repeat in range(repeats):
+            for name, part in examples.items():
+                speeds[name].append(_speed(part, settings, repeat, Path(folder) / f"{name}-{repeat}"))
+    of_store = speeds["from the store"]
+    cost = [hard / stored for hard, stored in zip(speeds["hard labels"], of_store, strict=True)]
+    gain = [stored / live for stored, live in zip(of_store, speeds["ten live teachers"], strict=True)]
+    return {
+        "frames": UTTERANCES * FRAMES,
+        "batch_frames": settings.train.batch_frames,
+        "repeats": repeats,
+        "store_over_hard_labels_time": _ratio(cost),
+        "store_over_live_teachers_speed": _ratio(gain),
+        "frames_per_second": {name: round(statistics.median(found)) for name, found in speeds.items()},
+    }
+
+
+def _ratio(found: list[float]) -> dict[str, float]:
+    return {"median": round(statistics.median(found), 3), "least": round(min(found), 3), "most": round(max(found), 3)}
+
+
+def _speed(examples: Examples, settings: Settings, seed: int, folder: Path) -> float:
+    """Frames a second of one epoch."""
+    folder.mkdir()
+    network = settings.network
+    components = principal_components(examples.inputs, network.principal_components, network.whitening)
+    model = DecorrelatedDNN(seeded_dnn(network.principal_components, CLASSES, network, seed), components)
+    distil = settings.distil
+    objective: Objective = HardObjective()
+    if examples.teacher is not None:
+        objective = HintonObjective(distil.temperature, distil.soft_weight, distil.hard_weight)
+    budget: TrainSettings = replace(settings.train, epochs=1)
+    return fit(model, examples, objective, budget, seed=seed, folder=folder, validate=None).examples_per_second
+
+
+def _examples(folder: Path, settings: Settings) -> dict[str, Examples]:
+    """The same frames and labels for all kinds, with the teachers."""
+    inputs = _windows(folder / "frames", settings.features, settings.network)
+    warped = WarpedWindows(inputs, settings.augment.vocal_tract_warp, settings.features)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(CLASSES, (len(inputs),), generator=generator)
+    dimension = inputs[torch.tensor([0])].shape[1]
+    members = [seeded_dnn(dimension, CLASSES, settings.network, seed) for seed in range(MEMBERS)]
+    live = EnsembleTeacher(members, inputs, top_k=settings.ensemble.top_k)
+    stored = StoredTeacher(_store(folder / "posteriors", len(inputs), settings.ensemble.top_k), ["all"])
+    teachers: dict[str, Callable[[torch.Tensor], SoftTargets] | None] = {
+        "hard labels": None,
+        "from the store": stored,
+        "ten live teachers": live,
+    }
+    return {name: Examples(warped, labels, teacher) for name, teacher in teachers.items()}
+
+
+def _windows(folder: Path, features: FeatureSettings, network: NetworkSettings) -> FrameWindows:
+    names = [f"utterance-{number}" for number in range(UTTERANCES)]
+    create_store(folder, names, [FRAMES] * UTTERANCES, features)
+    store = FrameStore(folder, writable=True)
+    rng = np.random.default_rng(0)
+    for name in names:
+        store.write(name, rng.standard_normal((FRAMES, features.num_mel_bins)).astype(np.float32))
+    return FrameWindows(
+        FrameStore.open(folder), names, left_context=network.left_context, right_context=network.right_context
+    )
+
+
+def _store(folder: Path, frames: int, top_k: int) -> PosteriorStore:
+    """Random posteriors, in shards as the main job's."""
+    folder.mkdir()
+    generator = torch.Generator().manual_seed(1)
+    background = torch.zeros(CLASSES, dtype=torch.float64)
+    shards = [len(part) for part in torch.split(torch.arange(frames), 5000)]
+    for number, count in enumerate(shards):
+        log_probs = (3 * torch.randn(count, CLASSES, generator=generator)).log_softmax(1)
+        background += tail_sum(log_probs, top_k)
+        write_shard(folder, number, encode(top_k_targets(log_probs, top_k)))
+    finish_store(
+        folder, ["all"], [frames], shard_frames=shards, top_k=top_k, background=background, fingerprints={}
+    )
+    return PosteriorStore(folder)

@@ -1,0 +1,94 @@
+"""Soft and hard loss together, with their gradient in closed form: a training step spends its time in the network.
+
+Left to automatic differentiation, two softmaxes and what lies between them and the loss are gone through twice, which
+took an eighth of a step of a small network on 213 classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kd_asr.distillation.losses import UNLABELLED, check_shapes
+from kd_asr.distillation.targets import SoftTargets
+
+
+def soft_and_hard_loss(
+    logits: Tensor,
+    targets: SoftTargets,
+    hard_labels: Tensor,
+    *,
+    temperature: float,
+    soft_weight: float,
+    hard_weight: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(l1 T^2 L_soft + l2 L_hard) / (l1 + l2) and its parts, means over the batch.
+
+    The same values and gradient as `losses.soft_cross_entropy` and `losses.hard_cross_entropy`; with q = softmax(z) and
+    q_T = softmax(z / T) the gradient with respect to the logits z is (l1 T (q_T - p_T) + l2 (q - label)) / (l1 + l2)
+    (Hinton, Vinyals, Dean 2015, equation 2).
+
+    Args:
+        logits: (batch, classes) float32 or float64, of the student.
+        targets: of the same batch and number of classes.
+        hard_labels: (batch,) int64; `losses.UNLABELLED` where there is none.
+        temperature: T > 0.
+        soft_weight: l1 >= 0.
+        hard_weight: l2 >= 0, not both 0.
+
+    Returns:
+        Scalars: the weighted mean, which has a gradient; T^2 times the soft loss and the hard loss, which have none.
+
+    Raises:
+        ValueError: the numbers of examples or classes differ.
+    """
+    check_shapes(logits, targets)
+    total, soft, hard = _SoftAndHard.apply(  # type: ignore[no-untyped-call]
+        logits, targets, hard_labels, temperature, soft_weight, hard_weight
+    )
+    return total, soft, hard
+
+
+class _SoftAndHard(torch.autograd.Function):
+    @staticmethod
+    def forward(  # noqa: PLR0917 - autograd functions take no keywords
+        ctx: Any,
+        logits: Tensor,
+        targets: SoftTargets,
+        hard_labels: Tensor,
+        temperature: float,
+        soft_weight: float,
+        hard_weight: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        probs, scale, shape = (part.to(logits.dtype) for part in targets.at_temperature(temperature))
+        on_kept = scale[:, None] * shape[targets.classes] - probs
+        log_q = F.log_softmax(logits / temperature if temperature != 1.0 else logits, dim=1)
+        cross_entropy = (on_kept * log_q.gather(1, targets.classes)).sum(dim=1) - scale * (log_q @ shape)
+        soft = temperature**2 * cross_entropy.mean()
+        log_q1 = log_q if temperature == 1.0 else F.log_softmax(logits, dim=1)
+        labelled = (hard_labels != UNLABELLED)[:, None]
+        label = hard_labels.clamp_min(0)[:, None]
+        hard = -(log_q1.gather(1, label) * labelled).mean()
+        weights = soft_weight + hard_weight
+        total = (soft_weight * soft + hard_weight * hard) / weights
+        if ctx.needs_input_grad[0]:
+            of_soft = soft_weight * temperature / (weights * len(logits))
+            of_hard = hard_weight / (weights * len(logits)) * labelled.to(logits.dtype)
+            if temperature == 1.0:
+                gradient = log_q.exp_().mul_(of_soft + of_hard)
+            else:
+                gradient = log_q.exp_().mul_(of_soft).addcmul_(log_q1.exp_(), of_hard)
+            gradient.addr_(scale, shape, alpha=-of_soft)
+            gradient.scatter_add_(1, targets.classes, of_soft * on_kept)
+            gradient.scatter_add_(1, label, -of_hard)
+            ctx.save_for_backward(gradient)
+        ctx.mark_non_differentiable(soft, hard)
+        return total, soft, hard
+
+    @staticmethod
+    def backward(ctx: Any, *of_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * of_outputs[0], None, None, None, None, None
