@@ -11,7 +11,7 @@ from kd_asr.console import say
 from kd_asr.errors import UserError
 
 if TYPE_CHECKING:
-    from kd_asr.stages.own_audio import Failure, Timed, TrainedSystem
+    from kd_asr.stages.own_audio import Failure, Timed
 
 COMMANDS = ("transcribe", "align-files")
 
@@ -49,16 +49,15 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
 
 def run_own_audio(arguments: argparse.Namespace) -> None:
     """Run one of `COMMANDS`; an error only if no file at all could be used."""
-    from kd_asr.stages.own_audio import align_files, find_system, transcribe
+    from kd_asr.stages.own_audio import align_files, transcribe
 
     if arguments.jobs < 0:
         raise UserError(f"--jobs: {arguments.jobs} is less than 0")
     options = {"one_speaker": arguments.one_speaker, "jobs": arguments.jobs}
     if arguments.command == "transcribe":
         timed, failed = transcribe(arguments.model, arguments.files, **options)
-        system = find_system(arguments.model)
         for item in timed:
-            print(_as_json(item, system) if arguments.json else f"{item.file}\t{_text(item)}")
+            print(_as_json(item) if arguments.json else f"{item.file}\t{_text(item)}")
     else:
         timed, failed = align_files(arguments.model, arguments.files, arguments.out, **options)
         say(f"{len(timed)} files aligned: {arguments.out}/*.TextGrid and *.ctm")
@@ -71,16 +70,13 @@ def _text(item: Timed) -> str:
     return " ".join(word.word for word in item.words)
 
 
-def _as_json(item: Timed, system: TrainedSystem) -> str:
-    shift = system.settings.features.frame_shift_ms / 1000
+def _as_json(item: Timed) -> str:
+    from kd_asr.alignment.words import words_in_time
+
+    in_time = words_in_time(item.words, item.frame_shift)
     words = [
-        {
-            "word": word.word,
-            "start": round(word.start_frame * shift, 3),
-            "end": round((word.start_frame + word.num_frames) * shift, 3),
-            "mean_posterior": round(word.posterior, 4),
-        }
-        for word in item.words
+        {"word": label, "start": round(start, 3), "end": round(end, 3), "mean_posterior": round(word.posterior, 4)}
+        for word, (label, start, end) in zip(item.words, in_time, strict=True)
     ]
     content = {"file": str(item.file), "seconds": round(item.seconds, 3), "text": _text(item), "words": words}
     return json.dumps(content, ensure_ascii=False)

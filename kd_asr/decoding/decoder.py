@@ -181,7 +181,7 @@ def _decoder(graph_folder: Path, graph_file: Path, written: int, penalty: float)
 @lru_cache(maxsize=1)
 def unpickled_scores(pickled: bytes) -> Scores:
     """For functions that run in workers: one object, with what it has loaded, while the bytes stay the same."""
-    scores: Scores = pickle.loads(pickled)
+    scores: Scores = pickle.loads(pickled)  # made by the parent process; nothing of it has been in a file
     return scores
 
 

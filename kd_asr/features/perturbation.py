@@ -59,6 +59,11 @@ def draw(spread: Spread, *, seed: int, utterance_id: str, copy: int) -> Perturba
     return Perturbation(warp, rate, (first, second, third))
 
 
+def copied_frames(count: int, perturbation: Perturbation) -> int:
+    """Frames of the copy of an utterance of `count` frames."""
+    return max(1, round(count / perturbation.rate))
+
+
 def perturb(
     frames: NDArray[np.float32], perturbation: Perturbation, features: FeatureSettings
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -73,7 +78,7 @@ def perturb(
         (copied frames, bins) float32, and (copied frames,) the frame of the original that lies nearest to each: its
         label is the copy's.
     """
-    count = max(1, round(len(frames) / perturbation.rate))
+    count = copied_frames(len(frames), perturbation)
     position = np.minimum(np.arange(count) * perturbation.rate, len(frames) - 1)
     below = np.minimum(position.astype(np.int64), max(0, len(frames) - 2))
     above = np.minimum(below + 1, len(frames) - 1)

@@ -31,8 +31,7 @@ def distil(
 ) -> FitResult:
     """Train `student` in place on examples that carry a teacher; arguments and result as in `training.fit.fit`.
 
-    With `epoch_updates` the budget is `budget.epochs` times so many updates, whatever the number of examples: that of a
-    network which is trained on fewer.
+    With `epoch_updates` the student has the budget of a network that is trained on fewer examples.
     """
     objective = HintonObjective(settings.temperature, settings.soft_weight, settings.hard_weight)
     return fit(
@@ -45,7 +44,5 @@ def distil(
         validate=validate,
         advance=advance,
         after_update=after_update,
-        updates=epoch_updates * budget.epochs if epoch_updates else None,
-        validate_every=epoch_updates,
         epoch_updates=epoch_updates,
     )

@@ -27,20 +27,24 @@ class _Result:
     frames: int
 
 
-def _compute(utterance: Utterance, settings: FeatureSettings) -> np.ndarray | str:
-    """(frames, bins) float32, or the reason why there are none."""
+def frames_of_file(path: str | Path, settings: FeatureSettings) -> np.ndarray | str:
+    """(frames, bins) float32, not normalised, or the reason why there are none."""
     try:
-        samples = read_audio(utterance.audio_path, settings.sample_rate)
+        samples = read_audio(path, settings.sample_rate)
     except (soundfile.LibsndfileError, OSError) as error:
         return f"unreadable audio: {error}"
     if not np.isfinite(samples).all():
         return "audio holds samples that are not finite"
     frames = log_mel(samples, settings)
+    return frames if np.isfinite(frames).all() else "features that are not finite"
+
+
+def _compute(utterance: Utterance, settings: FeatureSettings) -> np.ndarray | str:
+    """`frames_of_file`, as many as were announced."""
+    frames = frames_of_file(utterance.audio_path, settings)
     expected = num_frames(utterance.num_samples, utterance.sample_rate, settings)
-    if len(frames) != expected:
+    if not isinstance(frames, str) and len(frames) != expected:
         return f"audio changed since it was prepared: {len(frames)} frames instead of {expected}"
-    if not np.isfinite(frames).all():
-        return "features that are not finite"
     return frames
 
 

@@ -37,9 +37,10 @@ from kd_asr.console import say
 from kd_asr.corpora.transcripts import normalise_words
 from kd_asr.decoding.decoder import Search, decode_set, unpickled_scores
 from kd_asr.errors import UserError
-from kd_asr.features.frames import log_mel, normalise, read_audio
+from kd_asr.features.frames import normalise
 from kd_asr.features.store import FrameStore, create_store
 from kd_asr.parallel import Workers
+from kd_asr.stages.features import frames_of_file
 from kd_asr.stages.lexicon import dictionary_file
 from kd_asr.stages.recognise import NetworkScores, log_prior
 from kd_asr.stages.systems import BASELINE, systems
@@ -70,12 +71,14 @@ class Timed:
     Attributes:
         file: the audio.
         seconds: its length.
+        frame_shift: seconds from frame to frame.
         words: with their times in frames.
         phones: the same.
     """
 
     file: Path
     seconds: float
+    frame_shift: float
     words: tuple[WordSegment, ...]
     phones: tuple[PhoneSegment, ...]
 
@@ -142,7 +145,8 @@ def transcribe(
         if not audio:
             return [], failed
         workers = stack.enter_context(Workers(jobs))
-        scores = _scores(system, folder / "frames")
+        prior = _prior(system)
+        scores = NetworkScores(system.run_dir, folder / "frames", system.networks, system.settings, prior)
         hypotheses = decode_set(
             graph.path,
             [(item.name, item.frames) for item in audio],
@@ -155,7 +159,7 @@ def transcribe(
         words = [hypothesis.words for hypothesis in hypotheses]
         lexicon = read_lexicon(system.run_dir / "lexicon" / "lexicon.txt")
         used, _ = select(lexicon, {word for line in words for word in line})
-        timed, unaligned = _in_time(_task(system, scores, used), audio, words, workers)
+        timed, unaligned = _in_time(_task(system, scores, prior, used), audio, words, workers)
         return timed, [*failed, *unaligned]
 
 
@@ -199,12 +203,13 @@ def align_files(
         lexicon = _pronounced(system, {word for item in audio for word in transcripts[item.file]})
         workers = stack.enter_context(Workers(jobs))
         words = [transcripts[item.file] for item in audio]
-        task = _task(system, _scores(system, folder / "frames"), lexicon)
-        timed, unaligned = _in_time(task, audio, words, workers)
+        prior = _prior(system)
+        scores = NetworkScores(system.run_dir, folder / "frames", system.networks, system.settings, prior)
+        timed, unaligned = _in_time(_task(system, scores, prior, lexicon), audio, words, workers)
     out.mkdir(parents=True, exist_ok=True)
-    shift = system.settings.features.frame_shift_ms / 1000
     for item in timed:
-        words_then, phones_then = words_in_time(item.words, shift), phones_in_time(item.phones, shift)
+        words_then = words_in_time(item.words, item.frame_shift)
+        phones_then = phones_in_time(item.phones, item.frame_shift)
         write_text_grid(
             out / f"{item.file.stem}.TextGrid", {"words": words_then, "phones": phones_then}, item.seconds
         )
@@ -230,23 +235,16 @@ def _extract(
     audio: list[_Audio] = []
     blocks: list[np.ndarray] = []
     failed: list[Failure] = []
-    rate = settings.features.sample_rate
     for number, file in enumerate(files):
-        try:
-            samples = read_audio(file, rate)
-        except (soundfile.LibsndfileError, OSError) as error:
-            failed.append(Failure(file, f"unreadable audio: {error}"))
-            continue
-        if not np.isfinite(samples).all():
-            failed.append(Failure(file, "audio holds samples that are not finite"))
-            continue
-        frames = log_mel(samples, settings.features)
-        if not len(frames):
+        frames = frames_of_file(file, settings.features)
+        if isinstance(frames, str):
+            failed.append(Failure(file, frames))
+        elif not len(frames):
             failed.append(Failure(file, "shorter than one frame"))
-        elif not samples.any():
+        elif (frames == frames[0]).all():
             failed.append(Failure(file, "nothing but digital silence"))
         else:
-            audio.append(_Audio(file, f"{number:06d}", len(frames), len(samples) / rate))
+            audio.append(_Audio(file, f"{number:06d}", len(frames), soundfile.info(file).duration))
             blocks.append(frames)
     if audio:
         create_store(folder, [item.name for item in audio], [item.frames for item in audio], settings.features)
@@ -294,10 +292,6 @@ def _prior(system: TrainedSystem) -> torch.Tensor:
     return log_prior(AlignmentStore.open(aligned.path / "train"), num_pdfs)
 
 
-def _scores(system: TrainedSystem, frames: Path) -> NetworkScores:
-    return NetworkScores(system.run_dir, frames, system.networks, system.settings, _prior(system))
-
-
 @dataclass(frozen=True)
 class _Task:
     """What a worker needs to align."""
@@ -309,8 +303,8 @@ class _Task:
     lexicon: Lexicon
 
 
-def _task(system: TrainedSystem, scores: NetworkScores, lexicon: Lexicon) -> _Task:
-    return _Task(system.run_dir, system.settings, pickle.dumps(scores), tuple(_prior(system).tolist()), lexicon)
+def _task(system: TrainedSystem, scores: NetworkScores, prior: torch.Tensor, lexicon: Lexicon) -> _Task:
+    return _Task(system.run_dir, system.settings, pickle.dumps(scores), tuple(prior.tolist()), lexicon)
 
 
 @lru_cache(maxsize=1)
@@ -350,5 +344,5 @@ def _in_time(
             reason = f"cannot be aligned: no path for {len(line)} words in {item.seconds:.1f} s of audio"
             failures.append(Failure(item.file, reason))
         else:
-            timed.append(Timed(item.file, item.seconds, *result))
+            timed.append(Timed(item.file, item.seconds, task.settings.features.frame_shift_ms / 1000, *result))
     return timed, failures

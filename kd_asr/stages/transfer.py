@@ -17,11 +17,9 @@ import numpy as np
 from kd_asr.alignment.store import Alignment, AlignmentStore, write_alignments
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.config import Settings
-from kd_asr.features.perturbation import Perturbation, Spread, draw, perturb
+from kd_asr.features.perturbation import Perturbation, Spread, copied_frames, draw, perturb
 from kd_asr.features.store import FrameStore, create_store
 from kd_asr.parallel import parallel_map
-
-FRAMES, ALIGNMENTS = "frames", "alignments"
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,10 @@ def transfer(run_dir: Path, settings: Settings) -> Artifact:
         for number in range(1, distil.copies + 1):
             for name in alignments.utterance_ids:
                 made = draw(spread, seed=settings.seed, utterance_id=name, copy=number)
-                frames = max(1, round(store.num_frames(name) / made.rate))
+                frames = copied_frames(store.num_frames(name), made)
                 copies.append(_Copy(f"{name}+{number}", name, made, frames))
         create_store(
-            folder / FRAMES, [item.copied_id for item in copies], [item.frames for item in copies], settings.features
+            folder / "frames", [item.copied_id for item in copies], [item.frames for item in copies], settings.features
         )
         found = parallel_map(
             partial(_write, run_dir=run_dir, folder=folder, settings=settings),
@@ -63,7 +61,7 @@ def transfer(run_dir: Path, settings: Settings) -> Artifact:
             jobs=settings.jobs,
             amount=lambda group: sum(item.frames for item in group),
         )
-        write_alignments(folder / ALIGNMENTS, [alignment for group in found for alignment in group])
+        write_alignments(folder / "alignments", [alignment for group in found for alignment in group])
         return {"copies": distil.copies, "utterances": len(copies), "frames": sum(item.frames for item in copies)}
 
     return build_artifact(
@@ -81,7 +79,7 @@ def _write(group: list[_Copy], *, run_dir: Path, folder: Path, settings: Setting
     """Fill the rows of some copies; their labels."""
     store = FrameStore.open(run_dir / "features" / "train")
     alignments = AlignmentStore.open(run_dir / "align" / "train")
-    copied = FrameStore(folder / FRAMES, writable=True)
+    copied = FrameStore(folder / "frames", writable=True)
     made = []
     for item in group:
         frames, nearest = perturb(store.frames(item.utterance_id), item.perturbation, settings.features)

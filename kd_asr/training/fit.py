@@ -133,15 +133,16 @@ def fit(
         after_update: constrains the weights after each update, see `training.constraints`.
         updates: budget in updates instead of `settings.epochs`.
         validate_every: updates from one validation to the next instead of an epoch's.
-        epoch_updates: updates that history and result count as an epoch instead of a pass over the examples.
+        epoch_updates: updates of an epoch instead of a pass over the examples: budget, validation, history and result
+            go by it, while the order of the examples goes by passes.
 
     Raises:
         UserError: the objective stopped being finite.
     """
     per_epoch = batches_per_epoch(len(examples), settings.batch_frames)
-    updates = updates or per_epoch * settings.epochs
-    every = validate_every or per_epoch
-    counted = epoch_updates or per_epoch
+    epoch_updates = epoch_updates or per_epoch
+    updates = updates or epoch_updates * settings.epochs
+    every = validate_every or epoch_updates
     batch_size = min(settings.batch_frames, len(examples))
     optimiser = _optimiser(model, settings)
     state = _restore(folder, model, optimiser) or _begin(seed)
@@ -165,7 +166,7 @@ def fit(
             advance(batch_size)
             measured = state.update % every == 0 or state.update == updates
             if measured or state.update % max(1, every // 10) == 0:
-                state.history.append(state.running.line(state.update, state.update / counted, rate))
+                state.history.append(state.running.line(state.update, state.update / epoch_updates, rate))
                 if not math.isfinite(state.history[-1]["train_loss"]):
                     raise UserError(
                         f"training diverged at update {state.update} (loss {state.history[-1]['train_loss']}): lower "
@@ -173,7 +174,7 @@ def fit(
                     )
             if measured and validate is not None:
                 spent += time.monotonic() - started
-                _validate(model, state, validate, state.update / counted)
+                _validate(model, state, validate, state.update / epoch_updates)
                 started = time.monotonic()
             if measured or time.monotonic() - saved > settings.checkpoint_seconds:
                 _save(folder, model, optimiser, state)
@@ -189,7 +190,7 @@ def fit(
     return FitResult(
         updates=state.update,
         best=Validation(state.best["accuracy"], state.best["cross_entropy"]) if state.best else None,
-        best_epoch=state.best["epoch"] if state.best else updates / counted,
+        best_epoch=state.best["epoch"] if state.best else updates / epoch_updates,
         last_weights=last_weights,
         examples_per_second=done_here * batch_size / spent if spent else 0.0,
     )
