@@ -115,8 +115,9 @@ def _store(folder: Path, frames: int, top_k: int) -> PosteriorStore:
     shards = [len(part) for part in torch.split(torch.arange(frames), 5000)]
     for number, count in enumerate(shards):
         log_probs = (3 * torch.randn(count, CLASSES, generator=generator)).log_softmax(1)
-        background += tail_sum(log_probs, top_k)
-        write_shard(folder, number, encode(top_k_targets(log_probs, top_k)))
+        targets = top_k_targets(log_probs, top_k)
+        background += tail_sum(log_probs, targets.classes)
+        write_shard(folder, number, encode(targets))
     finish_store(
         folder, ["all"], [frames], shard_frames=shards, top_k=top_k, background=background, fingerprints={}
     )

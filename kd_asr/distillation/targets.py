@@ -81,11 +81,10 @@ def top_k_targets(log_probs: Tensor, k: int, background: Tensor | None = None) -
     return SoftTargets(classes, kept, rest, background)
 
 
-def tail_sum(log_probs: Tensor, k: int) -> Tensor:
-    """What dense (batch, classes) log-probabilities give outside their top k: (classes,) float64 sums over the batch.
+def tail_sum(log_probs: Tensor, kept: Tensor) -> Tensor:
+    """What dense (batch, classes) log-probabilities give to other classes than the (batch, k) `kept` ones of each
+    example: (classes,) float64 sums over the batch.
 
     Over all examples it is the `background` of `SoftTargets`.
     """
-    probs = log_probs.exp()
-    outside = probs.scatter(1, probs.topk(min(k, probs.shape[1]), dim=1).indices, 0.0)
-    return outside.double().sum(dim=0)
+    return log_probs.exp().scatter_(1, kept, 0.0).sum(dim=0, dtype=torch.float64)

@@ -27,7 +27,7 @@ def average_log_posteriors(
     if average == "arithmetic":
         # As torch's logsumexp over a stack of them, which takes four times as long.
         largest = reduce(torch.maximum, log_posteriors)
-        total = sum(((one - largest).exp() for one in log_posteriors), torch.zeros_like(largest))
+        total = sum(((one - largest).exp_() for one in log_posteriors), torch.zeros_like(largest))
         return total.log() + (largest - math.log(len(log_posteriors)))
     return (sum(log_posteriors, torch.zeros_like(log_posteriors[0])) / len(log_posteriors)).log_softmax(dim=-1)
 

@@ -20,10 +20,9 @@ from kd_asr.models.ensemble import average_log_posteriors
 from kd_asr.parallel import parallel_map
 from kd_asr.stages.networks import (
     ROOMS,
-    log_posteriors_of_each,
+    posteriors_by_group,
     score_utterances,
     utterance_chunks,
-    windows,
 )
 from kd_asr.stages.systems import ENSEMBLE, load_networks, systems
 
@@ -60,17 +59,21 @@ def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings) -> _Scored:
     alignments = AlignmentStore.open(run_dir / "align" / chunk.set_name)
     names = systems(settings)[chunk.system]
     models, network = _load(run_dir, tuple(names))
-    inputs = windows(store, chunk.utterance_ids, network)
-    started = time.perf_counter()
-    members = log_posteriors_of_each(models, inputs, precision=settings.train.precision)
-    log_probs = average_log_posteriors(members, settings.ensemble.average) if len(members) > 1 else members[0]
-    seconds = time.perf_counter() - started
-    scored = {chunk.system: log_probs}
-    if chunk.system == ENSEMBLE:
-        scored |= {name.rsplit("/", maxsplit=1)[1]: member for name, member in zip(names, members, strict=True)}
-    return _Scored(
-        {name: score_utterances(alignments, chunk.utterance_ids, outputs) for name, outputs in scored.items()}, seconds
+    scores: dict[str, list[FrameScores]] = {}
+    groups = posteriors_by_group(
+        models, store, alignments, chunk.utterance_ids, network=network, precision=settings.train.precision
     )
+    seconds, started = 0.0, time.perf_counter()
+    for group, members in groups:
+        log_probs = average_log_posteriors(members, settings.ensemble.average) if len(members) > 1 else members[0]
+        seconds += time.perf_counter() - started
+        scored = {chunk.system: log_probs}
+        if chunk.system == ENSEMBLE:
+            scored |= {name.rsplit("/", maxsplit=1)[1]: member for name, member in zip(names, members, strict=True)}
+        for name, outputs in scored.items():
+            scores.setdefault(name, []).append(score_utterances(alignments, group, outputs))
+        started = time.perf_counter()
+    return _Scored({name: join_scores(parts) for name, parts in scores.items()}, seconds)
 
 
 def evaluate(run_dir: Path, settings: Settings) -> Artifact:

@@ -283,14 +283,15 @@ def _store(task: _StoreTask) -> None:
 
     def work(folder: Path) -> dict[str, Any]:
         log_probs = _log_posteriors(_Outputs(task.run_dir, task.networks, "train"))
-        write_shard(folder, 0, encode(top_k_targets(log_probs, CLASSES)))
+        targets = top_k_targets(log_probs, CLASSES)
+        write_shard(folder, 0, encode(targets))
         finish_store(
             folder,
             [_SET],
             [len(log_probs)],
             shard_frames=[len(log_probs)],
             top_k=CLASSES,
-            background=tail_sum(log_probs, CLASSES),
+            background=tail_sum(log_probs, targets.classes),
             fingerprints={"digits": laid.fingerprint, "teacher": digest([one.fingerprint for one in members])},
         )
         return {"images": len(log_probs), "bytes_per_image": PosteriorStore(folder).bytes_per_frame}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -197,12 +197,14 @@ def _metrics(result: FitResult, parameters: int, size: int) -> dict[str, Any]:
     }
 
 
-def utterance_chunks(alignments: AlignmentStore, frames: int) -> list[tuple[list[str], int]]:
-    """Consecutive utterances and their frames, cut as soon as there are `frames` of them: units of parallel work."""
+def utterance_chunks(
+    alignments: AlignmentStore, frames: int, utterance_ids: Sequence[str] | None = None
+) -> list[tuple[list[str], int]]:
+    """Consecutive utterances, all or some, and their frames, cut as soon as there are `frames` of them."""
     chunks: list[tuple[list[str], int]] = []
     names: list[str] = []
     count = 0
-    for name in alignments.utterance_ids:
+    for name in alignments.utterance_ids if utterance_ids is None else utterance_ids:
         names.append(name)
         count += len(alignments.pdfs(name))
         if count >= frames:
@@ -211,16 +213,22 @@ def utterance_chunks(alignments: AlignmentStore, frames: int) -> list[tuple[list
     return [*chunks, (names, count)] if names else chunks
 
 
-def log_posteriors_of_each(
-    models: Sequence[nn.Module], inputs: FrameWindows, *, precision: Literal["auto", "bf16", "fp32"]
-) -> list[torch.Tensor]:
-    """(frames, pdfs) log-posteriors of every model for all inputs, in pieces that stay in the processor's cache."""
-    outputs: list[list[torch.Tensor]] = [[] for _ in models]
-    for part in torch.split(torch.arange(len(inputs)), _PIECE):
-        batch = inputs[part]
-        for output, model in zip(outputs, models, strict=True):
-            output.append(log_posteriors_of_batch(model, batch, precision=precision))
-    return [torch.cat(output) for output in outputs]
+def posteriors_by_group(
+    models: Sequence[nn.Module],
+    store: FrameStore,
+    alignments: AlignmentStore,
+    utterance_ids: Sequence[str],
+    *,
+    network: NetworkSettings,
+    precision: Literal["auto", "bf16", "fp32"],
+) -> Iterator[tuple[list[str], list[torch.Tensor]]]:
+    """Groups of consecutive utterances and every model's (frames, pdfs) log-posteriors of them.
+
+    A group is so small that the outputs of ten networks stay in the processor's cache while they are used.
+    """
+    for names, frames in utterance_chunks(alignments, _PIECE, utterance_ids):
+        batch = windows(store, names, network)[torch.arange(frames)]
+        yield names, [log_posteriors_of_batch(model, batch, precision=precision) for model in models]
 
 
 def score_utterances(alignments: AlignmentStore, utterance_ids: Sequence[str], log_probs: torch.Tensor) -> FrameScores:

@@ -7,7 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from kd_asr.alignment.store import AlignmentStore
@@ -22,10 +24,9 @@ from kd_asr.models.ensemble import average_log_posteriors
 from kd_asr.parallel import parallel_map
 from kd_asr.stages.networks import (
     ROOMS,
-    log_posteriors_of_each,
+    posteriors_by_group,
     score_utterances,
     utterance_chunks,
-    windows,
 )
 from kd_asr.stages.systems import ENSEMBLE, load_networks, member_names
 
@@ -49,7 +50,7 @@ class _Worker:
     models: list[nn.Module]
     names: list[str]
     stores: tuple[FrameStore, FrameStore]  # of the training set, of its copies
-    alignments: AlignmentStore
+    alignments: tuple[AlignmentStore, AlignmentStore]
     settings: Settings
 
 
@@ -61,7 +62,8 @@ def _load(run_dir: Path, settings: Settings) -> None:
     store = FrameStore.open(run_dir / "features" / "train")
     names = member_names(settings)
     models, _, _ = load_networks(run_dir, names, store.features)
-    alignments = AlignmentStore.open(run_dir / "align" / "train")
+    folders = run_dir / "align" / "train", run_dir / "transfer" / "alignments"
+    alignments = AlignmentStore.open(folders[0]), AlignmentStore.open(folders[1])
     stores = store, FrameStore.open(run_dir / "transfer" / "frames")
     _worker = _Worker(models, [name.rsplit("/", maxsplit=1)[1] for name in names], stores, alignments, settings)
 
@@ -72,16 +74,29 @@ def _compute(shard: _Shard, *, folder: Path) -> None:
     if scores_path.exists():  # written after the shard, by an interrupted run
         return
     settings = _worker.settings
-    inputs = windows(_worker.stores[shard.copies], shard.utterance_ids, settings.network)
-    members = log_posteriors_of_each(_worker.models, inputs, precision=settings.train.precision)
-    averaged = average_log_posteriors(members, settings.ensemble.average)
-    write_shard(folder, shard.number, encode(top_k_targets(averaged, settings.ensemble.top_k)))
-    scored = {ENSEMBLE: averaged, **dict(zip(_worker.names, members, strict=True))} if not shard.copies else {}
-    scores = {
-        name: score_utterances(_worker.alignments, shard.utterance_ids, log_probs).to_json()
-        for name, log_probs in scored.items()
-    }
-    write_json(scores_path, {"scores": scores, "tail": tail_sum(averaged, settings.ensemble.top_k).tolist()})
+    store, alignments = _worker.stores[shard.copies], _worker.alignments[shard.copies]
+    rows: list[NDArray[np.uint16]] = []
+    scores: dict[str, list[FrameScores]] = {}
+    tail = torch.zeros(1, dtype=torch.float64)
+    groups = posteriors_by_group(
+        _worker.models,
+        store,
+        alignments,
+        shard.utterance_ids,
+        network=settings.network,
+        precision=settings.train.precision,
+    )
+    for names, members in groups:
+        averaged = average_log_posteriors(members, settings.ensemble.average)
+        targets = top_k_targets(averaged, settings.ensemble.top_k)
+        rows.append(encode(targets))
+        tail = tail + tail_sum(averaged, targets.classes)
+        if not shard.copies:
+            for name, log_probs in zip([ENSEMBLE, *_worker.names], [averaged, *members], strict=True):
+                scores.setdefault(name, []).append(score_utterances(alignments, names, log_probs))
+    write_shard(folder, shard.number, np.concatenate(rows))
+    joined = {name: join_scores(parts).to_json() for name, parts in scores.items()}
+    write_json(scores_path, {"scores": joined, "tail": tail.tolist()})
 
 
 def posteriors(run_dir: Path, settings: Settings) -> Artifact:

@@ -22,7 +22,7 @@ from kd_asr.distillation.losses import UNLABELLED
 from kd_asr.distillation.objectives import HardObjective, HintonObjective, Objective
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.distillation.teachers import StoredTeacher
-from kd_asr.evaluation.frame_accuracy import FrameScores
+from kd_asr.evaluation.frame_accuracy import join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.features.vocal_tract import WarpedWindows
 from kd_asr.models.decorrelation import on_inputs
@@ -31,9 +31,9 @@ from kd_asr.parallel import advance, parallel_map
 from kd_asr.stages.networks import (
     ROOMS,
     labels,
-    log_posteriors_of_each,
     measure,
     new_network,
+    posteriors_by_group,
     score_utterances,
     windows,
 )
@@ -271,9 +271,10 @@ def _scores(task: ReducedTask, model: nn.Module, plain: Examples, dev: Examples)
     precision = settings.train.precision
     alignments = AlignmentStore.open(run_dir / "align" / "test")
     store = FrameStore.open(run_dir / "features" / "test")
-    names = alignments.utterance_ids
-    [log_probs] = log_posteriors_of_each([model], windows(store, names, settings.network), precision=precision)
-    on_test: FrameScores = score_utterances(alignments, names, log_probs)
+    groups = posteriors_by_group(
+        [model], store, alignments, alignments.utterance_ids, network=settings.network, precision=precision
+    )
+    on_test = join_scores([score_utterances(alignments, names, log_probs) for names, [log_probs] in groups])
     found: dict[str, Any] = {"test": on_test.to_json()}
     for name, examples in (("part", plain), ("dev", dev)):
         measured = measure(model, examples, precision=precision)
