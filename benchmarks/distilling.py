@@ -12,17 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from kd_asr.config import FeatureSettings, NetworkSettings, Settings, TrainSettings, parse_settings
+from benchmarks.synthetic import random_posterior_store, random_windows
+from kd_asr.config import Settings, TrainSettings, parse_settings
 from kd_asr.distillation.objectives import HardObjective, HintonObjective, Objective
-from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
-from kd_asr.distillation.targets import SoftTargets, tail_sum, top_k_targets
+from kd_asr.distillation.targets import SoftTargets
 from kd_asr.distillation.teachers import EnsembleTeacher, StoredTeacher
-from kd_asr.features.store import FrameStore, create_store
 from kd_asr.features.vocal_tract import WarpedWindows
-from kd_asr.features.windows import FrameWindows
 from kd_asr.models.decorrelation import DecorrelatedDNN, principal_components
 from kd_asr.models.dnn import seeded_dnn
 from kd_asr.training.examples import Examples
@@ -79,46 +76,18 @@ def _speed(examples: Examples, settings: Settings, seed: int, folder: Path) -> f
 
 def _examples(folder: Path, settings: Settings) -> dict[str, Examples]:
     """The same frames and labels for all kinds, with the teachers."""
-    inputs = _windows(folder / "frames", settings.features, settings.network)
+    inputs = random_windows(folder / "frames", UTTERANCES, FRAMES, settings.features, settings.network)
     warped = WarpedWindows(inputs, settings.augment.vocal_tract_warp, settings.features)
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(CLASSES, (len(inputs),), generator=generator)
     dimension = inputs[torch.tensor([0])].shape[1]
     members = [seeded_dnn(dimension, CLASSES, settings.network, seed) for seed in range(MEMBERS)]
     live = EnsembleTeacher(members, inputs, top_k=settings.ensemble.top_k)
-    stored = StoredTeacher(_store(folder / "posteriors", len(inputs), settings.ensemble.top_k), ["all"])
+    posteriors = random_posterior_store(folder / "posteriors", len(inputs), CLASSES, settings.ensemble.top_k)
+    stored = StoredTeacher(posteriors, ["all"])
     teachers: dict[str, Callable[[torch.Tensor], SoftTargets] | None] = {
         "hard labels": None,
         "from the store": stored,
         "ten live teachers": live,
     }
     return {name: Examples(warped, labels, teacher) for name, teacher in teachers.items()}
-
-
-def _windows(folder: Path, features: FeatureSettings, network: NetworkSettings) -> FrameWindows:
-    names = [f"utterance-{number}" for number in range(UTTERANCES)]
-    create_store(folder, names, [FRAMES] * UTTERANCES, features)
-    store = FrameStore(folder, writable=True)
-    rng = np.random.default_rng(0)
-    for name in names:
-        store.write(name, rng.standard_normal((FRAMES, features.num_mel_bins)).astype(np.float32))
-    return FrameWindows(
-        FrameStore.open(folder), names, left_context=network.left_context, right_context=network.right_context
-    )
-
-
-def _store(folder: Path, frames: int, top_k: int) -> PosteriorStore:
-    """Random posteriors, in shards as the main job's."""
-    folder.mkdir()
-    generator = torch.Generator().manual_seed(1)
-    background = torch.zeros(CLASSES, dtype=torch.float64)
-    shards = [len(part) for part in torch.split(torch.arange(frames), 5000)]
-    for number, count in enumerate(shards):
-        log_probs = (3 * torch.randn(count, CLASSES, generator=generator)).log_softmax(1)
-        targets = top_k_targets(log_probs, top_k)
-        background += tail_sum(log_probs, targets.classes)
-        write_shard(folder, number, encode(targets))
-    finish_store(
-        folder, ["all"], [frames], shard_frames=shards, top_k=top_k, background=background, fingerprints={}
-    )
-    return PosteriorStore(folder)

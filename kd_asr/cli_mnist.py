@@ -65,6 +65,13 @@ MNIST_STAGES = (
         "not read test. Settings: losses.*, distilled.*.",
     ),
     MnistStage(
+        "reduced",
+        "mnist_reduced",
+        "few labels: hard labels with and without early stopping, against soft targets",
+        "Networks of the same architecture and number of updates, on nested parts of the labels; test is read once. "
+        "Settings: reduced.*, hard.*, distil.*.",
+    ),
+    MnistStage(
         "report",
         "mnist_report",
         "one page of tables and pictures of the experiments that have been run",

@@ -160,6 +160,23 @@ class LossesSettings:
 
 
 @dataclass(frozen=True)
+class ReducedDigitSettings:
+    """Soft targets as regularisers: networks of the architecture and learning rate of `hard`, on parts of the labels.
+
+    Attributes:
+        fractions: of the training images (without dev) that keep their labels.
+        seeds: repetitions, each with other parts and initial weights.
+        epochs: passes over all training images whose number of updates every network gets.
+        validations: measurements on dev during a training; early stopping chooses among them.
+    """
+
+    fractions: tuple[float, ...] = (0.003, 0.01, 0.1, 1.0)
+    seeds: int = 1
+    epochs: float = 8.0
+    validations: int = 16
+
+
+@dataclass(frozen=True)
 class MnistSettings:
     """Everything that decides an MNIST run.
 
@@ -186,6 +203,7 @@ class MnistSettings:
     temperature: TemperatureSettings = field(default_factory=TemperatureSettings)
     transfer: TransferSettings = field(default_factory=TransferSettings)
     losses: LossesSettings = field(default_factory=LossesSettings)
+    reduced: ReducedDigitSettings = field(default_factory=ReducedDigitSettings)
 
     def problems(self) -> list[str]:
         """Every value that cannot work, as `section.key: what is wrong`."""
@@ -201,6 +219,8 @@ class MnistSettings:
             "transfer.hard_weight": (self.transfer.hard_weight, 0),
             "transfer.epochs": (self.transfer.epochs, 1),
             "losses.students": (self.losses.students, 1),
+            "reduced.seeds": (self.reduced.seeds, 1),
+            "reduced.validations": (self.reduced.validations, 1),
             "smallest of temperature.students": (min(self.temperature.students, default=1), 1),
             "smallest of temperature.widths": (min(self.temperature.widths, default=0), 1),
         }
@@ -209,6 +229,8 @@ class MnistSettings:
             "distil.soft_weight + distil.hard_weight": self.distil.soft_weight + self.distil.hard_weight,
             "transfer.temperature": self.transfer.temperature,
             "losses.temperature": self.losses.temperature,
+            "reduced.epochs": self.reduced.epochs,
+            "smallest of reduced.fractions": min(self.reduced.fractions, default=0),
             "smallest of temperature.temperatures": min(self.temperature.temperatures, default=0),
         }
         below_one: dict[str, float] = {}
@@ -228,6 +250,8 @@ class MnistSettings:
                 f"temperature.students: {len(self.temperature.students)} numbers for "
                 f"{len(self.temperature.widths)} temperature.widths"
             )
+        if max(self.reduced.fractions, default=0) > 1:
+            found.append(f"largest of reduced.fractions: {max(self.reduced.fractions)} is more than all labels, 1")
         if self.data.dev_images >= 60_000:
             found.append(f"data.dev_images: {self.data.dev_images} leaves nothing of 60,000 images to train on")
         return found

@@ -5,7 +5,7 @@
 #
 #   --data DIR             folder with MNIST's four IDX gz files (default: $MNIST, else data/mnist, else a download
 #                          into it, else, without a network, scikit-learn's 8 x 8 digits, which are not MNIST)
-#   --experiment table|temperature|omit3|only78|losses|all   what to run (default: table)
+#   --experiment table|temperature|omit3|only78|losses|reduced|all   what to run (default: table)
 #   --seeds N              repetitions of the table, of omit3 and of only78 (default: the preset's)
 #   --preset quick|paper   budget: recipes/conf/mnist_NAME.yaml (default: quick)
 #   --out DIR              run folder (default: exp/mnist_PRESET)
@@ -20,7 +20,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-experiments=(table temperature omit3 only78 losses)
+experiments=(table temperature omit3 only78 losses reduced)
 preset=quick out="" experiment=table
 configure=()
 

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+_ROWS = 256
 
 
 class Indexable(Protocol):
@@ -72,6 +75,11 @@ def log_posteriors_of_batch(
     model: nn.Module, batch: Tensor, *, precision: Literal["auto", "bf16", "fp32"]
 ) -> Tensor:
     """The same for (batch, ...) inputs that have been gathered already."""
-    with evaluation_mode(model), torch.autocast("cpu", torch.bfloat16, enabled=uses_bf16(precision)):
-        logits = model(batch)
+    bf16, rows = uses_bf16(precision), len(batch)
+    if bf16:
+        # oneDNN keeps a kernel and its workspace for every batch size it has met: utterances of a thousand different
+        # lengths took a gigabyte. With whole hundreds of rows there are few.
+        batch = F.pad(batch, (0, 0) * (batch.ndim - 1) + (0, -rows % _ROWS))
+    with evaluation_mode(model), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        logits = model(batch)[:rows]
     return logits.float().log_softmax(dim=-1)  # type: ignore[no-any-return]

@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kd_asr.reporting.contents import key_table
-from kd_asr.reporting.tables import NOT_KNOWN, Table, count, decimal, duration, percent, percent_interval, to_markdown
+from kd_asr.reporting.reduced_figures import EVERYWHERE, SOFT
+from kd_asr.reporting.reduced_figures import NAMES as NAMES_OF_KINDS
+from kd_asr.reporting.tables import (
+    NOT_KNOWN,
+    Table,
+    count,
+    decimal,
+    duration,
+    percent,
+    percent_interval,
+    signed_percent,
+    to_markdown,
+)
 
 Report = Mapping[str, Any]
 NAMES = {
@@ -22,10 +34,12 @@ LOSS_NAMES = {
     "kl_student_to_teacher": "KL(student || teacher)",
     "squared_logit_difference": "squared difference of logits",
 }
+REDUCED_NAMES = {**NAMES_OF_KINDS, EVERYWHERE: "hard labels of the part, soft targets of all images"}
 HOW_TO_READ = """\
 - **Train, dev, test.** A dev set is carved from the training images; every choice (epochs, learning rate, dropout,
   weights, temperature) was made on it. The final models learn from all training images and read test once.
-  `temperature` and `losses` train without dev, measure on dev, and never read test.
+  `temperature` and `losses` train without dev, measure on dev, and never read test; `reduced` trains without dev,
+  stops early on it, and reads test once.
 - **Intervals over seeds** are Student's t intervals of the mean: what other seeds would give on the same test images.
   The share kept is a ratio of two means over seeds, with Fieller's interval; beside it stands the interval of a
   bootstrap over test images (10,000 draws, the mean over seeds taken inside each draw): what other images would give.
@@ -173,6 +187,43 @@ def losses_table(report: Report) -> Table:
     return Table((*columns, "cross-entropy on dev, nats", "students"), tuple(rows))
 
 
+def reduced_table(report: Report) -> Table:
+    """Errors by part of the labels and by what was learnt from."""
+    figures = report["reduced"]
+    rows = []
+    for one in figures["systems"]:
+        accuracy, values = one["test_frame_accuracy"], one["test_frame_accuracy"]["values"]
+        rows.append(
+            (
+                f"{100 * one['fraction']:g} %: {REDUCED_NAMES[one['kind']]}",
+                percent(one["part_frame_accuracy"]["mean"]),
+                percent(accuracy["mean"]),
+                percent_interval(one["test_frame_accuracy_interval"]),
+                percent_interval(accuracy["interval_over_repetitions"]),
+                count(round(figures["test"] * (1 - accuracy["mean"]), 1)),
+                percent(one["share_of_all_labels"], 1),
+                count(len(values)),
+            )
+        )
+    columns = ("labelled part, trained on", "train accuracy %", "test accuracy %", "[over images]", "over repetitions")
+    return Table((*columns, f"errors of {count(figures['test'])}", "of all labels' %", "networks"), tuple(rows))
+
+
+def reduced_sentences(report: Report) -> list[str]:
+    """What soft targets on each part win back of what hard labels stopped early lost."""
+    found = []
+    for one in report["reduced"]["comparisons"]:
+        if one["kind"] == SOFT and one["won_back"] is not None:
+            apart = one["frame_accuracy"]
+            found.append(
+                f"- {100 * one['fraction']:g} % of the labels: soft targets to the end are "
+                f"{signed_percent(apart['value'])} points from hard labels stopped early (95 % interval over images "
+                f"{percent_interval(apart['interval'], signed=True)}), and win back {percent(one['won_back'], 0)} % of "
+                "what those lost."
+            )
+    return found
+
+
 def page(report: Report) -> str:
     """The whole report as Markdown; `report` is what `report.json` holds."""
     sections = [
@@ -214,6 +265,16 @@ def page(report: Report) -> str:
             to_markdown(losses_table(report)),
             "![Losses](losses.png)",
             "![The limit of high temperature](high_temperature.png)",
+        ]
+    if "reduced" in report:
+        sections += [
+            "## Soft targets as regularisers",
+            f"Parts of the training images keep their labels; {count(report['reduced']['updates'])} updates for every "
+            "network. Soft targets are those of a teacher of all training images but dev, on the part's own images "
+            "unless all are named.",
+            to_markdown(reduced_table(report)),
+            "\n".join(reduced_sentences(report)),
+            "![Accuracy over updates](reduced.png)",
         ]
     if report["dark_knowledge"]:
         sections += [

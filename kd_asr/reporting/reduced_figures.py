@@ -52,33 +52,35 @@ def reduced_figures(
     rows: Sequence[Mapping[str, Any]],
     correct: Counts,
     frames: NDArray[np.int64],
-    word_errors: Counts,
-    words: NDArray[np.int64],
+    word_errors: Counts | None = None,
+    words: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     """Figures of every fraction and kind, and what soft targets won back.
 
     Args:
         rows: of the stage's manifest, one per system and repetition.
-        correct: frames of test that were right.
+        correct: frames of test that were right; or test images, each an utterance of one frame.
         frames: (utterances,) frames of test.
-        word_errors: errors in the words of test.
+        word_errors: errors in the words of test; None where there are no words.
         words: (utterances,) reference words of test.
 
     Returns:
         `systems`: for each fraction and kind the means over repetitions, their values, and the interval of the test
         figures over utterances; `comparisons`: for each fraction every soft kind against hard labels stopped early.
     """
-    accuracy, wer = _estimates(correct, frames), _estimates(word_errors, words)
+    accuracy = _estimates(correct, frames)
+    wer = {} if word_errors is None or words is None else _estimates(word_errors, words)
     full = accuracy.get((1.0, STOPPED))
     systems, comparisons = [], []
     for fraction, kind in correct:
         own = [row for row in rows if (row["fraction"], row["kind"]) == (fraction, kind)]
         of_repetitions = {
             "test_frame_accuracy": (correct[fraction, kind].sum(axis=1) / frames.sum()).tolist(),
-            "test_wer": (word_errors[fraction, kind].sum(axis=1) / words.sum()).tolist(),
             "part_frame_accuracy": [row["part"]["frame_accuracy"] for row in own],
             "dev_frame_accuracy": [row["dev"]["frame_accuracy"] for row in own],
         }
+        if word_errors is not None and words is not None:
+            of_repetitions["test_wer"] = (word_errors[fraction, kind].sum(axis=1) / words.sum()).tolist()
         here = accuracy[fraction, kind]
         systems.append(
             {
@@ -93,15 +95,15 @@ def reduced_figures(
                     for name, values in of_repetitions.items()
                 },
                 "test_frame_accuracy_interval": here.interval(),
-                "test_wer_interval": wer[fraction, kind].interval(),
+                **(
+                    {"test_wer_interval": wer[fraction, kind].interval(), "choice": own[0]["choice"]} if wer else {}
+                ),
                 "share_of_all_labels": None if full is None else here.value / full.value,
-                "choice": own[0]["choice"],
             }
         )
         if kind in (STOPPED, TO_THE_END):
             continue
         stopped = accuracy[fraction, STOPPED]
-        words_apart = difference(wer[fraction, kind], wer[fraction, STOPPED])
         frames_apart = difference(here, stopped)
         lost = None if full is None or fraction == 1.0 else full.value - stopped.value
         comparisons.append(
@@ -109,7 +111,7 @@ def reduced_figures(
                 "fraction": fraction,
                 "kind": kind,
                 "frame_accuracy": _plain(frames_apart),
-                "wer": _plain(words_apart),
+                **({"wer": _plain(difference(wer[fraction, kind], wer[fraction, STOPPED]))} if wer else {}),
                 "won_back": frames_apart.value / lost if lost is not None and lost > 0 else None,
             }
         )

@@ -11,12 +11,17 @@ from kd_asr.reporting.plots import new_figure, save_figure
 _DRAWN = {
     "hard": ("hard labels", "#0072B2"),
     "soft": ("soft targets", "#009E73"),
-    "soft_everywhere": ("soft targets of all audio", "#E69F00"),
+    "soft_everywhere": ("soft targets of {everything}", "#E69F00"),
 }
 
 
 def plot_convergence(
-    histories: Mapping[tuple[float, str], Sequence[Sequence[Mapping[str, Any]]]], source: str, path: Path
+    histories: Mapping[tuple[float, str], Sequence[Sequence[Mapping[str, Any]]]],
+    source: str,
+    path: Path,
+    *,
+    everything: str = "all audio",
+    accuracy: str = "frame accuracy",
 ) -> None:
     """Accuracy on the part (dashed) and on dev (solid) over updates, a panel for each fraction.
 
@@ -24,6 +29,8 @@ def plot_convergence(
         histories: of (fraction, arm), one per repetition, lines of `history.jsonl`.
         source: name of the corpus, for the title.
         path: of the PNG.
+        everything: what the whole training set consists of, in words.
+        accuracy: name of what is measured.
     """
     fractions = sorted({fraction for fraction, _ in histories})
     figure = new_figure(3.2 * len(fractions) + 1, 4.2, "Convergence on parts of the labels", source)
@@ -33,7 +40,7 @@ def plot_convergence(
             for number, history in enumerate(histories.get((fraction, arm), ())):
                 measured = [line for line in history if line["dev_frame_accuracy"] is not None]
                 updates = [line["update"] for line in measured]
-                label = name if number == 0 else None
+                label = name.format(everything=everything) if number == 0 else None
                 on_dev = [100 * line["dev_frame_accuracy"] for line in measured]
                 on_part = [100 * line["train_frame_accuracy"] for line in measured]
                 axes.plot(updates, on_dev, color=colour, linewidth=1.5, label=label)
@@ -41,7 +48,7 @@ def plot_convergence(
         axes.set_title(f"{100 * fraction:g} % of the labels", fontsize=10)
         axes.set_xlabel("updates")
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel("frame accuracy, %")
+    panels[0].set_ylabel(f"{accuracy}, %")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     figure.supxlabel("solid: dev; dashed: the labelled part itself; a line for each repetition", fontsize=8)

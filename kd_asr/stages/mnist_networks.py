@@ -41,7 +41,7 @@ ROOMS = ("features", "models", "distillation", "training", "methods")
 CHOOSING_TEACHER = "networks/choosing-teacher"
 _PIECE = 5000
 # A store is keyed by utterance and frame: all training images count as one utterance, whose frames they are.
-_SET = "train"
+TRAINING_SET = "train"
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _work(folder: Path, task: DigitTask, inputs: list[Artifact]) -> dict[str, An
         validate = partial(measure, examples=dev, precision=budget.precision)
     if task.posteriors:
         store = PosteriorStore(inputs[1].path, expect={"digits": inputs[0].fingerprint})
-        stored = StoredTeacher(store, [_SET])
+        stored = StoredTeacher(store, [TRAINING_SET])
 
         def teacher(chosen: Tensor) -> SoftTargets:
             return stored(numbers[chosen])
@@ -287,7 +287,7 @@ def _store(task: _StoreTask) -> None:
         write_shard(folder, 0, encode(targets))
         finish_store(
             folder,
-            [_SET],
+            [TRAINING_SET],
             [len(log_probs)],
             shard_frames=[len(log_probs)],
             top_k=CLASSES,

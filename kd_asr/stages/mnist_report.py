@@ -27,12 +27,15 @@ from kd_asr.reporting.mnist_figures import (
 )
 from kd_asr.reporting.mnist_page import main_table, page, summary
 from kd_asr.reporting.mnist_plots import TEMPERATURES, pictures
+from kd_asr.reporting.reduced_figures import KINDS, STOPPED, reduced_figures
+from kd_asr.reporting.reduced_plots import plot_convergence
+from kd_asr.reporting.run_results import read_history
 from kd_asr.reporting.tables import to_rich
 from kd_asr.stages.mnist_digits import NAME as DIGITS
 from kd_asr.stages.mnist_digits import DigitArrays
 from kd_asr.stages.mnist_networks import posteriors_name, teacher_name
 
-EXPERIMENTS = ("table", "temperature", "omit3", "only78", "losses")
+EXPERIMENTS = ("table", "temperature", "omit3", "only78", "losses", "reduced")
 
 
 def report(run_dir: Path, settings: MnistSettings) -> Artifact:
@@ -57,6 +60,14 @@ def report(run_dir: Path, settings: MnistSettings) -> Artifact:
         content["dark_knowledge"] = teacher is not None
         content = json.loads(json.dumps(content))  # page and pictures are made of what is written
         pictures(content, folder, _dark_knowledge(laid, teacher) if teacher is not None else None)
+        if "reduced" in done:
+            plot_convergence(
+                _histories(run_dir, done["reduced"]),
+                content["label"],
+                folder / "reduced.png",
+                everything="all images",
+                accuracy="accuracy",
+            )
         (folder / "report.md").write_text(page(content), encoding="utf-8")
         write_json(folder / "report.json", content)
         return {"experiments": list(done)}
@@ -117,7 +128,34 @@ def _content(
             content[experiment] = transfer_figures(done[experiment].metrics)
     if "losses" in done:
         content["losses"] = losses_figures(done["losses"].metrics)
+    if "reduced" in done:
+        content["reduced"] = _reduced(done["reduced"])
     return content
+
+
+def _reduced(experiment: Artifact) -> dict[str, Any]:
+    rows = experiment.metrics["rows"]
+    correct = np.load(experiment.path / "correct.npy", allow_pickle=False).astype(np.int64)
+    keys = sorted({(row["fraction"], row["kind"]) for row in rows}, key=lambda key: (key[0], KINDS.index(key[1])))
+    by_system = {
+        key: correct[[number for number, row in enumerate(rows) if (row["fraction"], row["kind"]) == key]]
+        for key in keys
+    }
+    return {
+        "test": correct.shape[1],
+        "updates": experiment.metrics["updates"],
+        **reduced_figures(rows, by_system, np.ones(correct.shape[1], dtype=np.int64)),
+    }
+
+
+def _histories(run_dir: Path, experiment: Artifact) -> dict[tuple[float, str], list[list[dict[str, Any]]]]:
+    """Of (fraction, arm) of the experiment `reduced`, one per repetition."""
+    histories: dict[tuple[float, str], list[list[dict[str, Any]]]] = {}
+    for row in experiment.metrics["rows"]:
+        if row["kind"] != STOPPED:  # of the same network as hard labels to the end
+            history = read_history(load_artifact(run_dir, row["network"]).path / "history.jsonl")
+            histories.setdefault((row["fraction"], row["kind"].removesuffix("_last")), []).append(history)
+    return histories
 
 
 def _network_seconds(run_dir: Path, done: Mapping[str, Artifact]) -> dict[str, float]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +18,12 @@ from kd_asr.artifacts import Artifact, build_artifact, load_artifact, write_json
 from kd_asr.config import Settings
 from kd_asr.corpora.manifest import read_manifest
 from kd_asr.corpora.subsets import subset_of_frames, subset_of_utterances
-from kd_asr.distillation.losses import UNLABELLED
-from kd_asr.distillation.objectives import HardObjective, HintonObjective, Objective
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.distillation.teachers import StoredTeacher
 from kd_asr.evaluation.frame_accuracy import join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.features.vocal_tract import WarpedWindows
+from kd_asr.methods.reduced_data import ARMS, Arm, examples_of_arm, objective_of_arm
 from kd_asr.models.decorrelation import on_inputs
 from kd_asr.models.files import save_dnn
 from kd_asr.parallel import advance, parallel_map
@@ -41,8 +40,6 @@ from kd_asr.stages.systems import network_seed
 from kd_asr.training.examples import Examples, batches_per_epoch
 from kd_asr.training.fit import Validation, fit, remove_checkpoint
 
-Arm = Literal["hard", "soft", "soft_and_hard", "soft_everywhere"]
-ARMS: tuple[Arm, ...] = ("hard", "soft", "soft_and_hard", "soft_everywhere")
 BEST, LAST = "best.safetensors", "last.safetensors"
 # Frames of the part whose accuracy is followed during training.
 _FOLLOWED = 10_000
@@ -198,7 +195,7 @@ def _work(folder: Path, task: ReducedTask) -> dict[str, Any]:
     result = fit(
         model,
         examples,
-        _objective(task),
+        objective_of_arm(task.arm, settings.distil),
         budget,
         seed=seed,
         folder=folder,
@@ -248,20 +245,7 @@ def _examples(
         teacher = StoredTeacher(PosteriorStore(stored.path, expect=expected), alignments.utterance_ids)
     plain = Examples(inputs, pdfs).select(part.frames)
     seen = WarpedWindows(inputs, warp, settings.features) if warp > 0 else inputs
-    if task.arm == "soft_everywhere":
-        partly = torch.full_like(pdfs, UNLABELLED)
-        partly[part.frames] = pdfs[part.frames]
-        return Examples(seen, partly, teacher), plain
-    return Examples(seen, pdfs, teacher).select(part.frames), plain
-
-
-def _objective(task: ReducedTask) -> Objective:
-    distil = task.settings.distil
-    if task.arm == "hard":
-        return HardObjective()
-    if task.arm == "soft":
-        return HintonObjective(distil.temperature, 1.0, 0.0)
-    return HintonObjective(distil.temperature, distil.soft_weight, distil.hard_weight)
+    return examples_of_arm(Examples(seen, pdfs, teacher), part.frames, task.arm), plain
 
 
 def _scores(task: ReducedTask, model: nn.Module, plain: Examples, dev: Examples) -> dict[str, Any]:

@@ -10,4 +10,4 @@ def test_operations_are_those_that_torch_counts() -> None:
     model = seeded_dnn(784, 10, TeacherSettings().network(), seed=0)
     with FlopCounterMode(display=False) as counter:
         model(torch.rand(8, 784)).sum().backward()
-    assert counter.get_total_flops() == 8 * step_operations(784, 1200, 10)
+    assert counter.get_total_flops() == 8 * step_operations((784, 1200, 1200, 10))

@@ -53,6 +53,17 @@ def test_ensemble_of_one_is_its_member_and_mode_is_restored() -> None:
     assert model.training
 
 
+@pytest.mark.parametrize("rows", [0, 1, 255, 256, 257])
+def test_posteriors_of_a_batch_are_those_of_its_rows(rows: int) -> None:
+    model = seeded_dnn(40, 9, SETTINGS, 1)
+    inputs = torch.randn(600, 40, generator=torch.Generator().manual_seed(0))
+    for precision in ("fp32", "bf16"):
+        whole = log_posteriors(model, inputs, torch.arange(600), precision=precision)
+        some = log_posteriors(model, inputs, torch.arange(rows), precision=precision)
+        assert some.shape == (rows, 9)
+        assert torch.allclose(some, whole[:rows], atol=1e-5 if precision == "fp32" else 1e-2)
+
+
 def test_bf16_posteriors_are_close_to_fp32() -> None:
     model = seeded_dnn(40, 9, SETTINGS, 1).eval()
     inputs = torch.randn(200, 40, generator=torch.Generator().manual_seed(0))

@@ -18,6 +18,7 @@ from kd_asr.models.ensemble import Ensemble
 from kd_asr.models.inference import log_posteriors
 from kd_asr.stages.mnist_digits import DigitArrays
 from kd_asr.stages.mnist_networks import digit_log_posteriors, load_digit_network
+from kd_asr.stages.mnist_reduced import ReducedDigitTask, draw_part
 
 TINY = Path(__file__).parent.parent.parent / "recipes" / "conf" / "mnist_tiny.yaml"
 FLAGS = ["--source", "digits", "--config", str(TINY), "--temperature.widths=[8]", "--temperature.students=[1]"]
@@ -113,12 +114,45 @@ def test_losses_with_the_same_gradient_end_alike(run) -> None:
     assert limit[-1] < 0.02
 
 
+def test_reduced_networks_have_their_part_of_the_labels_and_equal_updates(run) -> None:
+    arrays, settings = DigitArrays.load(run / "digits"), load_settings_of(MnistSettings, run, "mnist configure")
+    parts = [
+        draw_part(ReducedDigitTask(run, fraction, "hard", 0, settings), len(arrays.rest)) for fraction in (0.05, 0.5)
+    ]
+    assert len(parts[0]) == round(0.05 * len(arrays.rest))
+    assert set(parts[0].tolist()) < set(parts[1].tolist())
+    names = sorted(path.parent.name for path in (run / "reduced_networks").glob("*/manifest.json"))
+    arms = ("hard", "soft", "soft_and_hard", "soft_everywhere")
+    expected = [f"{fraction}-{arm}-0" for fraction in (0.05, 1) for arm in arms]
+    assert names == sorted(set(expected) - {"1-soft_everywhere-0"})  # which would be 1-soft_and_hard-0
+    found = {name: metrics(run, f"reduced_networks/{name}") for name in names}
+    assert {one["updates"] for one in found.values()} == {8 * (len(arrays.rest) // 32)}
+    assert found["0.05-soft-0"]["images"] == len(parts[0])
+
+
+def test_reduced_networks_are_measured_on_all_of_test_and_on_their_part(run) -> None:
+    rows = metrics(run, "reduced")["rows"]
+    correct = np.load(run / "reduced" / "correct.npy")
+    arrays = DigitArrays.load(run / "digits")
+    assert correct.shape == (len(rows), len(arrays.test_labels)) == (9, 297)
+    by_kind = {(row["fraction"], row["kind"]): number for number, row in enumerate(rows)}
+    best, last = by_kind[0.05, "hard_best"], by_kind[0.05, "hard_last"]
+    assert rows[best]["dev"]["frame_accuracy"] >= rows[last]["dev"]["frame_accuracy"]
+    content = json.loads((run / "report" / "report.json").read_text())["reduced"]
+    system = next(one for one in content["systems"] if (one["fraction"], one["kind"]) == (0.05, "hard_last"))
+    assert system["test_frame_accuracy"]["values"] == [correct[last].mean()]
+    # All labels teach more than one in twenty of them.
+    assert correct[by_kind[1.0, "hard_best"]].sum() > correct[best].sum()
+
+
 def test_the_report_says_that_it_is_not_mnist(run) -> None:
     page = (run / "report" / "report.md").read_text()
     content = json.loads((run / "report" / "report.json").read_text())
     assert page.startswith("# Distillation on NOT MNIST: scikit-learn's")
     assert "| 146 |" not in page  # the paper's figures are not set beside those of other digits
-    for picture in ("table", "temperature", "omit3", "only78", "losses", "high_temperature", "dark_knowledge"):
+    for picture in (
+        "table", "temperature", "omit3", "only78", "losses", "high_temperature", "reduced", "dark_knowledge",
+    ):  # fmt: skip
         assert f"({picture}.png)" in page
         assert (run / "report" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
     errors = content["table"]["systems"]["distilled"]["values"]
