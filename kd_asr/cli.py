@@ -76,6 +76,12 @@ STAGES = (
         "Writes posteriors/ (format: kd_asr/distillation/posterior_store.py). Settings: ensemble.*.",
     ),
     Stage(
+        "sweep",
+        "train a student for each of some temperatures and hard weights, and compare them on dev",
+        "What the report shows beside the preset's choice. Settings: distil.sweep_temperatures, "
+        "distil.sweep_hard_weights.",
+    ),
+    Stage(
         "distil",
         "train the students on the stored posteriors and the hard labels, and the baseline beside them",
         "Writes distil/student-00, ... and baseline/: same architecture and budget. Settings: distil.*.",
@@ -107,14 +113,7 @@ STAGES = (
     ),
 )
 
-# Not part of the main job: run by hand between `posteriors` and `report`.
-SWEEP = Stage(
-    "sweep",
-    "train a student for each temperature and hard weight, to choose among them on dev",
-    "Settings: distil.sweep_temperatures, distil.sweep_hard_weights. Run `report` again to see its table there.",
-)
-
-# Nor are these, the reduced-data recipe's: recipes/run_reduced_data.sh.
+# Not part of the main job but of the reduced-data recipe: recipes/run_reduced_data.sh.
 REDUCED = (
     Stage(
         "reduced",
@@ -148,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_configure(commands)
-    for stage in (*STAGES, SWEEP, *REDUCED):
+    for stage in (*STAGES, *REDUCED):
         command = commands.add_parser(
             stage.name,
             help=stage.summary,

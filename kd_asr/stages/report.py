@@ -36,8 +36,7 @@ from kd_asr.reporting.utterance_table import write_utterance_table
 from kd_asr.stages.systems import member_names, student_names, systems
 
 DECODED_SETS = ("dev", "test")
-# Shown where a run has them, in the order of the work: a language model that is given makes no artifact, a sweep is
-# made only when it is asked for.
+# Shown where a run has them, in the order of the work: a language model that is given makes no artifact.
 _OPTIONAL = ("features", "lexicon", "language_model", "transfer", "graph", "sweep")
 _ORDER = (
     "prepare",
