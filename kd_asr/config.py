@@ -281,7 +281,7 @@ class ReducedSettings:
         draw: parts are whole utterances or, as a check, single frames.
         epochs: budget of every network, in passes over the whole training set: those that see a part of it make as
             many updates, by passing over their part more often.
-        validations: measurements on dev, evenly spread over the updates; early stopping chooses among them.
+        validations: measurements on dev, closer together in the beginning; early stopping chooses among them.
         beam: of the search for these systems, which are many.
         max_active: states kept per frame at most in that search.
     """
@@ -290,7 +290,7 @@ class ReducedSettings:
     seeds: int = 3
     draw: Literal["utterances", "frames"] = "utterances"
     epochs: float = 2.0
-    validations: int = 10
+    validations: int = 20
     beam: float = 9.0
     max_active: int = 1500
 

@@ -47,6 +47,7 @@ def plot_convergence(
                 axes.plot(updates, on_part, color=colour, linewidth=1.0, linestyle="--", alpha=0.7)
         axes.set_title(f"{100 * fraction:g} % of the labels", fontsize=10)
         axes.set_xlabel("updates")
+        axes.set_xscale("log")
         axes.grid(alpha=0.3)
     panels[0].set_ylabel(f"{accuracy}, %")
     handles, labels = panels[0].get_legend_handles_labels()

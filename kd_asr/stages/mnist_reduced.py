@@ -36,6 +36,7 @@ from kd_asr.stages.networks import measure
 from kd_asr.stages.systems import network_seed
 from kd_asr.training.examples import Examples, batches_per_epoch
 from kd_asr.training.fit import Validation, fit, remove_checkpoint
+from kd_asr.training.schedule import measuring_points
 
 # Images of the part whose accuracy is followed during training.
 _FOLLOWED = 5000
@@ -192,7 +193,7 @@ def _work(folder: Path, task: ReducedDigitTask, inputs: list[Artifact]) -> dict[
         validate=validate,
         advance=advance,
         updates=updates,
-        validate_every=max(1, updates // settings.reduced.validations),
+        validate_at=measuring_points(updates, settings.reduced.validations),
     )
     measured = {}
     for weights in ("best", "last") if task.arm == "hard" else ("last",):

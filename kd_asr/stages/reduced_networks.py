@@ -39,6 +39,7 @@ from kd_asr.stages.networks import (
 from kd_asr.stages.systems import network_seed
 from kd_asr.training.examples import Examples, batches_per_epoch
 from kd_asr.training.fit import Validation, fit, remove_checkpoint
+from kd_asr.training.schedule import measuring_points
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 # Frames of the part whose accuracy is followed during training.
@@ -202,7 +203,7 @@ def _work(folder: Path, task: ReducedTask) -> dict[str, Any]:
         validate=validate,
         advance=advance,
         updates=updates,
-        validate_every=max(1, updates // reduced.validations),
+        validate_at=measuring_points(updates, reduced.validations),
     )
     assert result.best is not None
     save = partial(save_dnn, settings=settings.network, features=store.features)

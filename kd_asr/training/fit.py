@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -110,13 +110,13 @@ def fit(
     advance: Callable[[float], None] = lambda amount: None,
     after_update: Callable[[nn.Module], None] = lambda model: None,
     updates: int | None = None,
-    validate_every: int | None = None,
+    validate_at: Collection[int] | None = None,
     epoch_updates: int | None = None,
 ) -> FitResult:
     """Train `model` in place; at the end it holds the weights that were best on dev, or the last ones without dev.
 
-    After every epoch, or every `validate_every` updates, the model is validated; the weights with the highest dev
-    accuracy are kept (early stopping that spends the whole budget, so that compared systems cost the same). A
+    After every epoch, or the updates `validate_at`, and at the end the model is validated; the weights with the highest
+    dev accuracy are kept (early stopping that spends the whole budget, so that compared systems cost the same). A
     checkpoint in `folder` is written every `settings.checkpoint_seconds` and after every validation; called again with
     the same arguments, an interrupted training goes on from it and ends with the same bits. `history.jsonl` has one
     line per validation and some in between.
@@ -132,7 +132,7 @@ def fit(
         advance: is told the number of examples done, those of a checkpoint at once.
         after_update: constrains the weights after each update, see `training.constraints`.
         updates: budget in updates instead of `settings.epochs`.
-        validate_every: updates from one validation to the next instead of an epoch's.
+        validate_at: numbers of updates after which to measure, instead of every epoch's.
         epoch_updates: updates of an epoch instead of a pass over the examples: budget, validation, history and result
             go by it, while the order of the examples goes by passes.
 
@@ -142,7 +142,6 @@ def fit(
     per_epoch = batches_per_epoch(len(examples), settings.batch_frames)
     epoch_updates = epoch_updates or per_epoch
     updates = updates or epoch_updates * settings.epochs
-    every = validate_every or epoch_updates
     batch_size = min(settings.batch_frames, len(examples))
     optimiser = _optimiser(model, settings)
     state = _restore(folder, model, optimiser) or _begin(seed)
@@ -164,8 +163,9 @@ def fit(
             state.update += 1
             done_here += 1
             advance(batch_size)
-            measured = state.update % every == 0 or state.update == updates
-            if measured or state.update % max(1, every // 10) == 0:
+            due = state.update % epoch_updates == 0 if validate_at is None else state.update in validate_at
+            measured = due or state.update == updates
+            if measured or state.update % max(1, epoch_updates // 10) == 0:
                 state.history.append(state.running.line(state.update, state.update / epoch_updates, rate))
                 if not math.isfinite(state.history[-1]["train_loss"]):
                     raise UserError(

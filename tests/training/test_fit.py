@@ -14,7 +14,7 @@ from kd_asr.models.dropout import ByteDropout
 from kd_asr.training.constraints import limit_incoming_norms
 from kd_asr.training.examples import Examples, batches, epoch_order
 from kd_asr.training.fit import CHECKPOINT, HISTORY, Validation, fit
-from kd_asr.training.schedule import learning_rate
+from kd_asr.training.schedule import learning_rate, measuring_points
 
 SETTINGS = TrainSettings(epochs=3, batch_frames=16, learning_rate=0.02, checkpoint_seconds=0.0, precision="fp32")
 
@@ -213,7 +213,7 @@ def test_a_budget_in_updates_with_validations_between_epochs(tmp_path) -> None:
     def measured(model: nn.Module) -> Validation:
         return Validation(accuracy(model).accuracy, 0.0, train_accuracy=0.25)
 
-    common = {"seed": 1, "validate": measured, "updates": 17, "validate_every": 5}
+    common = {"seed": 1, "validate": measured, "updates": 17, "validate_at": (5, 10, 15)}
     whole = network()
     (tmp_path / "whole").mkdir()
     result = fit(whole, problem(), HardObjective(), SETTINGS, folder=tmp_path / "whole", **common)
@@ -244,3 +244,15 @@ def test_a_budget_in_updates_with_validations_between_epochs(tmp_path) -> None:
     again = fit(resumed, problem(), HardObjective(), SETTINGS, folder=tmp_path / "cut", **common)
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
     assert all(torch.equal(result.last_weights[name], again.last_weights[name]) for name in result.last_weights)
+
+
+@pytest.mark.parametrize(("updates", "count"), [(5974, 20), (200, 5), (3, 20), (1, 1)])
+def test_measuring_points_rise_to_the_end_and_begin_early(updates: int, count: int) -> None:
+    points = measuring_points(updates, count)
+    assert points == sorted(set(points))
+    assert points[-1] == updates
+    assert len(points) <= count
+    assert points[0] <= max(1, -(-updates // 200)) or count == 1
+    if updates > 1000:  # enough for the distances to be those of a geometric series
+        ratios = [after / before for before, after in pairwise(points)]
+        assert max(ratios) / min(ratios) < 1.05
