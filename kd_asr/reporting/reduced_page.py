@@ -24,8 +24,8 @@ HOW_TO_READ = """\
   the part, for which it has no labels.
 - **The same number of updates** for every network, whatever the size of its part, and the same initial weights for
   those of one repetition. *Stopped early* takes the weights that were best on dev, measured often in the beginning,
-  when a small part is learnt by heart, of the very network whose last weights are *to the end*. The soft kinds are always
-  the last weights: dev chooses nothing for them.
+  when a small part is learnt by heart, of the very network whose last weights are *to the end*. The soft kinds are
+  always the last weights: dev chooses nothing for them.
 - **Train accuracy** is on the labelled part, without augmentation; **test** was read once.
 - **Intervals in brackets** are of a bootstrap over test utterances (10,000 draws, the mean over repetitions inside each
   draw); those over repetitions are Student's t, and say what other parts and seeds would give. Differences are paired.

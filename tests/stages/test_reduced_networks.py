@@ -31,6 +31,7 @@ from kd_asr.stages.reduced_networks import (
 )
 from kd_asr.stages.transfer import transfer
 from kd_asr.training.examples import Examples
+from kd_asr.training.schedule import measuring_points
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_every_network_has_the_same_updates_and_scores_of_the_weights_it_keeps(t
                 assert scores[weights]["dev"]["frame_accuracy"] == pytest.approx(measured.accuracy)
         history = [json.loads(line) for line in (artifact.path / "history.jsonl").read_text().splitlines()]
         measured_at = [line["update"] for line in history if line["dev_frame_accuracy"] is not None]
-        assert measured_at == sorted({*range(updates // 3, updates + 1, updates // 3), updates})
+        assert measured_at == measuring_points(updates, 3)
         assert all(0 <= line["train_frame_accuracy"] <= 1 for line in history if line["update"] in measured_at)
         if task.arm == "hard":
             best = max(line["dev_frame_accuracy"] for line in history if line["dev_frame_accuracy"] is not None)
