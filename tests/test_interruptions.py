@@ -69,7 +69,8 @@ def wall_seconds(run_dir: Path) -> dict[str, float]:
 def stage_of(artifact: str) -> str:
     """The recipe's stage that makes it."""
     stage = artifact.split("/", maxsplit=1)[0]
-    return "distil" if stage == "baseline" else stage  # trained beside the students
+    # The baseline is trained beside the students.
+    return {"baseline": "distil", "sweep_networks": "sweep"}.get(stage, stage)
 
 
 def at_work(run_dir: Path) -> set[str]:

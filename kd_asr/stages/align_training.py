@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -227,12 +226,9 @@ def _discriminants(
     paths = {item.utterance_id: path for item, path in zip(utterances, found, strict=True) if path is not None}
     if not paths:
         raise _nothing("train")
-    figures: dict[str, Any] = {}
     if step == "tie":
         _write_labels(task, paths)
-        started = time.perf_counter()
         tree: StateTree = _alone(_tie, model, task, number, f"{title}, tree")
-        figures["tree_seconds"] = round(time.perf_counter() - started, 1)
         topology = Topology.uniform(topology.phones, tree=tree)
         paths = {name: tied_path(path, topology) for name, path in paths.items()}
     _write_labels(task, paths)
@@ -244,7 +240,6 @@ def _discriminants(
         "log_likelihood_per_frame": [round(value, 4) for value in log_likelihoods],
         "frames": sum(len(path.pdfs) for path in paths.values()),
         "failed": len(utterances) - len(paths),
-        **figures,
     }
     return model, figures
 
