@@ -51,6 +51,15 @@ def plot_convergence(
         axes.grid(alpha=0.3)
     panels[0].set_ylabel(f"{accuracy}, %")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
-    figure.supxlabel("solid: dev; dashed: the labelled part itself; a line for each repetition", fontsize=8)
+    note = "solid: dev; dashed: the labelled part itself; a line for each repetition"
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=3,
+        fontsize=9,
+        frameon=False,
+        title=note,
+        title_fontsize=8,
+    )
     save_figure(figure, path)
