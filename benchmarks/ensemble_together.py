@@ -44,7 +44,7 @@ def _train(members: int, inputs: FrameWindows, labels: Tensor, order: Tensor, *,
     if members == 1:
         weights = [weight.detach()[0].requires_grad_() for weight in weights]
     optimiser = torch.optim.AdamW(weights, fused=True)
-    for batch in order.split(BATCH):
+    for batch in torch.split(order, BATCH):
         x, target = inputs[batch], labels[batch]
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             hidden = x if members == 1 else x.expand(members, *x.shape)

@@ -21,7 +21,8 @@ CLASSES, FRAMES, BATCH, BATCHES = 2000, 40_000, 256, 100
 def measure(*, repeats: int) -> dict[str, Any]:
     """Medians for k of 5, 10, 20, 50, and for a matrix of float32 log-posteriors in memory."""
     torch.set_num_threads(1)
-    order = torch.randperm(FRAMES, generator=torch.Generator().manual_seed(0))[: BATCH * BATCHES].split(BATCH)
+    chosen = torch.randperm(FRAMES, generator=torch.Generator().manual_seed(0))[: BATCH * BATCHES]
+    order = torch.split(chosen, BATCH)
     results: dict[str, Any] = {"classes": CLASSES, "frames": FRAMES, "batch_frames": BATCH, "repeats": repeats}
     for k in (5, 10, 20, 50):
         written, read = [], []
