@@ -7,12 +7,31 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.reporting.plots import new_figure, save_figure
+from kd_asr.reporting.reduced_figures import STOPPED
+from kd_asr.reporting.run_results import read_history
 
 _DRAWN = {
     "hard": ("hard labels", "#0072B2"),
     "soft": ("soft targets", "#009E73"),
     "soft_everywhere": ("soft targets of {everything}", "#E69F00"),
 }
+
+
+def read_histories(
+    rows: Sequence[Mapping[str, Any]], folders: Mapping[str, Path]
+) -> dict[tuple[float, str], list[list[dict[str, Any]]]]:
+    """Of (fraction, arm) the lines of `history.jsonl`, one list per repetition.
+
+    Args:
+        rows: of the experiment's manifest, one per system and repetition.
+        folders: network -> folder of its artifact.
+    """
+    histories: dict[tuple[float, str], list[list[dict[str, Any]]]] = {}
+    for row in rows:
+        if row["kind"] != STOPPED:  # of the same network as hard labels to the end
+            history = read_history(folders[row["network"]] / "history.jsonl")
+            histories.setdefault((row["fraction"], row["kind"].removesuffix("_last")), []).append(history)
+    return histories
 
 
 def plot_convergence(

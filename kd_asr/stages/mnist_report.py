@@ -27,9 +27,8 @@ from kd_asr.reporting.mnist_figures import (
 )
 from kd_asr.reporting.mnist_page import main_table, page, summary
 from kd_asr.reporting.mnist_plots import TEMPERATURES, pictures
-from kd_asr.reporting.reduced_figures import KINDS, STOPPED, reduced_figures
-from kd_asr.reporting.reduced_plots import plot_convergence
-from kd_asr.reporting.run_results import read_history
+from kd_asr.reporting.reduced_figures import KINDS, reduced_figures
+from kd_asr.reporting.reduced_plots import plot_convergence, read_histories
 from kd_asr.reporting.tables import to_rich
 from kd_asr.stages.mnist_digits import NAME as DIGITS
 from kd_asr.stages.mnist_digits import DigitArrays
@@ -61,8 +60,10 @@ def report(run_dir: Path, settings: MnistSettings) -> Artifact:
         content = json.loads(json.dumps(content))  # page and pictures are made of what is written
         pictures(content, folder, _dark_knowledge(laid, teacher) if teacher is not None else None)
         if "reduced" in done:
+            rows = done["reduced"].metrics["rows"]
+            folders = {row["network"]: load_artifact(run_dir, row["network"]).path for row in rows}
             plot_convergence(
-                _histories(run_dir, done["reduced"]),
+                read_histories(rows, folders),
                 content["label"],
                 folder / "reduced.png",
                 everything="all images",
@@ -146,16 +147,6 @@ def _reduced(experiment: Artifact) -> dict[str, Any]:
         "updates": experiment.metrics["updates"],
         **reduced_figures(rows, by_system, np.ones(correct.shape[1], dtype=np.int64)),
     }
-
-
-def _histories(run_dir: Path, experiment: Artifact) -> dict[tuple[float, str], list[list[dict[str, Any]]]]:
-    """Of (fraction, arm) of the experiment `reduced`, one per repetition."""
-    histories: dict[tuple[float, str], list[list[dict[str, Any]]]] = {}
-    for row in experiment.metrics["rows"]:
-        if row["kind"] != STOPPED:  # of the same network as hard labels to the end
-            history = read_history(load_artifact(run_dir, row["network"]).path / "history.jsonl")
-            histories.setdefault((row["fraction"], row["kind"].removesuffix("_last")), []).append(history)
-    return histories
 
 
 def _network_seconds(run_dir: Path, done: Mapping[str, Artifact]) -> dict[str, float]:

@@ -17,8 +17,8 @@ from kd_asr.config import Settings
 from kd_asr.evaluation.frame_accuracy import FrameScores
 from kd_asr.reporting.reduced_figures import KINDS, PAPER, reduced_figures
 from kd_asr.reporting.reduced_page import console_table, page, summary
-from kd_asr.reporting.reduced_plots import plot_convergence
-from kd_asr.reporting.run_results import paired_decoded, paired_scores, read_decoded, read_history
+from kd_asr.reporting.reduced_plots import plot_convergence, read_histories
+from kd_asr.reporting.run_results import paired_decoded, paired_scores, read_decoded
 from kd_asr.reporting.sources import source_description, source_label
 from kd_asr.reporting.tables import to_rich
 
@@ -30,11 +30,8 @@ def reduced_report(run_dir: Path, settings: Settings) -> Artifact:
 
     def work(folder: Path) -> dict[str, Any]:
         content = json.loads(json.dumps(_content(settings, experiment, networks)))
-        histories: dict[tuple[float, str], list[list[dict[str, Any]]]] = {}
-        for row in experiment.metrics["rows"]:
-            if row["kind"] != "hard_best":  # of the same network as hard_last
-                history = read_history(networks[row["network"]].path / "history.jsonl")
-                histories.setdefault((row["fraction"], row["kind"].removesuffix("_last")), []).append(history)
+        folders = {name: artifact.path for name, artifact in networks.items()}
+        histories = read_histories(experiment.metrics["rows"], folders)
         plot_convergence(histories, source_label(settings.corpus), folder / "convergence.png")
         (folder / "report.md").write_text(page(content), encoding="utf-8")
         write_json(folder / "report.json", content)
