@@ -143,12 +143,14 @@ class AlignSettings:
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """The acoustic model: a multilayer perceptron on a window of frames.
+    """The acoustic model: a multilayer perceptron on a window of frames (DNN), or a time-delay network (TDNN).
 
     Attributes:
-        left_context: frames before the one that is classified (paper: 20).
-        right_context: frames after it (paper: 5).
-        hidden_layers: number of hidden layers (paper: 8).
+        left_context: frames before the one that is classified (paper: 20), of a DNN.
+        right_context: frames after it (paper: 5), of a DNN.
+        hidden_layers: number of hidden layers (paper: 8), of a DNN.
+        dilations: makes the network a TDNN with as many hidden layers: each sees three frames of the one below, so many
+            frames apart. Empty: a DNN.
         hidden_units: rectified linear units in each (paper: 2560).
         dropout: probability of dropping a hidden unit.
         input_dropout: probability of dropping an input.
@@ -161,12 +163,20 @@ class NetworkSettings:
     left_context: int = 7
     right_context: int = 7
     hidden_layers: int = 3
+    dilations: tuple[int, ...] = ()
     hidden_units: int = 384
     dropout: float = 0.1
     input_dropout: float = 0.0
     batch_normalisation: bool = True
     principal_components: int = 0
     whitening: float = 0.5
+
+    @property
+    def context(self) -> tuple[int, int]:
+        """Frames that an output depends on, before and after its own."""
+        if self.dilations:
+            return sum(self.dilations), sum(self.dilations)
+        return self.left_context, self.right_context
 
 
 @dataclass(frozen=True)
@@ -188,6 +198,7 @@ class TrainSettings:
     Attributes:
         epochs: passes over the training frames.
         batch_frames: frames per update.
+        chunk_frames: consecutive frames of an utterance that a TDNN learns from together; a batch holds several chunks.
         learning_rate: peak of the schedule.
         warmup: share of the updates in which the learning rate rises.
         weight_decay: decoupled weight decay (AdamW).
@@ -197,6 +208,7 @@ class TrainSettings:
 
     epochs: int = 4
     batch_frames: int = 512
+    chunk_frames: int = 40
     learning_rate: float = 2e-3
     warmup: float = 0.05
     weight_decay: float = 1e-2
@@ -353,6 +365,8 @@ def _problems(settings: Settings) -> list[str]:
         "network.input_dropout": (network.input_dropout, 0),
         "train.epochs": (train.epochs, 1),
         "train.batch_frames": (train.batch_frames, 2),
+        "train.chunk_frames": (train.chunk_frames, 1),
+        "smallest of network.dilations": (min(network.dilations, default=1), 1),
         "train.warmup": (train.warmup, 0),
         "train.weight_decay": (train.weight_decay, 0),
         "train.checkpoint_seconds": (train.checkpoint_seconds, 0),
@@ -412,6 +426,12 @@ def _problems(settings: Settings) -> list[str]:
     found += [f"{name}: {value} is not below 1" for name, value in below_one.items() if value >= 1]
     if max(reduced.fractions, default=1) > 1:
         found.append(f"largest of reduced.fractions: {max(reduced.fractions)} is more than 1")
+    if network.dilations and network.principal_components:
+        found.append("network.principal_components: a network with network.dilations sees no window to take them of")
+    if network.dilations and train.batch_frames % train.chunk_frames:
+        found.append(
+            f"train.batch_frames: {train.batch_frames} is not a multiple of train.chunk_frames, {train.chunk_frames}"
+        )
     if ensemble.top_k > 65535:
         found.append(f"ensemble.top_k: {ensemble.top_k} is more than 65535")
     if len({corpus.train, corpus.dev, corpus.test}) < 3:

@@ -16,8 +16,8 @@ class Batch:
     Attributes:
         examples: (batch,) int64 example numbers.
         inputs: (batch, ...) float32.
-        hard_labels: (batch,) int64.
-        soft_targets: of the same examples, when there is a teacher.
+        hard_labels: (batch,) int64; (batch * labels,) where an example has several labels.
+        soft_targets: one for each label, when there is a teacher.
     """
 
     examples: Tensor

@@ -123,3 +123,12 @@ class FrameStore:
         self.matrix[rows.start : rows.stop] = frames
         self.matrix[rows.start - self.margin : rows.start] = frames[0]
         self.matrix[rows.stop : rows.stop + self.margin] = frames[-1]
+
+
+def check_context(store: FrameStore, left_context: int, right_context: int) -> None:
+    """A `UserError` if a network sees more frames around one than the store repeats at an utterance's ends."""
+    if max(left_context, right_context) > store.margin:
+        raise UserError(
+            f"the network sees {left_context} frames before and {right_context} after each, more than the margin of "
+            f"{store.margin} in the frame store: lower network.left_context and right_context, or network.dilations"
+        )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kd_asr.config import FeatureSettings
+from kd_asr.features.chunks import FrameChunks
 from kd_asr.features.windows import FrameWindows
 
 # Lowest frequency of Kaldi's filterbanks; the highest one is half the sample rate.
@@ -60,13 +61,13 @@ def warp_matrix(factor: float, features: FeatureSettings) -> Tensor:
 
 
 class WarpedWindows:
-    """Windows to train on, each warped by one of nine factors between 1 - `largest` and 1 + `largest`.
+    """Windows or chunks to train on, each warped by one of nine factors between 1 - `largest` and 1 + `largest`.
 
     The first ninth of a batch has the first factor, and so on: batches come in random order, so that the factor of a
     frame is random, changes from epoch to epoch, and is the same when a training is resumed.
     """
 
-    def __init__(self, windows: FrameWindows, largest: float, features: FeatureSettings) -> None:
+    def __init__(self, windows: FrameWindows | FrameChunks, largest: float, features: FeatureSettings) -> None:
         factors = np.linspace(1.0 - largest, 1.0 + largest, _FACTORS)
         self._windows = windows
         self._matrices = [warp_matrix(float(factor), features) for factor in factors]

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_asr.errors import UserError
-from kd_asr.features.store import FrameStore
+from kd_asr.features.store import FrameStore, check_context
 
 
 class FrameWindows:
@@ -27,11 +26,7 @@ class FrameWindows:
         Raises:
             UserError: the context is wider than the store's margin.
         """
-        if max(left_context, right_context) > store.margin:
-            raise UserError(
-                f"network.left_context {left_context} and network.right_context {right_context} must not exceed the "
-                f"frame store's margin of {store.margin} frames"
-            )
+        check_context(store, left_context, right_context)
         bins = store.num_mel_bins
         window = left_context + 1 + right_context
         matrix = torch.from_numpy(store.matrix)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from kd_asr.errors import UserError
 from kd_asr.models.dnn import SplicedDNN
 from kd_asr.models.inference import Indexable
+from kd_asr.models.tdnn import TDNN
 
 # Inputs whose covariance is taken, evenly spread over all; 60 for each entry of a window of 21 frames of 40 bins.
 _SAMPLE = 50_000
@@ -88,13 +89,13 @@ class DecorrelatedDNN(nn.Module):
 
 
 @torch.no_grad()
-def on_inputs(model: SplicedDNN | DecorrelatedDNN) -> SplicedDNN:
+def on_inputs(model: SplicedDNN | TDNN | DecorrelatedDNN) -> SplicedDNN | TDNN:
     """The same function as a network on the inputs themselves: the map becomes part of its first layer.
 
     Batch normalisation takes the place of a first layer's bias, so the shift is moved into its running mean. The
     network that is given is not changed.
     """
-    if isinstance(model, SplicedDNN):
+    if not isinstance(model, DecorrelatedDNN):
         return model
     network, matrix, shift = model.network, model.matrix, model.shift
     plain = SplicedDNN(matrix.shape[0], network.output.out_features, network.settings)

@@ -35,6 +35,11 @@ class SplicedDNN(nn.Module):
         self.reset_parameters()
 
     @property
+    def input_dimension(self) -> int:
+        """Numbers of an input."""
+        return self.first_layer.in_features
+
+    @property
     def first_layer(self) -> nn.Linear:
         """The one that sees the inputs."""
         first = self.hidden[0] if len(self.hidden) else self.output

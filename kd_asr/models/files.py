@@ -14,12 +14,14 @@ from kd_asr.artifacts import damaged
 from kd_asr.config import NetworkSettings
 from kd_asr.errors import UserError
 from kd_asr.models.dnn import SplicedDNN
+from kd_asr.models.tdnn import TDNN
 
-FORMAT = "kd_asr.spliced_dnn.1"
+Network = SplicedDNN | TDNN
+FORMATS: dict[type[SplicedDNN] | type[TDNN], str] = {SplicedDNN: "kd_asr.spliced_dnn.1", TDNN: "kd_asr.tdnn.1"}
 
 
-def save_dnn(
-    path: Path, model: SplicedDNN, settings: NetworkSettings, features: Mapping[str, object]
+def save_network(
+    path: Path, model: Network, settings: NetworkSettings, features: Mapping[str, object]
 ) -> None:
     """Write weights, architecture and the feature settings they were trained on.
 
@@ -27,13 +29,13 @@ def save_dnn(
         path: the file; written to a temporary name first.
         model: the network.
         settings: its architecture.
-        features: settings of the frame store, which `load_dnn` compares.
+        features: settings of the frame store, which `load_network` compares.
     """
     header = {
-        "format": FORMAT,
+        "format": FORMATS[type(model)],
         "network": asdict(settings),
         "features": dict(features),
-        "input_dimension": model.first_layer.in_features,
+        "input_dimension": model.input_dimension,
         "num_classes": model.output.out_features,
     }
     temporary = path.with_name(f".{path.name}.tmp")
@@ -44,8 +46,8 @@ def save_dnn(
     temporary.replace(path)
 
 
-def load_dnn(path: Path, features: Mapping[str, object] | None = None) -> tuple[SplicedDNN, NetworkSettings]:
-    """Read what `save_dnn` wrote.
+def load_network(path: Path, features: Mapping[str, object] | None = None) -> tuple[Network, NetworkSettings]:
+    """Read what `save_network` wrote.
 
     Args:
         path: the file.
@@ -60,13 +62,15 @@ def load_dnn(path: Path, features: Mapping[str, object] | None = None) -> tuple[
         state = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise damaged(path, error) from error
-    if header.get("format") != FORMAT:
-        raise UserError(f"{path} has format {header.get('format')!r} instead of {FORMAT!r}")
+    kinds: dict[str, type[SplicedDNN] | type[TDNN]] = {name: kind for kind, name in FORMATS.items()}
+    if header.get("format") not in kinds:
+        raise UserError(f"{path} has format {header.get('format')!r} instead of {' or '.join(map(repr, kinds))}")
     trained_on = header["features"]
     if features is not None and dict(features) != trained_on:
         raise UserError(f"{path} was trained on features {trained_on}, not on {dict(features)}")
-    settings = NetworkSettings(**header["network"])
-    model = SplicedDNN(header["input_dimension"], header["num_classes"], settings)
+    network = header["network"]
+    settings = NetworkSettings(**{**network, "dilations": tuple(network["dilations"])})
+    model = kinds[header["format"]](header["input_dimension"], header["num_classes"], settings)
     model.load_state_dict(state)
     model.eval()
     return model, settings

@@ -74,12 +74,13 @@ def log_posteriors(
 def log_posteriors_of_batch(
     model: nn.Module, batch: Tensor, *, precision: Literal["auto", "bf16", "fp32"]
 ) -> Tensor:
-    """The same for (batch, ...) inputs that have been gathered already."""
-    bf16, rows = uses_bf16(precision), len(batch)
-    if bf16:
+    """The same for inputs that have been gathered already: (batch, inputs), or of a TDNN (batch, frames, bins)."""
+    bf16, padding = uses_bf16(precision), 0
+    if bf16 and (batch.ndim == 2 or len(batch) == 1):
         # oneDNN keeps a kernel and its workspace for every batch size it has met: utterances of a thousand different
-        # lengths took a gigabyte. With whole hundreds of rows there are few.
-        batch = F.pad(batch, (0, 0) * (batch.ndim - 1) + (0, -rows % _ROWS))
+        # lengths took a gigabyte. With whole hundreds of rows, or frames of a single utterance, there are few.
+        padding = -batch.shape[-2] % _ROWS
+        batch = F.pad(batch, (0, 0, 0, padding))
     with evaluation_mode(model), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        logits = model(batch)[:rows]
-    return logits.float().log_softmax(dim=-1)  # type: ignore[no-any-return]
+        logits = model(batch)
+    return logits[: len(logits) - padding].float().log_softmax(dim=-1)  # type: ignore[no-any-return]

@@ -26,7 +26,7 @@ from kd_asr.methods.hinton import distil
 from kd_asr.mnist_config import DigitNetworkSettings, MnistSettings, SoftLossSettings
 from kd_asr.models.dnn import count_parameters, seeded_dnn
 from kd_asr.models.ensemble import Ensemble
-from kd_asr.models.files import load_dnn, save_dnn
+from kd_asr.models.files import load_network, save_network
 from kd_asr.models.inference import log_posteriors
 from kd_asr.parallel import advance, parallel_map
 from kd_asr.stages.mnist_digits import NAME as DIGITS
@@ -179,7 +179,8 @@ def _work(folder: Path, task: DigitTask, inputs: list[Artifact]) -> dict[str, An
             else soft_objective(task.objective.loss, temperature=task.objective.temperature)
         )
         result = fit(model, examples, objective, budget, **common)
-    save_dnn(folder / "model.safetensors", model, recipe.network(), {"image_pixels": arrays.train_images[0].numel()})
+    pixels = arrays.train_images[0].numel()
+    save_network(folder / "model.safetensors", model, recipe.network(), {"image_pixels": pixels})
     remove_checkpoint(folder)
     metrics: dict[str, Any] = {
         "parameters": count_parameters(model),
@@ -202,7 +203,7 @@ def _nothing(model: nn.Module) -> None:
 
 def load_digit_network(artifact: Artifact) -> nn.Module:
     """The trained network of an artifact."""
-    return load_dnn(artifact.path / "model.safetensors")[0]
+    return load_network(artifact.path / "model.safetensors")[0]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import reduce
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,20 +16,23 @@ from torch import nn
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.config import NetworkSettings, Settings
-from kd_asr.distillation.losses import hard_cross_entropy
+from kd_asr.config import NetworkSettings, Settings, TrainSettings
+from kd_asr.distillation.losses import UNLABELLED, hard_cross_entropy
 from kd_asr.distillation.objectives import HardObjective
 from kd_asr.distillation.posterior_store import PosteriorStore
+from kd_asr.distillation.targets import SoftTargets
 from kd_asr.distillation.teachers import StoredTeacher
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores, score_frames
+from kd_asr.features.chunks import FrameChunks, whole_utterance
 from kd_asr.features.store import FrameStore
 from kd_asr.features.vocal_tract import WarpedWindows
 from kd_asr.features.windows import FrameWindows
 from kd_asr.methods.hinton import distil
 from kd_asr.models.decorrelation import DecorrelatedDNN, on_inputs, principal_components
-from kd_asr.models.dnn import SplicedDNN, count_parameters, seeded_dnn
-from kd_asr.models.files import save_dnn
+from kd_asr.models.dnn import count_parameters, seeded_dnn
+from kd_asr.models.files import Network, save_network
 from kd_asr.models.inference import Indexable, log_posteriors, log_posteriors_of_batch
+from kd_asr.models.tdnn import seeded_tdnn
 from kd_asr.parallel import advance, parallel_map
 from kd_asr.training.examples import Examples, JoinedInputs, batches_per_epoch
 from kd_asr.training.fit import FitResult, Validation, fit, remove_checkpoint
@@ -58,10 +63,9 @@ class NetworkTask:
 
 
 def windows(store: FrameStore, utterance_ids: Sequence[str], network: NetworkSettings) -> FrameWindows:
-    """The inputs of a network for every frame of some utterances."""
-    return FrameWindows(
-        store, utterance_ids, left_context=network.left_context, right_context=network.right_context
-    )
+    """The inputs of a DNN for every frame of some utterances."""
+    left, right = network.context
+    return FrameWindows(store, utterance_ids, left_context=left, right_context=right)
 
 
 def labels(alignments: AlignmentStore) -> torch.Tensor:
@@ -69,28 +73,120 @@ def labels(alignments: AlignmentStore) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([alignments.pdfs(name) for name in alignments.utterance_ids]))
 
 
+@dataclass(frozen=True)
+class LabelledSpeech:
+    """Frames and their labels.
+
+    Attributes:
+        store: the frames.
+        alignments: their labels.
+        largest_warp: of the frequency axis, anew in each batch.
+    """
+
+    store: FrameStore
+    alignments: AlignmentStore
+    largest_warp: float = 0.0
+
+    @classmethod
+    def of_set(cls, run_dir: Path, set_name: str, *, largest_warp: float = 0.0) -> LabelledSpeech:
+        """Train, dev or test of a run."""
+        store = FrameStore.open(run_dir / "features" / set_name)
+        return cls(store, AlignmentStore.open(run_dir / "align" / set_name), largest_warp)
+
+
+def examples_of(
+    speech: Sequence[LabelledSpeech], settings: Settings, *, posteriors: PosteriorStore | None = None
+) -> Examples:
+    """What a network learns from, or is measured on: all frames, set after set, each in the order of its alignments.
+
+    An example is a frame in its window, or for a TDNN a chunk of frames.
+
+    Args:
+        speech: one set or more.
+        settings: of the run.
+        posteriors: the teacher's of all utterances, for soft targets.
+    """
+    names = [name for one in speech for name in one.alignments.utterance_ids]
+    pdfs = torch.cat([labels(one.alignments) for one in speech])
+    teacher = StoredTeacher(posteriors, names) if posteriors is not None else None
+    if not settings.network.dilations:
+        seen = [windows(one.store, one.alignments.utterance_ids, settings.network) for one in speech]
+        return Examples(_joined(speech, seen, settings), pdfs, teacher)
+    chunks = [frame_chunks(one, settings) for one in speech]
+    before = [0, *accumulate(len(labels(one.alignments)) for one in speech)]
+    frames = torch.cat([one.frames + first for one, first in zip(chunks, before, strict=False)])
+
+    def of_chunks(examples: torch.Tensor) -> SoftTargets:
+        assert teacher is not None
+        return teacher(frames[examples].flatten())
+
+    hard_labels = torch.where(torch.cat([one.counted for one in chunks]), pdfs[frames], UNLABELLED)
+    return Examples(_joined(speech, chunks, settings), hard_labels, of_chunks if teacher is not None else None)
+
+
+def frame_chunks(speech: LabelledSpeech, settings: Settings) -> FrameChunks:
+    """What a TDNN learns from: the chunks of a set."""
+    left, right = settings.network.context
+    length = settings.train.chunk_frames
+    names = speech.alignments.utterance_ids
+    return FrameChunks(speech.store, names, length=length, left_context=left, right_context=right)
+
+
+def _joined(
+    speech: Sequence[LabelledSpeech], seen: Sequence[FrameWindows | FrameChunks], settings: Settings
+) -> Indexable:
+    """The inputs of all sets as one, warped where they are to be."""
+    inputs: list[Indexable] = [
+        WarpedWindows(inputs, one.largest_warp, settings.features) if one.largest_warp > 0 else inputs
+        for one, inputs in zip(speech, seen, strict=True)
+    ]
+    return reduce(JoinedInputs, inputs)
+
+
+def utterance_inputs(
+    store: FrameStore, utterance_ids: Sequence[str], network: NetworkSettings
+) -> list[torch.Tensor]:
+    """What a network is to be shown for every frame of some utterances: batches whose outputs, one after the other,
+    are those of the frames."""
+    if not network.dilations:
+        seen = windows(store, utterance_ids, network)
+        return [seen[torch.arange(len(seen))]]
+    left, right = network.context
+    return [whole_utterance(store, name, left_context=left, right_context=right) for name in utterance_ids]
+
+
+def log_posteriors_of_inputs(
+    model: nn.Module, inputs: Sequence[torch.Tensor], *, precision: Literal["auto", "bf16", "fp32"]
+) -> torch.Tensor:
+    """(frames, pdfs) float32 log-posteriors of `utterance_inputs`."""
+    found = [log_posteriors_of_batch(model, batch, precision=precision) for batch in inputs]
+    return found[0] if len(found) == 1 else torch.cat(found)
+
+
 def new_network(
     inputs: Indexable, num_pdfs: int, network: NetworkSettings, seed: int
-) -> SplicedDNN | DecorrelatedDNN:
+) -> Network | DecorrelatedDNN:
     """The network that `seed` draws, to be trained on these inputs, of which it sees the principal components if the
     settings ask for it; `on_inputs` makes of it what is saved.
 
     Raises:
         UserError: more components are asked for than there are inputs.
     """
+    dimension = inputs[torch.zeros(1, dtype=torch.int64)].shape[-1]
+    if network.dilations:
+        return seeded_tdnn(dimension, num_pdfs, network, seed)
     if network.principal_components == 0:
-        return seeded_dnn(inputs[torch.zeros(1, dtype=torch.int64)].shape[1], num_pdfs, network, seed)
+        return seeded_dnn(dimension, num_pdfs, network, seed)
     components = principal_components(inputs, network.principal_components, network.whitening)
     return DecorrelatedDNN(seeded_dnn(network.principal_components, num_pdfs, network, seed), components)
 
 
 def train_networks(tasks: Sequence[NetworkTask], *, description: str) -> list[Artifact]:
     """Train networks in parallel processes of one thread each; those done before are left as they are."""
-    aligned = load_artifact(tasks[0].run_dir, "align")
-    frames = len(labels(AlignmentStore.open(aligned.path / "train")))
+    alignments = AlignmentStore.open(load_artifact(tasks[0].run_dir, "align").path / "train")
     budget = tasks[0].settings.train
-    batch = min(budget.batch_frames, frames)
-    total = batches_per_epoch(frames, budget.batch_frames) * budget.epochs * batch
+    batch = min(budget.batch_frames, len(labels(alignments)))
+    total = updates_per_epoch(alignments, budget) * budget.epochs * batch
     names = parallel_map(
         _train_network,
         tasks,
@@ -101,6 +197,11 @@ def train_networks(tasks: Sequence[NetworkTask], *, description: str) -> list[Ar
         self_reporting=True,
     )
     return [load_artifact(task.run_dir, name) for task, name in zip(tasks, names, strict=True)]
+
+
+def updates_per_epoch(alignments: AlignmentStore, budget: TrainSettings) -> int:
+    """Batches that make the training set's frames."""
+    return batches_per_epoch(len(labels(alignments)), budget.batch_frames)
 
 
 def _train_network(task: NetworkTask) -> str:
@@ -137,49 +238,49 @@ def _work(folder: Path, task: NetworkTask, inputs: list[Artifact]) -> dict[str, 
     network, budget = task.settings.network, task.settings.train
     features, aligned = inputs[0], inputs[1]
     topology = Topology.load(aligned.path / "topology.json")
-
-    def examples(name: str, *, largest_warp: float) -> Examples:
-        alignments = AlignmentStore.open(aligned.path / name)
-        seen = windows(FrameStore.open(features.path / name), alignments.utterance_ids, network)
-        inputs = WarpedWindows(seen, largest_warp, task.settings.features) if largest_warp > 0 else seen
-        return Examples(inputs, labels(alignments))
-
-    train = examples("train", largest_warp=task.settings.augment.vocal_tract_warp)
-    dev = examples("dev", largest_warp=0.0)
-    store = FrameStore.open(features.path / "train")
-    model = new_network(train.inputs, topology.num_pdfs, network, task.seed)
+    run_dir = task.run_dir
+    train = LabelledSpeech.of_set(run_dir, "train", largest_warp=task.settings.augment.vocal_tract_warp)
+    speech, posteriors = [train], None
+    if task.targets == "soft":
+        expected = {"features": features.fingerprint, "align": aligned.fingerprint}
+        posteriors = PosteriorStore(inputs[2].path, expect=expected)
+        transfer = inputs[3].path
+        copies = LabelledSpeech(FrameStore.open(transfer / "frames"), AlignmentStore.open(transfer / "alignments"))
+        speech += [copies] if copies.alignments.utterance_ids else []
+    examples = examples_of(speech, task.settings, posteriors=posteriors)
+    dev = examples_of([LabelledSpeech.of_set(run_dir, "dev")], task.settings)
+    epoch_updates = updates_per_epoch(train.alignments, budget)
+    model = new_network(examples.inputs, topology.num_pdfs, network, task.seed)
 
     def validate(candidate: nn.Module) -> Validation:
         return measure(candidate, dev, precision=budget.precision)
 
-    if task.targets == "soft":
-        posteriors = PosteriorStore(
-            inputs[2].path, expect={"features": features.fingerprint, "align": aligned.fingerprint}
-        )
+    if posteriors is not None:
         result = distil(
             model,
-            transfer_examples(inputs[3].path, train, AlignmentStore.open(aligned.path / "train"), posteriors, network),
+            examples,
             task.settings.distil,
             budget,
             seed=task.seed,
             folder=folder,
             validate=validate,
             advance=advance,
-            epoch_updates=batches_per_epoch(len(train), budget.batch_frames),
+            epoch_updates=epoch_updates,
         )
     else:
         result = fit(
             model,
-            train,
+            examples,
             HardObjective(),
             budget,
             seed=task.seed,
             folder=folder,
             validate=validate,
             advance=advance,
+            epoch_updates=epoch_updates,
         )
     plain = on_inputs(model)
-    save_dnn(folder / "model.safetensors", plain, network, store.features)
+    save_network(folder / "model.safetensors", plain, network, train.store.features)
     remove_checkpoint(folder)
     return _metrics(result, count_parameters(plain), (folder / "model.safetensors").stat().st_size)
 
@@ -226,9 +327,9 @@ def posteriors_by_group(
 
     A group is so small that the outputs of ten networks stay in the processor's cache while they are used.
     """
-    for names, frames in utterance_chunks(alignments, _PIECE, utterance_ids):
-        batch = windows(store, names, network)[torch.arange(frames)]
-        yield names, [log_posteriors_of_batch(model, batch, precision=precision) for model in models]
+    for names, _ in utterance_chunks(alignments, _PIECE, utterance_ids):
+        inputs = utterance_inputs(store, names, network)
+        yield names, [log_posteriors_of_inputs(model, inputs, precision=precision) for model in models]
 
 
 def score_utterances(alignments: AlignmentStore, utterance_ids: Sequence[str], log_probs: torch.Tensor) -> FrameScores:
@@ -241,35 +342,13 @@ def score_utterances(alignments: AlignmentStore, utterance_ids: Sequence[str], l
     return join_scores(scores)
 
 
-def transfer_examples(
-    transfer: Path, train: Examples, alignments: AlignmentStore, posteriors: PosteriorStore, network: NetworkSettings
-) -> Examples:
-    """What a student learns from: the training frames and those of their copies, with the teacher's posteriors.
-
-    Args:
-        transfer: folder of the artifact.
-        train: training frames, in the order of `alignments`.
-        alignments: of the training set.
-        posteriors: of both.
-        network: architecture.
-    """
-    copied = AlignmentStore.open(transfer / "alignments")
-    if not copied.utterance_ids:
-        return replace(train, teacher=StoredTeacher(posteriors, alignments.utterance_ids))
-    copies = windows(FrameStore.open(transfer / "frames"), copied.utterance_ids, network)
-    return Examples(
-        JoinedInputs(train.inputs, copies),
-        torch.cat([train.hard_labels, labels(copied)]),
-        StoredTeacher(posteriors, [*alignments.utterance_ids, *copied.utterance_ids]),
-    )
-
-
 def measure(model: nn.Module, examples: Examples, *, precision: Literal["auto", "bf16", "fp32"]) -> Validation:
-    """Accuracy (0..1) and mean cross-entropy (nats) over all examples."""
+    """Accuracy (0..1) and mean cross-entropy (nats) over all labels."""
     correct, cross_entropy = 0, 0.0
-    for part in torch.split(torch.arange(len(examples)), _PIECE):
-        hard_labels = examples.hard_labels[part].long()
+    for part in torch.split(torch.arange(len(examples)), max(1, _PIECE // examples.labels_per_example)):
+        hard_labels = examples.hard_labels[part].long().flatten()
         log_probs = log_posteriors(model, examples.inputs, part, precision=precision)
         correct += int((log_probs.argmax(dim=1) == hard_labels).sum())
         cross_entropy += float(hard_cross_entropy(log_probs, hard_labels).sum())
-    return Validation(correct / len(examples), cross_entropy / len(examples))
+    count = int((examples.hard_labels != UNLABELLED).sum())
+    return Validation(correct / count, cross_entropy / count)

@@ -17,9 +17,8 @@ from kd_asr.corpora.manifest import Utterance, read_manifest
 from kd_asr.decoding.decoder import Hypothesis, Search, decode_set
 from kd_asr.evaluation.wer import score_words, total_errors
 from kd_asr.features.store import FrameStore
-from kd_asr.models.inference import log_posteriors
 from kd_asr.parallel import Workers
-from kd_asr.stages.networks import windows
+from kd_asr.stages.networks import log_posteriors_of_inputs, utterance_inputs
 from kd_asr.stages.systems import MODEL_FILE, combine, load_networks
 
 # Scores that each worker keeps: dev is decoded once for every point of the grid, with the same ones.
@@ -66,10 +65,8 @@ class NetworkScores:
             models, network, _ = load_networks(self._run_dir, self._names, store.features, self._file)
             self._loaded = combine(models, self._settings), network, store
         model, network, store = self._loaded
-        inputs = windows(store, [utterance_id], network)
-        scores = log_posteriors(
-            model, inputs, torch.arange(len(inputs)), precision=self._settings.train.precision
-        )
+        inputs = utterance_inputs(store, [utterance_id], network)
+        scores = log_posteriors_of_inputs(model, inputs, precision=self._settings.train.precision)
         likelihoods = np.asarray(scores.numpy() - self._log_prior, dtype=np.float32)
         if likelihoods.nbytes <= self._room:
             self._kept[utterance_id] = likelihoods

@@ -19,22 +19,23 @@ from kd_asr.config import Settings
 from kd_asr.corpora.manifest import read_manifest
 from kd_asr.corpora.subsets import subset_of_frames, subset_of_utterances
 from kd_asr.distillation.posterior_store import PosteriorStore
-from kd_asr.distillation.teachers import StoredTeacher
+from kd_asr.errors import UserError
 from kd_asr.evaluation.frame_accuracy import join_scores
 from kd_asr.features.store import FrameStore
-from kd_asr.features.vocal_tract import WarpedWindows
 from kd_asr.methods.reduced_data import ARMS, Arm, examples_of_arm, objective_of_arm
 from kd_asr.models.decorrelation import on_inputs
-from kd_asr.models.files import save_dnn
+from kd_asr.models.files import save_network
 from kd_asr.parallel import advance, parallel_map
 from kd_asr.stages.networks import (
     ROOMS,
+    LabelledSpeech,
+    examples_of,
+    frame_chunks,
     labels,
     measure,
     new_network,
     posteriors_by_group,
     score_utterances,
-    windows,
 )
 from kd_asr.stages.systems import network_seed
 from kd_asr.training.examples import Examples, batches_per_epoch
@@ -176,12 +177,11 @@ def _work(folder: Path, task: ReducedTask) -> dict[str, Any]:
     store = FrameStore.open(features.path / "train")
     part = draw_part(alignments, settings, task.fraction, task.repetition)
     updates = reduced_updates(settings, len(labels(alignments)))
-    examples, plain = _examples(task, alignments, store, part)
+    examples, plain = _examples(task, part)
 
-    dev_alignments = AlignmentStore.open(aligned.path / "dev")
-    dev_store = FrameStore.open(features.path / "dev")
-    dev = Examples(windows(dev_store, dev_alignments.utterance_ids, settings.network), labels(dev_alignments))
-    followed = plain.select(torch.linspace(0, len(plain) - 1, min(len(plain), _FOLLOWED)).long())
+    dev = examples_of([LabelledSpeech.of_set(run_dir, "dev")], settings)
+    some = min(len(plain), max(1, _FOLLOWED // plain.labels_per_example))
+    followed = plain.select(torch.linspace(0, len(plain) - 1, some).long())
     precision = budget.precision
 
     def validate(candidate: nn.Module) -> Validation:
@@ -206,7 +206,7 @@ def _work(folder: Path, task: ReducedTask) -> dict[str, Any]:
         validate_at=measuring_points(updates, reduced.validations),
     )
     assert result.best is not None
-    save = partial(save_dnn, settings=settings.network, features=store.features)
+    save = partial(save_network, settings=settings.network, features=store.features)
     scores = {}
     if task.arm == "hard":
         best = on_inputs(model)
@@ -231,22 +231,29 @@ def _work(folder: Path, task: ReducedTask) -> dict[str, Any]:
     }
 
 
-def _examples(
-    task: ReducedTask, alignments: AlignmentStore, store: FrameStore, part: Part
-) -> tuple[Examples, Examples]:
-    """What the network learns from, and its labelled part as it is, without augmentation, to be measured on."""
+def _examples(task: ReducedTask, part: Part) -> tuple[Examples, Examples]:
+    """What the network learns from, and its labelled part as it is, without augmentation, to be measured on.
+
+    Raises:
+        UserError: single frames are drawn for a TDNN, which learns from chunks.
+    """
     settings, run_dir = task.settings, task.run_dir
-    inputs = windows(store, alignments.utterance_ids, settings.network)
-    pdfs = labels(alignments)
-    warp = settings.augment.vocal_tract_warp
     teacher = None
     if task.arm != "hard":
         stored = load_artifact(run_dir, "posteriors")
         expected = {name: load_artifact(run_dir, name).fingerprint for name in ("features", "align")}
-        teacher = StoredTeacher(PosteriorStore(stored.path, expect=expected), alignments.utterance_ids)
-    plain = Examples(inputs, pdfs).select(part.frames)
-    seen = WarpedWindows(inputs, warp, settings.features) if warp > 0 else inputs
-    return examples_of_arm(Examples(seen, pdfs, teacher), part.frames, task.arm), plain
+        teacher = PosteriorStore(stored.path, expect=expected)
+    seen = LabelledSpeech.of_set(run_dir, "train", largest_warp=settings.augment.vocal_tract_warp)
+    plain = LabelledSpeech(seen.store, seen.alignments)
+    everything = examples_of([seen], settings, posteriors=teacher)
+    numbers = part.frames
+    if settings.network.dilations:
+        if settings.reduced.draw == "frames":
+            raise UserError("reduced.draw: a network with network.dilations learns from no single frames")
+        labelled = torch.zeros(len(labels(seen.alignments)), dtype=torch.bool)
+        labelled[part.frames] = True
+        numbers = labelled[frame_chunks(plain, settings).frames[:, 0]].nonzero().flatten()
+    return examples_of_arm(everything, numbers, task.arm), examples_of([plain], settings).select(numbers)
 
 
 def _scores(task: ReducedTask, model: nn.Module, plain: Examples, dev: Examples) -> dict[str, Any]:

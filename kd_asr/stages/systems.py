@@ -12,7 +12,7 @@ from kd_asr.artifacts import Artifact, load_artifact
 from kd_asr.config import NetworkSettings, Settings
 from kd_asr.errors import UserError
 from kd_asr.models.ensemble import Ensemble
-from kd_asr.models.files import load_dnn
+from kd_asr.models.files import load_network
 
 BASELINE = "baseline"
 ENSEMBLE = "ensemble"
@@ -49,11 +49,11 @@ def load_networks(
         UserError: one is missing, was trained on other features, or has another context than the first.
     """
     artifacts = [load_artifact(run_dir, name) for name in names]
-    loaded = [load_dnn(artifact.path / file, features) for artifact in artifacts]
+    loaded = [load_network(artifact.path / file, features) for artifact in artifacts]
     network = loaded[0][1]
     for artifact, (_, other) in zip(artifacts, loaded, strict=True):
-        if (other.left_context, other.right_context) != (network.left_context, network.right_context):
-            raise UserError(f"{artifact.path} was trained with another context than {artifacts[0].path}")
+        if other.context != network.context or bool(other.dilations) != bool(network.dilations):
+            raise UserError(f"{artifact.path} is of another kind, or sees another context, than {artifacts[0].path}")
     return [model for model, _ in loaded], network, artifacts
 
 

@@ -24,8 +24,9 @@ class Examples:
 
     Attributes:
         inputs: gathered by example number.
-        hard_labels: (examples,) integer tensor; `losses.UNLABELLED` where there is none.
-        teacher: gives soft targets for example numbers; None for hard labels only.
+        hard_labels: (examples,) integer tensor; `losses.UNLABELLED` where there is none. Or (examples, labels) where
+            an example has several, as a stretch of speech has: the network gives as many outputs for it.
+        teacher: gives soft targets, one for each label, for example numbers; None for hard labels only.
     """
 
     inputs: Indexable
@@ -39,10 +40,15 @@ class Examples:
     def __len__(self) -> int:
         return len(self.hard_labels)
 
+    @property
+    def labels_per_example(self) -> int:
+        """1, or the frames of a stretch of speech."""
+        return self.hard_labels.shape[1] if self.hard_labels.ndim > 1 else 1
+
     def batch(self, examples: Tensor) -> Batch:
         """Gather the examples of (batch,) int64 numbers."""
         soft_targets = self.teacher(examples) if self.teacher is not None else None
-        return Batch(examples, self.inputs[examples], self.hard_labels[examples].long(), soft_targets)
+        return Batch(examples, self.inputs[examples], self.hard_labels[examples].long().flatten(), soft_targets)
 
     def select(self, numbers: Tensor) -> Examples:
         """The examples of these (examples,) int64 numbers, numbered anew from 0, with what the teacher says of them."""

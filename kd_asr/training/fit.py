@@ -51,7 +51,7 @@ class FitResult:
         best: measured on dev for the weights that were kept; None without a dev set.
         best_epoch: epochs after which they were reached.
         last_weights: state of the model after the last update, which early stopping may have left behind.
-        examples_per_second: of this run, without validation.
+        examples_per_second: of this run, without validation; where an example has several labels, these are counted.
     """
 
     updates: int
@@ -122,14 +122,14 @@ def fit(
     line per validation and some in between.
 
     Args:
-        model: maps inputs to (batch, classes) logits.
+        model: maps inputs to (batch, classes) logits, one row for each label.
         examples: to learn from; with a teacher if the objective wants soft targets.
         objective: to minimise.
         settings: budget and optimiser.
         seed: of the order of the examples and of dropout.
         folder: for checkpoint and history.
         validate: measures the model on dev; None where no example is left for that.
-        advance: is told the number of examples done, those of a checkpoint at once.
+        advance: is told the number of labels done, those of a checkpoint at once.
         after_update: constrains the weights after each update, see `training.constraints`.
         updates: budget in updates instead of `settings.epochs`.
         validate_at: numbers of updates after which to measure, instead of every epoch's.
@@ -139,13 +139,15 @@ def fit(
     Raises:
         UserError: the objective stopped being finite.
     """
-    per_epoch = batches_per_epoch(len(examples), settings.batch_frames)
+    per_example = examples.labels_per_example
+    batch_size = min(max(1, settings.batch_frames // per_example), len(examples))
+    per_epoch = batches_per_epoch(len(examples), batch_size)
     epoch_updates = epoch_updates or per_epoch
     updates = updates or epoch_updates * settings.epochs
-    batch_size = min(settings.batch_frames, len(examples))
+    batch_frames = batch_size * per_example
     optimiser = _optimiser(model, settings)
     state = _restore(folder, model, optimiser) or _begin(seed)
-    advance(state.update * batch_size)
+    advance(state.update * batch_frames)
     bf16 = uses_bf16(settings.precision)
     saved = time.monotonic()
     spent = 0.0
@@ -162,7 +164,7 @@ def fit(
             state.running.add(value)
             state.update += 1
             done_here += 1
-            advance(batch_size)
+            advance(batch_frames)
             due = state.update % epoch_updates == 0 if validate_at is None else state.update in validate_at
             measured = due or state.update == updates
             if measured or state.update % max(1, epoch_updates // 10) == 0:
@@ -192,7 +194,7 @@ def fit(
         best=Validation(state.best["accuracy"], state.best["cross_entropy"]) if state.best else None,
         best_epoch=state.best["epoch"] if state.best else updates / epoch_updates,
         last_weights=last_weights,
-        examples_per_second=done_here * batch_size / spent if spent else 0.0,
+        examples_per_second=done_here * batch_frames / spent if spent else 0.0,
     )
 
 

@@ -7,7 +7,7 @@ from kd_asr.config import NetworkSettings
 from kd_asr.errors import UserError
 from kd_asr.models.dnn import count_parameters, seeded_dnn
 from kd_asr.models.ensemble import Ensemble, average_log_posteriors
-from kd_asr.models.files import load_dnn, save_dnn
+from kd_asr.models.files import load_network, save_network
 from kd_asr.models.inference import evaluation_mode, log_posteriors
 
 SETTINGS = NetworkSettings(left_context=2, right_context=1, hidden_layers=2, hidden_units=16, dropout=0.3)
@@ -75,12 +75,12 @@ def test_bf16_posteriors_are_close_to_fp32() -> None:
 def test_files_round_trip_and_refuse(tmp_path) -> None:
     model = seeded_dnn(40, 9, SETTINGS, 1)
     path = tmp_path / "model.safetensors"
-    save_dnn(path, model, SETTINGS, FEATURES)
-    read, settings = load_dnn(path, FEATURES)
+    save_network(path, model, SETTINGS, FEATURES)
+    read, settings = load_network(path, FEATURES)
     assert settings == SETTINGS
     assert all(torch.equal(value, read.state_dict()[name]) for name, value in model.state_dict().items())
     with pytest.raises(UserError, match="was trained on features"):
-        load_dnn(path, {"num_mel_bins": 80})
+        load_network(path, {"num_mel_bins": 80})
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match=r"is damaged .*: delete the folder of its stage"):
-        load_dnn(path)
+        load_network(path)

@@ -23,11 +23,10 @@ from kd_asr.stages.distil import distil
 from kd_asr.stages.ensemble import ensemble
 from kd_asr.stages.evaluate import evaluate
 from kd_asr.stages.features import features
-from kd_asr.stages.networks import labels, transfer_examples, windows
+from kd_asr.stages.networks import LabelledSpeech, examples_of, windows
 from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.systems import load_networks, member_names, network_seed, systems
 from kd_asr.stages.transfer import transfer
-from kd_asr.training.examples import Examples
 
 
 def make_aligned(run_dir: Path, settings: Settings) -> None:
@@ -57,7 +56,11 @@ def aligned(run_dir, settings, utterances) -> Path:
     return run_dir
 
 
-def test_from_labels_to_frame_accuracies(aligned, settings) -> None:
+@pytest.mark.parametrize("dilations", [(), (1, 2)], ids=["dnn", "tdnn"])
+def test_from_labels_to_frame_accuracies(aligned, settings, dilations) -> None:
+    components = 0 if dilations else settings.network.principal_components
+    network = replace(settings.network, dilations=dilations, principal_components=components)
+    settings = replace(settings, network=network, train=replace(settings.train, chunk_frames=8))
     baseline(aligned, settings)
     ensemble(aligned, settings)
     transfer(aligned, settings)
@@ -70,19 +73,20 @@ def test_from_labels_to_frame_accuracies(aligned, settings) -> None:
 
     # The stored posteriors are those of the live ensemble.
     store = FrameStore.open(aligned / "features" / "train")
-    models, network, _ = load_networks(aligned, member_names(settings), store.features)
-    inputs = windows(store, store.utterance_ids, network)
-    live = EnsembleTeacher(models, inputs, top_k=settings.ensemble.top_k)
+    models, _, _ = load_networks(aligned, member_names(settings), store.features)
     stored_posteriors = PosteriorStore(aligned / "posteriors")
-    stored = StoredTeacher(stored_posteriors, store.utterance_ids)
-    some = torch.arange(0, len(inputs), 3)
-    assert torch.equal(live(some).classes, stored(some).classes)
-    assert torch.allclose(live(some).log_probs, stored(some).log_probs, rtol=2e-3, atol=2e-3)
+    examples = examples_of([LabelledSpeech.of_set(aligned, "train")], settings, posteriors=stored_posteriors)
+    live = EnsembleTeacher(models, examples.inputs, top_k=settings.ensemble.top_k)
+    some = torch.arange(0, len(examples), 3)
+    stored = examples.batch(some).soft_targets
+    assert torch.equal(live(some).classes, stored.classes)
+    assert torch.allclose(live(some).log_probs, stored.log_probs, rtol=2e-3, atol=2e-3)
     assert 0.8 < load_artifact(aligned, "posteriors").metrics["mass_kept"] <= 1
 
     # Frame accuracy of the ensemble on train, counted here from the store's best class.
     labels = np.concatenate([np.load(aligned / "align" / "train" / "pdfs.npy")])
-    best = stored(torch.arange(len(inputs))).classes[:, 0].numpy()
+    of_frames = StoredTeacher(stored_posteriors, store.utterance_ids)
+    best = of_frames(torch.arange(len(labels))).classes[:, 0].numpy()
     counted = frames["systems"]["ensemble"]["train"]
     assert sum(counted["correct"]) == int((best == labels).sum())
     assert sum(counted["frames"]) == len(labels)
@@ -139,14 +143,14 @@ def test_students_learn_from_the_training_set_and_its_copies(aligned, settings) 
     assert store.utterance_ids == [*train.utterance_ids, *names]
 
     inputs = windows(FrameStore.open(aligned / "features" / "train"), train.utterance_ids, settings.network)
-    own = Examples(inputs, labels(train))
-    examples = transfer_examples(copied, own, train, store, settings.network)
-    number = len(own) + 5  # in the first copy of the first utterance
-    some = torch.tensor([number, 3, len(examples) - 1, len(own) - 1])
-    batch = examples.batch(some)
     frames = FrameStore.open(copied / "frames")
+    own = LabelledSpeech.of_set(aligned, "train")
+    examples = examples_of([own, LabelledSpeech(frames, copies)], settings, posteriors=store)
+    number = len(inputs) + 5  # in the first copy of the first utterance
+    some = torch.tensor([number, 3, len(examples) - 1, len(inputs) - 1])
+    batch = examples.batch(some)
     seen = windows(frames, names, settings.network)
-    expected = [(seen, 5), (inputs, 3), (seen, len(seen) - 1), (inputs, len(own) - 1)]
+    expected = [(seen, 5), (inputs, 3), (seen, len(seen) - 1), (inputs, len(inputs) - 1)]
     assert torch.equal(batch.inputs, torch.cat([of[torch.tensor([place])] for of, place in expected]))
     assert batch.hard_labels[0] == copies.pdfs(names[0])[5]
 
@@ -158,7 +162,7 @@ def test_students_learn_from_the_training_set_and_its_copies(aligned, settings) 
 
     # The ensemble's accuracy on train counts the training set alone, and the student's budget is the baseline's.
     scores = json.loads((aligned / "posteriors" / "train_scores.json").read_text())
-    assert sum(scores["ensemble"]["frames"]) == len(own)
+    assert sum(scores["ensemble"]["frames"]) == len(inputs)
     distil(aligned, with_copies)
     student, plain = (load_artifact(aligned, name).metrics for name in ("distil/student-00", "baseline"))
     assert student["updates"] == plain["updates"]

@@ -13,8 +13,9 @@ from test_network_stages import make_aligned
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.config import Settings
 from kd_asr.distillation.losses import UNLABELLED
+from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
-from kd_asr.models.files import load_dnn
+from kd_asr.models.files import load_network
 from kd_asr.stages.ensemble import ensemble
 from kd_asr.stages.features import features
 from kd_asr.stages.networks import labels, measure, windows
@@ -66,11 +67,10 @@ def test_a_part_has_its_frames_and_utterances_and_nests(taught, draw: str) -> No
 def test_labels_outside_the_part_are_never_seen(taught) -> None:
     run_dir, settings = taught
     alignments = AlignmentStore.open(run_dir / "align" / "train")
-    store = FrameStore.open(run_dir / "features" / "train")
     pdfs = labels(alignments)
     part = draw_part(alignments, settings, 0.3, 0)
     for arm in ARMS:
-        seen, plain = _examples(ReducedTask(run_dir, 0.3, arm, 0, settings), alignments, store, part)
+        seen, plain = _examples(ReducedTask(run_dir, 0.3, arm, 0, settings), part)
         assert torch.equal(plain.hard_labels, pdfs[part.frames])
         assert (seen.teacher is None) == (arm == "hard")
         if arm == "soft_everywhere":
@@ -85,6 +85,24 @@ def test_labels_outside_the_part_are_never_seen(taught) -> None:
             of_part = seen.teacher(some)
     # A frame of the part has the same teacher's opinion under its number in the part and under its number in all.
     assert torch.equal(everything.teacher(part.frames[some]).log_probs, of_part.log_probs)
+
+
+def test_a_tdnn_sees_the_chunks_of_the_utterances_that_are_drawn(taught) -> None:
+    run_dir, settings = taught
+    network = replace(settings.network, dilations=(1,), principal_components=0)
+    settings = replace(settings, network=network, train=replace(settings.train, chunk_frames=8))
+    alignments = AlignmentStore.open(run_dir / "align" / "train")
+    part = draw_part(alignments, settings, 0.3, 0)
+    seen, plain = _examples(ReducedTask(run_dir, 0.3, "hard", 0, settings), part)
+    for examples in (seen, plain):
+        kept = examples.hard_labels[examples.hard_labels != UNLABELLED]
+        assert torch.equal(kept, labels(alignments)[part.frames])
+    everywhere, _ = _examples(ReducedTask(run_dir, 0.3, "soft_everywhere", 0, settings), part)
+    assert int((everywhere.hard_labels != UNLABELLED).sum()) == len(part.frames)
+    assert len(everywhere) > len(seen)
+    by_frames = replace(settings, reduced=replace(settings.reduced, draw="frames"))
+    with pytest.raises(UserError, match=r"reduced\.draw"):
+        _examples(ReducedTask(run_dir, 0.3, "hard", 0, by_frames), part)
 
 
 def test_every_network_has_the_same_updates_and_scores_of_the_weights_it_keeps(taught) -> None:
@@ -103,7 +121,7 @@ def test_every_network_has_the_same_updates_and_scores_of_the_weights_it_keeps(t
         for weights, file in (("best", BEST), ("last", LAST)):
             assert (artifact.path / file).exists() == (weights in scores)
             if weights in scores:
-                measured = measure(load_dnn(artifact.path / file)[0], dev, precision=settings.train.precision)
+                measured = measure(load_network(artifact.path / file)[0], dev, precision=settings.train.precision)
                 assert scores[weights]["dev"]["frame_accuracy"] == pytest.approx(measured.accuracy)
         history = [json.loads(line) for line in (artifact.path / "history.jsonl").read_text().splitlines()]
         measured_at = [line["update"] for line in history if line["dev_frame_accuracy"] is not None]

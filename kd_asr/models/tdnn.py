@@ -1,0 +1,76 @@
+"""The time-delay neural network (Waibel and others 1989; with dilations, Peddinti, Povey, Khudanpur, Interspeech 2015).
+
+Each layer sees three frames of the one below, further apart the higher it stands, so that the output sees a wide
+context with few weights, and what neighbouring frames have in common is computed once.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kd_asr.config import NetworkSettings
+from kd_asr.models.dropout import ByteDropout
+
+
+class TDNNLayer(nn.Module):
+    """Three frames of the layer below, `dilation` apart, through a linear map, batch normalisation and rectification.
+
+    Input (batch, frames, inputs) float; output (batch, frames - 2 * dilation, units).
+    """
+
+    def __init__(self, inputs: int, units: int, dilation: int, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.linear = nn.Linear(3 * inputs, units, bias=not settings.batch_normalisation)
+        self.normalisation = nn.BatchNorm1d(units) if settings.batch_normalisation else nn.Identity()
+        self.dropout = ByteDropout(settings.dropout)
+        nn.init.kaiming_normal_(self.linear.weight, nonlinearity="relu")
+        if self.linear.bias is not None:
+            nn.init.zeros_(self.linear.bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Outputs for the frames that have a neighbour on either side."""
+        frames = inputs.shape[1] - 2 * self.dilation
+        spliced = torch.cat([inputs[:, first : first + frames] for first in self._firsts()], dim=2)
+        outputs: Tensor = self.normalisation(self.linear(spliced).flatten(0, 1))
+        return self.dropout(outputs.relu_()).unflatten(0, (len(inputs), frames))  # type: ignore[no-any-return]
+
+    def _firsts(self) -> tuple[int, int, int]:
+        return 0, self.dilation, 2 * self.dilation
+
+
+class TDNN(nn.Module):
+    """A stack of `TDNNLayer`, one for each of `settings.dilations`, and a linear output layer.
+
+    Input (batch, left + frames + right, num_mel_bins) float, where left and right are `settings.context`; output
+    (batch * frames, num_classes) logits, the frames of one piece after those of another.
+    """
+
+    def __init__(self, num_mel_bins: int, num_classes: int, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.input_dimension = num_mel_bins
+        self.input_dropout = ByteDropout(settings.input_dropout)
+        sizes = [num_mel_bins, *[settings.hidden_units] * len(settings.dilations)]
+        self.hidden = nn.Sequential(
+            *(
+                TDNNLayer(inputs, settings.hidden_units, dilation, settings)
+                for inputs, dilation in zip(sizes[:-1], settings.dilations, strict=True)
+            )
+        )
+        self.output = nn.Linear(sizes[-1], num_classes)
+        nn.init.xavier_normal_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits, (batch * frames, num_classes)."""
+        logits: Tensor = self.output(self.hidden(self.input_dropout(inputs)).flatten(0, 1))
+        return logits
+
+
+def seeded_tdnn(num_mel_bins: int, num_classes: int, settings: NetworkSettings, seed: int) -> TDNN:
+    """A network whose initial weights depend on `seed` alone; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return TDNN(num_mel_bins, num_classes, settings)

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+
+from kd_asr.config import FeatureSettings
+from kd_asr.errors import UserError
+from kd_asr.features.chunks import FrameChunks, whole_utterance
+from kd_asr.features.store import MARGIN, FrameStore, create_store
+
+SETTINGS = FeatureSettings(num_mel_bins=10)
+COUNTS = {"long": 11, "exact": 8, "short": 2, "one": 1}
+
+
+@pytest.fixture
+def frames(tmp_path):
+    rng = np.random.default_rng(0)
+    made = {name: rng.standard_normal((count, 10)).astype(np.float16) for name, count in COUNTS.items()}
+    create_store(tmp_path, list(made), list(COUNTS.values()), SETTINGS)
+    store = FrameStore(tmp_path, writable=True)
+    for name, block in made.items():
+        store.write(name, block)
+    return made
+
+
+def padded(block: np.ndarray, left: int, right: int) -> np.ndarray:
+    return np.concatenate([block[:1]] * left + [block] + [block[-1:]] * right).astype(np.float32)
+
+
+def test_chunks_by_hand(tmp_path, frames) -> None:
+    names = ["long", "exact", "short", "one"]
+    chunks = FrameChunks(FrameStore.open(tmp_path), names, length=4, left_context=2, right_context=1)
+    # Frames are numbered through: long 0..10, exact 11..18, short 19..20, one 21.
+    expected = [
+        ([0, 1, 2, 3], "1111"),
+        ([4, 5, 6, 7], "1111"),
+        ([7, 8, 9, 10], "0111"),  # moved back to end with the utterance
+        ([11, 12, 13, 14], "1111"),
+        ([15, 16, 17, 18], "1111"),
+        ([19, 20, 20, 20], "1100"),  # filled up
+        ([21, 21, 21, 21], "1000"),
+    ]
+    assert chunks.frames.tolist() == [numbers for numbers, _ in expected]
+    assert ["".join(str(int(one)) for one in row) for row in chunks.counted] == [row for _, row in expected]
+    assert len(chunks) == 7
+    starts = [("long", 0), ("long", 4), ("long", 7), ("exact", 0), ("exact", 4), ("short", 0), ("one", 0)]
+    order = torch.tensor([6, 2, 0, 5, 4])
+    for number, inputs in zip(order.tolist(), chunks[order], strict=True):
+        name, first = starts[number]
+        assert np.array_equal(inputs.numpy(), padded(frames[name], 2, 10)[first : first + 7])
+
+
+@pytest.mark.parametrize("length", [1, 3, 5, 40, 100])
+def test_every_frame_counts_once(tmp_path, frames, length: int) -> None:
+    chunks = FrameChunks(FrameStore.open(tmp_path), list(COUNTS), length=length, left_context=0, right_context=0)
+    assert sorted(chunks.frames[chunks.counted].tolist()) == list(range(sum(COUNTS.values())))
+    # A frame far beyond the utterance's end is its last one, not the next utterance.
+    assert np.array_equal(chunks[torch.tensor([len(chunks) - 1])][0, -1].numpy(), frames["one"][0].astype(np.float32))
+
+
+def test_a_whole_utterance(tmp_path, frames) -> None:
+    inputs = whole_utterance(FrameStore.open(tmp_path), "exact", left_context=3, right_context=5)
+    assert np.array_equal(inputs[0].numpy(), padded(frames["exact"], 3, 5))
+
+
+def test_context_wider_than_the_margin_is_refused(tmp_path, frames) -> None:
+    store = FrameStore.open(tmp_path)
+    with pytest.raises(UserError, match=r"more than the margin of 32 .*network\.dilations"):
+        FrameChunks(store, ["long"], length=4, left_context=MARGIN + 1, right_context=0)
+    with pytest.raises(UserError, match="margin of 32"):
+        whole_utterance(store, "long", left_context=0, right_context=MARGIN + 1)

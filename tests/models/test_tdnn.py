@@ -1,0 +1,82 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from kd_asr.config import NetworkSettings
+from kd_asr.models.dnn import count_parameters
+from kd_asr.models.ensemble import Ensemble
+from kd_asr.models.files import load_network, save_network
+from kd_asr.models.inference import log_posteriors, log_posteriors_of_batch
+from kd_asr.models.tdnn import TDNN, seeded_tdnn
+
+SETTINGS = NetworkSettings(dilations=(1, 2, 3), hidden_units=16, dropout=0.3)
+
+
+def trained() -> TDNN:
+    """A network whose normalisation has seen data."""
+    model = seeded_tdnn(10, 7, SETTINGS, 1)
+    model(torch.randn(8, 40, 10, generator=torch.Generator().manual_seed(1)))
+    return model.eval()
+
+
+def test_context_and_parameters() -> None:
+    assert SETTINGS.context == (6, 6)
+    assert count_parameters(trained()) == 30 * 16 + 2 * 48 * 16 + 3 * 2 * 16 + 16 * 7 + 7
+
+
+def test_it_is_a_stack_of_dilated_convolutions() -> None:
+    model = trained()
+    inputs = torch.randn(3, 30, 10, generator=torch.Generator().manual_seed(2))
+    signal = inputs.transpose(1, 2)
+    for layer, dilation in zip(model.hidden, SETTINGS.dilations, strict=True):
+        kernel = layer.linear.weight.unflatten(1, (3, -1)).transpose(1, 2)
+        signal = F.relu(layer.normalisation(F.conv1d(signal, kernel, dilation=dilation)))
+    expected = F.conv1d(signal, model.output.weight[:, :, None], model.output.bias).transpose(1, 2)
+    found = model(inputs)
+    assert found.shape == (3 * 18, 7)
+    assert torch.allclose(found, expected.flatten(0, 1), atol=1e-5)
+
+
+def test_an_output_sees_its_context_and_no_more() -> None:
+    model = trained()
+    inputs = torch.randn(1, 33, 10, generator=torch.Generator().manual_seed(3))
+    before = model(inputs)
+    inputs[0, 16] += 1.0
+    changed = (model(inputs) != before).any(dim=1)
+    assert changed.sum() > 1
+    # Output t stands over input t + 6 and sees t .. t + 12.
+    assert changed.nonzero().min() >= 4 and changed.nonzero().max() <= 16
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_chunks_and_whole_utterances_agree(precision) -> None:
+    model = trained()
+    whole = torch.randn(1, 300 + 12, 10, generator=torch.Generator().manual_seed(4))
+    chunks = torch.stack([whole[0, first : first + 42] for first in range(0, 300, 30)])
+    at_once = log_posteriors_of_batch(model, whole, precision=precision)
+    cut = log_posteriors(model, chunks, torch.arange(10), precision=precision)
+    assert at_once.shape == (300, 7)
+    assert torch.allclose(at_once, cut, atol=1e-5 if precision == "fp32" else 5e-2)
+    both = log_posteriors_of_batch(Ensemble([model, model], "arithmetic"), whole, precision=precision)
+    assert torch.allclose(both, at_once, atol=1e-5)
+
+
+def test_initial_weights_depend_on_the_seed_alone() -> None:
+    first, again, other = (seeded_tdnn(10, 7, SETTINGS, seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["hidden.0.linear.weight"], other["hidden.0.linear.weight"])
+
+
+def test_without_normalisation_there_are_biases() -> None:
+    model = seeded_tdnn(10, 7, NetworkSettings(dilations=(1,), hidden_units=4, batch_normalisation=False), 1)
+    assert count_parameters(model) == 30 * 4 + 4 + 4 * 7 + 7
+    assert model(torch.randn(2, 5, 10)).shape == (6, 7)
+
+
+def test_files_round_trip(tmp_path) -> None:
+    model = trained()
+    save_network(tmp_path / "model.safetensors", model, SETTINGS, {"num_mel_bins": 10})
+    read, settings = load_network(tmp_path / "model.safetensors", {"num_mel_bins": 10})
+    assert isinstance(read, TDNN)
+    assert settings == SETTINGS
+    assert all(torch.equal(value, read.state_dict()[name]) for name, value in model.state_dict().items())
