@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from kd_asr.artifacts import locked
+from kd_asr.artifacts import load_artifact, locked
 from kd_asr.cli_mnist import add_mnist, run_mnist
 from kd_asr.cli_own_audio import COMMANDS, add_own_audio, run_own_audio
 from kd_asr.config import load_settings, parse_settings, save_settings, settings_parser
@@ -113,8 +113,8 @@ STAGES = (
     ),
 )
 
-# Not part of the main job but of the reduced-data recipe: recipes/run_reduced_data.sh.
-REDUCED = (
+# Not part of the main job: of the reduced-data recipe, recipes/run_reduced_data.sh, or on their own.
+FURTHER = (
     Stage(
         "reduced",
         "train and compare networks on parts of the labels: hard labels, soft targets, both",
@@ -125,6 +125,12 @@ REDUCED = (
         "reduced_report",
         "table and curves of the networks on parts of the labels",
         "Writes reduced_report/report.md, report.json and convergence.png, and prints the table.",
+    ),
+    Stage(
+        "beams",
+        "word error rate and time of the first student's search at several beams, on dev",
+        "Needs the main job's artifacts up to `decode`. Writes beams/beams.md and beams.png, and prints the table. "
+        "Settings: beams.values.",
     ),
 )
 
@@ -147,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_configure(commands)
-    for stage in (*STAGES, *REDUCED):
+    for stage in (*STAGES, *FURTHER):
         command = commands.add_parser(
             stage.name,
             help=stage.summary,
@@ -258,6 +264,10 @@ def _run_stage(name: str, run_dir: Path) -> None:
             from kd_asr.stages.reduced_report import print_table
 
             print_table(run_dir / "reduced_report" / "report.json")
+        elif name == "beams":
+            from kd_asr.stages.beams import print_table as print_beams
+
+            print_beams(load_artifact(run_dir, "beams"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -284,6 +284,19 @@ class DecodeSettings:
 
 
 @dataclass(frozen=True)
+class BeamsSettings:
+    """The comparison of search beams.
+
+    Attributes:
+        values: beams that are compared.
+        max_active: states kept per frame at most.
+    """
+
+    values: tuple[float, ...] = (6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 13.0, 15.0)
+    max_active: int = 7000
+
+
+@dataclass(frozen=True)
 class ReducedSettings:
     """Soft targets where labelled speech is scarce (Hinton, Vinyals, Dean 2015, section 6).
 
@@ -331,6 +344,7 @@ class Settings:
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
     distil: DistilSettings = field(default_factory=DistilSettings)
     decode: DecodeSettings = field(default_factory=DecodeSettings)
+    beams: BeamsSettings = field(default_factory=BeamsSettings)
     reduced: ReducedSettings = field(default_factory=ReducedSettings)
 
     def problems(self) -> list[str]:
@@ -381,6 +395,7 @@ def _problems(settings: Settings) -> list[str]:
         "distil.hard_weight": (distil.hard_weight, 0),
         "smallest of distil.sweep_hard_weights": (min(distil.sweep_hard_weights, default=0), 0),
         "decode.max_active": (decode.max_active, 1),
+        "beams.max_active": (settings.beams.max_active, 1),
         "decode.self_loop_scale": (decode.self_loop_scale, 0),
         "reduced.seeds": (reduced.seeds, 1),
         "reduced.validations": (reduced.validations, 1),
@@ -410,6 +425,8 @@ def _problems(settings: Settings) -> list[str]:
         "align.silence_probability": align.silence_probability,
         "number of decode.acoustic_scales": len(decode.acoustic_scales),
         "number of decode.insertion_penalties": len(decode.insertion_penalties),
+        "number of beams.values": len(settings.beams.values),
+        "smallest of beams.values": min(settings.beams.values, default=1),
         "smallest of decode.acoustic_scales": min(decode.acoustic_scales, default=1),
         "smallest of distil.sweep_temperatures": min(distil.sweep_temperatures, default=1),
     }

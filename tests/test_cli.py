@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_asr.cli import REDUCED, STAGES, main
+from kd_asr.cli import FURTHER, STAGES, main
 from kd_asr.cli_mnist import MNIST_STAGES
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "run_librispeech_subset.sh"
@@ -25,7 +25,7 @@ def recipe(*options: str, cwd: Path, script: Path = RECIPE) -> subprocess.Comple
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["configure", "--help"], *[[stage.name, "--help"] for stage in (*STAGES, *REDUCED)]],
+    [["--help"], ["configure", "--help"], *[[stage.name, "--help"] for stage in (*STAGES, *FURTHER)]],
 )
 def test_every_command_explains_itself(arguments: list[str], capsys) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -1,0 +1,84 @@
+"""Stage `beams`: what a narrower search saves in time and costs in words, on dev, with the first student."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from kd_asr.alignment.store import AlignmentStore
+from kd_asr.alignment.topology import Topology
+from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json
+from kd_asr.config import Settings
+from kd_asr.decoding.decoder import Search
+from kd_asr.parallel import Workers
+from kd_asr.reporting.beams import beam_table, plot_beams
+from kd_asr.reporting.sources import source_label
+from kd_asr.reporting.tables import to_markdown, to_rich
+from kd_asr.stages.networks import ROOMS
+from kd_asr.stages.recognise import NetworkScores, log_prior, recognise, set_wer
+from kd_asr.stages.systems import student_names
+
+
+def beams(run_dir: Path, settings: Settings) -> Artifact:
+    """Write `beams/beams.md` and `beams.png`; acoustic scale and insertion penalty are those `decode` chose.
+
+    The time is that of one core, each utterance's search and the network's share together, with all cores at work.
+    """
+    network = student_names(settings)[0]
+    student = network.rsplit("/", maxsplit=1)[1]
+    names = ("prepare", "features", "align", "graph", network, f"decode/{student}")
+    inputs = [load_artifact(run_dir, name) for name in names]
+    evaluated = load_artifact(run_dir, "evaluate")
+    aligned, decoded = inputs[2], inputs[-1]
+
+    def work(folder: Path) -> dict[str, Any]:
+        num_pdfs = Topology.load(aligned.path / "topology.json").num_pdfs
+        prior = log_prior(AlignmentStore.open(aligned.path / "train"), num_pdfs)
+        scores = NetworkScores(run_dir, run_dir / "features" / "dev", [network], settings, prior)
+        spent = read_json(evaluated.path / "frames.json")["network_seconds"][student]["test"]
+        rows = []
+        with Workers(settings.jobs) as workers:
+            for beam in sorted(settings.beams.values):
+                search = Search(
+                    acoustic_scale=decoded.metrics["acoustic_scale"],
+                    insertion_penalty=decoded.metrics["insertion_penalty"],
+                    beam=beam,
+                    max_active=settings.beams.max_active,
+                )
+                utterances, hypotheses = recognise(
+                    run_dir, "dev", scores, search, workers, scratch=folder, description=f"decode dev, beam {beam:g}"
+                )
+                seconds = sum(item.seconds for item in utterances)
+                rows.append(
+                    {
+                        "beam": beam,
+                        "wer": set_wer(utterances, hypotheses),
+                        "search_real_time_factor": sum(one.search_seconds for one in hypotheses) / seconds,
+                        "network_real_time_factor": spent["seconds"] / spent["audio_seconds"],
+                        "unfinished": sum(not one.reached_final for one in hypotheses),
+                    }
+                )
+        plot_beams(rows, source_label(settings.corpus), folder / "beams.png")
+        (folder / "beams.md").write_text(to_markdown(beam_table(rows)), encoding="utf-8")
+        return {"rows": rows}
+
+    return build_artifact(
+        run_dir,
+        "beams",
+        stage="beams",
+        settings={"beams": settings.beams, "precision": settings.train.precision},
+        inputs=[*inputs, evaluated],
+        rooms=(*ROOMS, "decoding", "evaluation", "reporting"),
+        shared=("networks", "recognise", "systems"),
+        work=work,
+    )
+
+
+def print_table(artifact: Artifact) -> None:
+    """Print the table on standard output, and where the plot is."""
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(to_rich(beam_table(artifact.metrics["rows"])))
+    console.print(f"Plot: {artifact.path / 'beams.png'}", markup=False, soft_wrap=True)
