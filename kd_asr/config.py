@@ -126,6 +126,8 @@ class AlignSettings:
         beam: search beam of the alignment, in nats.
         retry_beam: widest beam, tried when `beam` finds no path.
         silence_probability: prior probability of silence between two words.
+        networks: trained on the aligner's targets, to align everything anew together; 0: the aligner's targets stay.
+        network_epochs: that each of them is trained for.
     """
 
     cepstral_iterations: int = 10
@@ -139,6 +141,8 @@ class AlignSettings:
     beam: float = 200.0
     retry_beam: float = 1000.0
     silence_probability: float = 0.5
+    networks: int = 0
+    network_epochs: int = 3
 
 
 @dataclass(frozen=True)
@@ -408,6 +412,8 @@ def _problems(settings: Settings) -> list[str]:
         "align.tied_gaussians": (align.tied_gaussians, 1),
         "align.tied_iterations": (align.tied_iterations, 0),
         "align.retry_beam": (align.retry_beam, align.beam),
+        "align.networks": (align.networks, 0),
+        "align.network_epochs": (align.network_epochs, 1),
     }
     found = [f"{name}: {value} is less than {least}" for name, (value, least) in at_least.items() if value < least]
     positive = {

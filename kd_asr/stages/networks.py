@@ -52,6 +52,7 @@ class NetworkTask:
         seed: of initial weights, order of the data and dropout.
         targets: hard labels alone, or the posterior store's soft targets as well.
         settings: of the run.
+        aligned: artifact with the labels.
     """
 
     run_dir: Path
@@ -60,6 +61,7 @@ class NetworkTask:
     seed: int
     targets: Literal["hard", "soft"]
     settings: Settings
+    aligned: str = "align"
 
 
 def windows(store: FrameStore, utterance_ids: Sequence[str], network: NetworkSettings) -> FrameWindows:
@@ -88,10 +90,12 @@ class LabelledSpeech:
     largest_warp: float = 0.0
 
     @classmethod
-    def of_set(cls, run_dir: Path, set_name: str, *, largest_warp: float = 0.0) -> LabelledSpeech:
-        """Train, dev or test of a run."""
+    def of_set(
+        cls, run_dir: Path, set_name: str, *, largest_warp: float = 0.0, aligned: str = "align"
+    ) -> LabelledSpeech:
+        """Train, dev or test of a run, with the labels of the artifact `aligned`."""
         store = FrameStore.open(run_dir / "features" / set_name)
-        return cls(store, AlignmentStore.open(run_dir / "align" / set_name), largest_warp)
+        return cls(store, AlignmentStore.open(run_dir / aligned / set_name), largest_warp)
 
 
 def examples_of(
@@ -183,7 +187,7 @@ def new_network(
 
 def train_networks(tasks: Sequence[NetworkTask], *, description: str) -> list[Artifact]:
     """Train networks in parallel processes of one thread each; those done before are left as they are."""
-    alignments = AlignmentStore.open(load_artifact(tasks[0].run_dir, "align").path / "train")
+    alignments = AlignmentStore.open(load_artifact(tasks[0].run_dir, tasks[0].aligned).path / "train")
     budget = tasks[0].settings.train
     batch = min(budget.batch_frames, len(labels(alignments)))
     total = updates_per_epoch(alignments, budget) * budget.epochs * batch
@@ -207,7 +211,7 @@ def updates_per_epoch(alignments: AlignmentStore, budget: TrainSettings) -> int:
 def _train_network(task: NetworkTask) -> str:
     """Train one network in this process and return the name of its artifact."""
     settings = task.settings
-    inputs = [load_artifact(task.run_dir, name) for name in ("features", "align")]
+    inputs = [load_artifact(task.run_dir, name) for name in ("features", task.aligned)]
     chosen: dict[str, object] = {
         "network": settings.network,
         "augment": settings.augment,
@@ -239,7 +243,8 @@ def _work(folder: Path, task: NetworkTask, inputs: list[Artifact]) -> dict[str, 
     features, aligned = inputs[0], inputs[1]
     topology = Topology.load(aligned.path / "topology.json")
     run_dir = task.run_dir
-    train = LabelledSpeech.of_set(run_dir, "train", largest_warp=task.settings.augment.vocal_tract_warp)
+    warp = task.settings.augment.vocal_tract_warp
+    train = LabelledSpeech.of_set(run_dir, "train", largest_warp=warp, aligned=task.aligned)
     speech, posteriors = [train], None
     if task.targets == "soft":
         expected = {"features": features.fingerprint, "align": aligned.fingerprint}
@@ -248,7 +253,7 @@ def _work(folder: Path, task: NetworkTask, inputs: list[Artifact]) -> dict[str, 
         copies = LabelledSpeech(FrameStore.open(transfer / "frames"), AlignmentStore.open(transfer / "alignments"))
         speech += [copies] if copies.alignments.utterance_ids else []
     examples = examples_of(speech, task.settings, posteriors=posteriors)
-    dev = examples_of([LabelledSpeech.of_set(run_dir, "dev")], task.settings)
+    dev = examples_of([LabelledSpeech.of_set(run_dir, "dev", aligned=task.aligned)], task.settings)
     epoch_updates = updates_per_epoch(train.alignments, budget)
     model = new_network(examples.inputs, topology.num_pdfs, network, task.seed)
 

@@ -3,18 +3,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import make_prepared
 
+from kd_asr.alignment.graphs import training_graph
 from kd_asr.alignment.lexicon import Lexicon, write_lexicon
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
+from kd_asr.alignment.viterbi import best_path
 from kd_asr.artifacts import build_artifact, load_artifact
 from kd_asr.config import AlignSettings, Settings
 from kd_asr.corpora.true_phones import FILE_NAME, TruePhone, write_true_phones
 from kd_asr.features.store import FrameStore
+from kd_asr.features.windows import FrameWindows
+from kd_asr.models.inference import log_posteriors_of_batch
 from kd_asr.stages import align_training
 from kd_asr.stages.align import align
 from kd_asr.stages.features import features
+from kd_asr.stages.realign import FIRST_ALIGNMENT
+from kd_asr.stages.systems import load_networks
 
 LEXICON = Lexicon({"ONE": (("W", "AH1", "N"),), "TWO": (("T", "UW1"),)})
 # The beam is wide: a model of two seconds of noise finds other noise very unlikely.
@@ -158,3 +165,38 @@ def test_tied_states_are_the_targets_and_an_interrupted_run_ends_with_the_same_b
                 changes = pdfs[np.flatnonzero(np.diff(pdfs, prepend=-1))]
                 expected = [topology.pdf(phone, state, left, right) for state in range(3)]
                 assert changes.tolist() == expected
+
+
+def test_networks_align_anew_along_their_best_paths(tmp_path, settings, utterances) -> None:
+    made_run = make_run(tmp_path / "run", settings, utterances)
+    settings = replace(made_run, align=replace(SHORT, networks=2, network_epochs=1))
+    made = align(tmp_path / "run", settings)
+    first = load_artifact(tmp_path / "run", FIRST_ALIGNMENT)
+    assert sorted(path.name for path in (tmp_path / "run" / "align_networks").iterdir()) == ["network-00", "network-01"]
+    assert contents(made.path)["topology.json"] == contents(first.path)["topology.json"]
+    assert made.metrics["networks"] == 2
+    assert made.metrics["rejected"] == first.metrics["rejected"] == 1
+    assert made.metrics["steps"] == first.metrics["steps"]
+
+    # The same by hand: average of the posteriors over the priors of the first alignment, through the transcript.
+    topology = Topology.load(made.path / "topology.json")
+    store = FrameStore.open(tmp_path / "run" / "features" / "dev")
+    models, network, _ = load_networks(
+        tmp_path / "run", ["align_networks/network-00", "align_networks/network-01"], store.features
+    )
+    counts = np.bincount(np.load(first.path / "train" / "pdfs.npy"), minlength=topology.num_pdfs).clip(1)
+    aligned, before = AlignmentStore.open(made.path / "dev"), AlignmentStore.open(first.path / "dev")
+    differ = []
+    for item in utterances["dev"]:
+        seen = FrameWindows(store, [item.utterance_id], left_context=7, right_context=7)[torch.arange(
+            store.num_frames(item.utterance_id))]  # fmt: skip
+        outputs = [log_posteriors_of_batch(model, seen, precision=settings.train.precision).exp() for model in models]
+        scores = (torch.stack(outputs).mean(dim=0) / torch.from_numpy(counts / counts.sum())).log().float().numpy()
+        graph = training_graph(item.words, LEXICON, topology, silence_probability=SHORT.silence_probability)
+        path = best_path(scores, graph, beam=SHORT.beam, retry_beam=SHORT.retry_beam)
+        assert path is not None
+        # Rounding may move a boundary between two paths of the same score, and no more.
+        assert (aligned.pdfs(item.utterance_id) == path.pdfs).mean() > 0.95
+        differ.append(aligned.pdfs(item.utterance_id) != before.pdfs(item.utterance_id))
+    assert made.metrics["frames_changed"]["dev"] == pytest.approx(np.concatenate(differ).mean(), abs=1e-4)
+    assert align(tmp_path / "run", settings).fingerprint == made.fingerprint

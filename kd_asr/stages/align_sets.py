@@ -1,0 +1,106 @@
+"""What aligned sets have in common, whoever aligned them: their stores, who is left out, and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_asr.alignment.compare import Agreement, compare
+from kd_asr.alignment.store import Alignment, write_alignments
+from kd_asr.alignment.topology import SILENCE, STATES_PER_PHONE, Topology
+from kd_asr.config import Settings
+from kd_asr.console import say
+from kd_asr.corpora.manifest import Rejected, Utterance, read_manifest, write_rejected
+from kd_asr.corpora.true_phones import FILE_NAME, TruePhone, read_true_phones
+from kd_asr.errors import UserError
+from kd_asr.features.store import FrameStore
+
+
+def write_sets(
+    folder: Path,
+    run_dir: Path,
+    settings: Settings,
+    topology: Topology,
+    found: Mapping[str, tuple[Sequence[Utterance], Sequence[Alignment | None]]],
+    *,
+    unknown: set[str],
+) -> dict[str, Any]:
+    """Write the stores `train`, `dev` and `test`, and `rejected.tsv`: who has no alignment.
+
+    Args:
+        folder: of the artifact that is being made.
+        run_dir: folder of the run.
+        settings: of the run.
+        topology: of the aligner.
+        found: of each set its utterances and their alignments, None for one that has none.
+        unknown: words that the lexicon lacks.
+
+    Returns:
+        Figures of each set, and `rejected`.
+
+    Raises:
+        UserError: a set has no alignment at all.
+    """
+    metrics: dict[str, Any] = {}
+    rejected: list[Rejected] = []
+    for name, (utterances, results) in found.items():
+        alignments = [alignment for alignment in results if alignment is not None]
+        bad = [item for item, alignment in zip(utterances, results, strict=True) if alignment is None]
+        if not alignments:
+            raise UserError(f"no utterance of {name} could be aligned: do transcripts and audio belong together?")
+        write_alignments(folder / name, alignments)
+        rejected += [_reject(item) for item in bad]
+        metrics[name] = {
+            **_figures(alignments, topology, _truth(settings, name), settings),
+            "unknown_words": sum(word in unknown for item in utterances for word in item.words),
+            "rejected": len(bad),
+        }
+    write_rejected(folder / "rejected.tsv", rejected)
+    metrics["rejected"] = len(rejected)
+    if rejected:
+        say(f"{len(rejected)} utterances could not be aligned and are left out: {run_dir}/align/rejected.tsv")
+    return metrics
+
+
+def utterances_with_features(run_dir: Path, name: str) -> list[Utterance]:
+    """Those of the manifest that have features."""
+    present = set(FrameStore.open(run_dir / "features" / name).utterance_ids)
+    return [item for item in read_manifest(run_dir / "prepare" / f"{name}.jsonl") if item.utterance_id in present]
+
+
+def _reject(item: Utterance) -> Rejected:
+    reason = f"cannot be aligned: no path for {len(item.words)} words in {item.seconds:.1f} s of audio"
+    return Rejected(item.utterance_id, item.audio_path, reason, "align")
+
+
+def _figures(
+    alignments: Sequence[Alignment], topology: Topology, truth: dict[str, list[TruePhone]] | None, settings: Settings
+) -> dict[str, Any]:
+    """Size and share of silence of a set; agreement with the true phone times where they are known."""
+    frames = sum(len(item.pdfs) for item in alignments)
+    silence = [topology.pdf(SILENCE, state) for state in range(STATES_PER_PHONE)]
+    silent = sum(int(np.isin(item.pdfs, silence).sum()) for item in alignments)
+    figures: dict[str, Any] = {
+        "utterances": len(alignments),
+        "frames": frames,
+        "silence_share": round(silent / frames, 4),
+    }
+    if truth is not None:
+        shift, length = settings.features.frame_shift_ms / 1000, settings.features.frame_length_ms / 1000
+        agreements = (
+            compare(item.phones, truth[item.utterance_id], frame_shift=shift, first_frame=(length - shift) / 2)
+            for item in alignments
+            if item.utterance_id in truth
+        )
+        figures["against_true_phones"] = sum(agreements, Agreement()).figures()
+    return figures
+
+
+def _truth(settings: Settings, name: str) -> dict[str, list[TruePhone]] | None:
+    """True phone times, which the embedded corpus has."""
+    subsets = {"train": settings.corpus.train, "dev": settings.corpus.dev, "test": settings.corpus.test}
+    path = Path(settings.corpus.root) / subsets[name] / FILE_NAME
+    return read_true_phones(path) if path.is_file() else None

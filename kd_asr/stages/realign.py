@@ -1,0 +1,128 @@
+"""Realignment: networks trained on the aligner's targets align everything anew, through the same graphs."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_asr.alignment.lexicon import Lexicon, read_lexicon, select
+from kd_asr.alignment.store import Alignment, AlignmentStore
+from kd_asr.alignment.topology import Topology
+from kd_asr.alignment.viterbi import align_utterance
+from kd_asr.artifacts import Artifact, build_artifact, load_artifact
+from kd_asr.config import AlignSettings, Settings
+from kd_asr.corpora.manifest import SETS, Utterance
+from kd_asr.decoding.decoder import unpickled_scores
+from kd_asr.parallel import Workers
+from kd_asr.stages.align_sets import utterances_with_features, write_sets
+from kd_asr.stages.networks import ROOMS, NetworkTask, train_networks
+from kd_asr.stages.recognise import NetworkScores, log_prior
+from kd_asr.stages.systems import network_seed
+
+# Artifact of the alignment that the networks learn from.
+FIRST_ALIGNMENT = "mixture_alignment"
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a worker needs to align; `scores` is pickled, so that a worker keeps what it has loaded."""
+
+    topology: Path
+    lexicon: Lexicon
+    scores: bytes
+    align: AlignSettings
+
+
+@lru_cache(maxsize=1)
+def _topology(path: Path) -> Topology:
+    return Topology.load(path)
+
+
+def _align(item: Utterance, task: _Task) -> Alignment | None:
+    return align_utterance(
+        item.utterance_id,
+        unpickled_scores(task.scores)(item.utterance_id),
+        item.words,
+        task.lexicon,
+        _topology(task.topology),
+        settings=task.align,
+    )
+
+
+def realign(run_dir: Path, settings: Settings) -> Artifact:
+    """Write `align/`: the best paths of log posterior - log prior, averaged over `align.networks` networks.
+
+    The networks have the run's architecture and `align.network_epochs` epochs. The states and their tree stay those of
+    `FIRST_ALIGNMENT`.
+    """
+    first = load_artifact(run_dir, FIRST_ALIGNMENT)
+    names = [f"align_networks/network-{number:02d}" for number in range(settings.align.networks)]
+    brief = replace(settings, train=replace(settings.train, epochs=settings.align.network_epochs))
+    seeds = [network_seed(settings.seed, name) for name in names]
+    networks = train_networks(
+        [
+            NetworkTask(run_dir, name, "align", seed, "hard", brief, aligned=FIRST_ALIGNMENT)
+            for name, seed in zip(names, seeds, strict=True)
+        ],
+        description=f"{len(names)} networks to align with",
+    )
+    inputs = [load_artifact(run_dir, name) for name in ("prepare", "features", "lexicon")]
+
+    def work(folder: Path) -> dict[str, Any]:
+        topology = Topology.load(first.path / "topology.json")
+        topology.save(folder / "topology.json")
+        sets = {name: utterances_with_features(run_dir, name) for name in SETS}
+        words = {word for items in sets.values() for item in items for word in item.words}
+        lexicon, missing = select(read_lexicon(run_dir / "lexicon" / "lexicon.txt"), words)
+        prior = log_prior(AlignmentStore.open(first.path / "train"), topology.num_pdfs)
+        found, changed = {}, {}
+        with Workers(settings.jobs) as workers:
+            for name, utterances in sets.items():
+                scores = NetworkScores(run_dir, run_dir / "features" / name, names, settings, prior)
+                task = _Task(first.path / "topology.json", lexicon, pickle.dumps(scores), settings.align)
+                results = list(
+                    workers.map(
+                        partial(_align, task=task),
+                        utterances,
+                        description=f"align {name} anew",
+                        unit="s of speech",
+                        amount=lambda item: item.seconds,
+                    )
+                )
+                found[name] = utterances, results
+                changed[name] = _changed(AlignmentStore.open(first.path / name), results)
+        kept = ("targets", "pdfs", "gaussians", "log_likelihood_per_frame", "steps", "unknown_words")
+        metrics = {key: first.metrics[key] for key in kept}
+        metrics |= write_sets(folder, run_dir, settings, topology, found, unknown=set(missing))
+        return {**metrics, "networks": len(names), "frames_changed": changed}
+
+    return build_artifact(
+        run_dir,
+        "align",
+        stage="realign",
+        settings={
+            "beams": [settings.align.beam, settings.align.retry_beam],
+            "silence_probability": settings.align.silence_probability,
+            "precision": settings.train.precision,
+        },
+        inputs=[*inputs, first, *networks],
+        rooms=(*ROOMS, "decoding"),
+        shared=("align_sets", "networks", "recognise", "systems"),
+        work=work,
+    )
+
+
+def _changed(before: AlignmentStore, after: list[Alignment | None]) -> float:
+    """Share of the frames, of utterances that both have aligned, whose state is another one now."""
+    present = set(before.utterance_ids)
+    differ = [
+        np.asarray(before.pdfs(one.utterance_id)) != one.pdfs
+        for one in after
+        if one is not None and one.utterance_id in present
+    ]
+    return round(float(np.concatenate(differ).mean()), 4) if differ else 0.0
