@@ -124,11 +124,13 @@ class TemperatureSettings:
         widths: hidden units a layer.
         temperatures: of the soft loss.
         students: trained for each temperature, of each width in turn; narrow ones are cheap and noisy.
+        epochs: of each student; what else is not compared is that of `distilled`.
     """
 
     widths: tuple[int, ...] = (30, 100, 300, 800)
     temperatures: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 8.0, 20.0, 40.0)
     students: tuple[int, ...] = (5, 3, 2, 1)
+    epochs: int = 20
 
 
 @dataclass(frozen=True)
@@ -153,10 +155,12 @@ class LossesSettings:
     Attributes:
         temperature: of the losses that have one.
         students: trained with each loss.
+        epochs: of each student; what else is not compared is that of `distilled`.
     """
 
     temperature: float = 4.0
     students: int = 2
+    epochs: int = 20
 
 
 @dataclass(frozen=True)
@@ -219,6 +223,8 @@ class MnistSettings:
             "transfer.hard_weight": (self.transfer.hard_weight, 0),
             "transfer.epochs": (self.transfer.epochs, 1),
             "losses.students": (self.losses.students, 1),
+            "losses.epochs": (self.losses.epochs, 1),
+            "temperature.epochs": (self.temperature.epochs, 1),
             "reduced.seeds": (self.reduced.seeds, 1),
             "reduced.validations": (self.reduced.validations, 1),
             "smallest of temperature.students": (min(self.temperature.students, default=1), 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def losses(run_dir: Path, settings: MnistSettings) -> Artifact:
             run_dir,
             f"networks/loss-{loss.replace('_', '-')}-{number:02d}",
             network_seed(settings.seed, f"losses-{number}"),
-            settings.distilled,
+            replace(settings.distilled, epochs=settings.losses.epochs),
             images="all but dev",
             posteriors=posteriors_name(CHOOSING_TEACHER),
             objective=SoftLossAlone(loss, settings.losses.temperature),

@@ -44,7 +44,7 @@ def temperature(run_dir: Path, settings: MnistSettings) -> Artifact:
             run_dir,
             f"networks/width-{width}-temperature-{degrees:g}-{number:02d}",
             network_seed(settings.seed, f"width-{width}-{number}"),
-            replace(settings.distilled, hidden_units=width),
+            replace(settings.distilled, hidden_units=width, epochs=settings.temperature.epochs),
             images="all but dev",
             posteriors=posteriors_name(CHOOSING_TEACHER),
             objective=replace(settings.distil, temperature=degrees),
