@@ -1,0 +1,109 @@
+"""Time and memory of every stage at once, twice and four times the speech, the corpus being repeated.
+
+The speech is that of a LibriSpeech folder, $LIBRISPEECH or data/LibriSpeech, of which the training set is cut to half
+an hour and repeated with other speakers' numbers. Each stage is its own process, as in the recipe, on a tiny budget:
+what is of interest is how its figures grow.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from kd_asr.corpora.librispeech import scan_subset
+from kd_asr.corpora.manifest import Utterance
+from kd_asr.errors import UserError
+
+SUMMARY = "time and peak memory of every stage at 1, 2 and 4 times half an hour of speech ($LIBRISPEECH)"
+TIMES = (1, 2, 4)
+SECONDS = 1800.0
+STAGES = (
+    "prepare", "features", "lexicon", "language_model", "align", "ensemble", "transfer", "posteriors", "distil",
+    "baseline", "evaluate", "graph", "decode",
+)  # fmt: skip
+FLAGS = (
+    "--ensemble.members=2", "--distil.students=1", "--train.epochs=1", "--network.hidden_units=256",
+    "--align.leaves=500", "--decode.beam=9", "--decode.acoustic_scales=[0.1]", "--decode.insertion_penalties=[0.0]",
+)  # fmt: skip
+
+
+def repeat_subset(root: Path, subset: str, out: Path, *, times: int, seconds: float) -> float:
+    """Lay out `subset` of a LibriSpeech folder in `out`, `times` times, each with speakers of its own.
+
+    Speakers are taken in their order until there are `seconds` of speech. Audio is linked, not copied.
+
+    Returns:
+        Seconds of speech of the whole.
+    """
+    chosen: list[Utterance] = []
+    total = 0.0
+    for item in scan_subset(root, subset, min_seconds=0.3, max_seconds=40.0).utterances:
+        if total >= seconds and item.speaker_id != chosen[-1].speaker_id:
+            break
+        chosen.append(item)
+        total += item.seconds
+    for number in range(times):
+        lines: dict[Path, list[str]] = {}
+        for item in chosen:
+            speaker = f"{int(item.speaker_id) + 100_000 * number}"
+            name = f"{speaker}-{item.chapter_id}-{item.utterance_id.rsplit('-', maxsplit=1)[1]}"
+            folder = out / subset / speaker / item.chapter_id
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{name}.flac").symlink_to(Path(item.audio_path).resolve())
+            transcript = folder / f"{speaker}-{item.chapter_id}.trans.txt"
+            lines.setdefault(transcript, []).append(f"{name} {' '.join(item.words)}\n")
+        for path, texts in lines.items():
+            path.write_text("".join(texts), encoding="utf-8")
+    return times * total
+
+
+def _corpus() -> tuple[Path, str, str, str]:
+    root = Path(os.environ.get("LIBRISPEECH", "data/LibriSpeech"))
+    subsets = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    train = next((name for name in subsets if name.startswith("train")), "")
+    dev = next((name for name in subsets if name.startswith("dev")), "")
+    test = next((name for name in subsets if name.startswith("test")), "")
+    if not (train and dev and test):
+        raise UserError(f"{root} has no subsets train-*, dev-* and test-*: set LIBRISPEECH to a LibriSpeech folder")
+    return root, train, dev, test
+
+
+def measure(*, repeats: int) -> dict[str, Any]:
+    """Seconds and megabytes (of the largest process) of every stage; medians make no sense here, one run each."""
+    root, train, dev, test = _corpus()
+    found: dict[str, Any] = {"repeats": 1, "hours": [], "stages": {name: {} for name in STAGES}}
+    with tempfile.TemporaryDirectory(prefix="kd_asr-growth-") as name:
+        for times in TIMES:
+            corpus, run = Path(name) / f"corpus-{times}", Path(name) / f"run-{times}"
+            found["hours"].append(round(repeat_subset(root, train, corpus, times=times, seconds=SECONDS) / 3600, 3))
+            for other in (dev, test):
+                repeat_subset(root, other, corpus, times=1, seconds=300)
+            sets = (f"--train={train}", f"--dev={dev}", f"--test={test}")
+            _run("configure", str(run), "--corpus=librispeech", f"--librispeech={corpus}", *sets, *FLAGS)
+            for stage in STAGES:
+                seconds, megabytes = _run(stage, str(run))
+                row = found["stages"][stage]
+                row.setdefault("seconds", []).append(round(seconds, 1))
+                row.setdefault("megabytes", []).append(round(megabytes))
+    return found
+
+
+def _run(*arguments: str) -> tuple[float, float]:
+    """Run `kd-asr`; seconds, and the peak memory of its largest process in megabytes."""
+    code = (
+        "import resource, subprocess, sys\n"
+        "done = subprocess.run([sys.executable, '-m', 'kd_asr.cli', *sys.argv[1:]])\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+        "sys.exit(done.returncode)\n"
+    )
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"kd-asr {' '.join(arguments)} failed:\n{done.stderr}")
+    kilobytes = int(done.stdout.split()[-1])  # of 1024 bytes, on Linux
+    return time.perf_counter() - started, kilobytes * 1024 / 1e6
