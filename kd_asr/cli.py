@@ -16,8 +16,10 @@ from kd_asr.artifacts import load_artifact, locked
 from kd_asr.cli_mnist import add_mnist, run_mnist
 from kd_asr.cli_own_audio import COMMANDS, add_own_audio, run_own_audio
 from kd_asr.config import load_settings, parse_settings, save_settings, settings_parser
-from kd_asr.console import say
+from kd_asr.console import console, say
 from kd_asr.errors import UserError
+from kd_asr.parallel import serve
+from kd_asr.ranks import joined_ranks, tell
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Train an ensemble of acoustic models, distil it into one small model, and prove what was kept.",
         epilog="Every stage works on a run folder: `kd-asr configure exp/run ...` makes it, then the stages follow in "
         "the order above. recipes/run_librispeech_subset.sh runs them all. A finished stage is skipped, an "
-        "interrupted one goes on from its last checkpoint. Exit status: 0 done, 2 an error that the message "
+        "interrupted one goes on from its last checkpoint. Started by torchrun (`torchrun --nproc-per-node 2 --no-python "
+        "kd-asr ensemble exp/run`), on one machine or several that share the run folder, a stage spreads its work over "
+        "the processes. Exit status: 0 done, 2 an error that the message "
         "explains, 130 interrupted.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -271,7 +275,20 @@ def _run_stage(name: str, run_dir: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the return value is the exit status."""
+    """Run one command, or the share of it that rank 0 of torchrun hands out; the return value is the exit status."""
+    with joined_ranks() as ranks:
+        if ranks.rank > 0:
+            console.quiet = True
+            serve()
+            return 0
+        try:
+            return _main(argv)
+        finally:
+            if ranks.size > 1:
+                tell(("stop",))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
     try:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.queues import SimpleQueue
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from rich.progress import Progress, TaskID
 
 from kd_asr.console import progress
 from kd_asr.errors import UserError
+from kd_asr.ranks import alone, gather, hear, ranks, tell
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -120,7 +122,8 @@ class Workers:
             initializer: runs once in each worker, for what is costly to load.
             initargs: its arguments.
         """
-        self.jobs = jobs or available_cores()
+        self.jobs = max(1, (jobs or available_cores()) // ranks().on_this_machine)
+        self._number = _tell_open(jobs, initializer, tuple(initargs))
         context = multiprocessing.get_context("spawn")
         self._queue: SimpleQueue[float] = context.SimpleQueue()
         self._pool = ProcessPoolExecutor(
@@ -132,6 +135,8 @@ class Workers:
 
     def __exit__(self, *error: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if ranks().size > 1 and ranks().rank == 0:
+            tell(("close", self._number))
 
     def map(
         self,
@@ -143,7 +148,7 @@ class Workers:
         amount: Callable[[Item], float] = lambda item: 1,
         self_reporting: bool = False,
     ) -> Iterator[Result]:
-        """Results in the order of `items`, with a progress bar.
+        """Results in the order of `items`, with a progress bar. With several ranks each does its share of them.
 
         `amount(item)` is how far the bar moves, in `unit`; with `self_reporting` the function moves it itself, by
         `advance`. An error, or a consumer that stops half-way, ends the workers for good.
@@ -152,6 +157,17 @@ class Workers:
             UserError: a worker was killed, most often for want of memory. Errors of `function` and of the initializer
                 come through as they are.
         """
+        if ranks().size > 1 and ranks().rank == 0:
+            tell(("map", self._number, function, items))
+            here = partial(
+                self.map, function, description=description, unit=unit, amount=amount, self_reporting=self_reporting
+            )
+            shares = gather(_share_of(items, here))
+            for share in shares:
+                if isinstance(share, Exception):
+                    raise share
+            yield from (shares[number % len(shares)][number // len(shares)] for number in range(len(items)))
+            return
         with progress() as bars, _worker_environment():
             task = bars.add_task(description, total=sum(amount(item) for item in items), unit=unit)
             pending: dict[int, Future[Result]] = {}
@@ -183,6 +199,53 @@ class Workers:
                     # checkpoint.
                     for process in list((self._pool._processes or {}).values()):
                         process.kill()
+
+
+_opened = 0
+
+
+def _tell_open(jobs: int, initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> int:
+    """Let the other ranks have workers of their own, which this number names."""
+    global _opened  # noqa: PLW0603 - counted on rank 0
+    if ranks().size > 1 and ranks().rank == 0:
+        _opened += 1
+        tell(("open", _opened, jobs, initializer, initargs))
+    return _opened
+
+
+def _share_of(items: Sequence[Item], mapped: Callable[[Sequence[Item]], Iterator[Result]]) -> list[Result] | Exception:
+    """This rank's results, or what went wrong: an error must not keep the others waiting."""
+    mine = items[ranks().rank :: ranks().size]
+    try:
+        with alone():
+            return list(mapped(mine))
+    except Exception as error:
+        return error
+
+
+def announce(function: Callable[[Item], None], item: Item) -> None:
+    """Let all other ranks call `function(item)`, while this one goes on with its own part of it."""
+    tell(("run", function, item))
+
+
+def serve() -> None:
+    """What the ranks beside rank 0 do: their share of its maps, and what it announces, until it is done."""
+    opened: dict[int, Workers] = {}
+    while True:
+        kind, *content = hear()
+        if kind == "open":
+            number, jobs, initializer, initargs = content
+            opened[number] = Workers(jobs, initializer=initializer, initargs=initargs)
+        elif kind == "map":
+            number, function, items = content
+            gather(_share_of(items, partial(opened[number].map, function, description="", unit="")))
+        elif kind == "close":
+            opened.pop(content[0]).__exit__()
+        elif kind == "run":
+            function, item = content
+            function(item)
+        else:
+            return
 
 
 def parallel_map(

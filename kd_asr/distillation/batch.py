@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from kd_asr.distillation.targets import SoftTargets
@@ -24,3 +25,14 @@ class Batch:
     inputs: Tensor
     hard_labels: Tensor
     soft_targets: SoftTargets | None = None
+
+    def share(self, rank: int, size: int) -> Batch:
+        """Every `size`-th example from number `rank` on: the shares of ranks 0 to `size` - 1 make the whole."""
+        if size == 1:
+            return self
+        count = len(self.examples)
+        labels = torch.arange(len(self.hard_labels)).reshape(count, -1)[rank::size].flatten()
+        soft = self.soft_targets
+        if soft is not None:
+            soft = replace(soft, classes=soft.classes[labels], log_probs=soft.log_probs[labels], rest=soft.rest[labels])
+        return Batch(self.examples[rank::size], self.inputs[rank::size], self.hard_labels[labels], soft)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import accumulate
 from pathlib import Path
@@ -33,7 +34,9 @@ from kd_asr.models.dnn import count_parameters, seeded_dnn
 from kd_asr.models.files import Network, save_network
 from kd_asr.models.inference import Indexable, log_posteriors, log_posteriors_of_batch
 from kd_asr.models.tdnn import seeded_tdnn
-from kd_asr.parallel import advance, parallel_map
+from kd_asr.parallel import advance, announce, parallel_map
+from kd_asr.ranks import ranks
+from kd_asr.training.distributed import together
 from kd_asr.training.examples import Examples, JoinedInputs, batches_per_epoch
 from kd_asr.training.fit import FitResult, Validation, fit, remove_checkpoint
 
@@ -53,6 +56,7 @@ class NetworkTask:
         targets: hard labels alone, or the posterior store's soft targets as well.
         settings: of the run.
         aligned: artifact with the labels.
+        together: all ranks train it, instead of one process.
     """
 
     run_dir: Path
@@ -62,6 +66,7 @@ class NetworkTask:
     targets: Literal["hard", "soft"]
     settings: Settings
     aligned: str = "align"
+    together: bool = False
 
 
 def windows(store: FrameStore, utterance_ids: Sequence[str], network: NetworkSettings) -> FrameWindows:
@@ -186,11 +191,16 @@ def new_network(
 
 
 def train_networks(tasks: Sequence[NetworkTask], *, description: str) -> list[Artifact]:
-    """Train networks in parallel processes of one thread each; those done before are left as they are."""
+    """Train networks in parallel processes of one thread each; those done before are left as they are.
+
+    A single one, where there are several ranks, is trained by all of them together.
+    """
     alignments = AlignmentStore.open(load_artifact(tasks[0].run_dir, tasks[0].aligned).path / "train")
     budget = tasks[0].settings.train
     batch = min(budget.batch_frames, len(labels(alignments)))
     total = updates_per_epoch(alignments, budget) * budget.epochs * batch
+    if ranks().size > len(tasks) == 1:
+        return [load_artifact(tasks[0].run_dir, _train_network(replace(tasks[0], together=True)))]
     names = parallel_map(
         _train_network,
         tasks,
@@ -239,6 +249,26 @@ def _train_network(task: NetworkTask) -> str:
 
 
 def _work(folder: Path, task: NetworkTask, inputs: list[Artifact]) -> dict[str, Any]:
+    if task.together:
+        announce(_follow, (folder, task, inputs))
+    with together() if task.together else nullcontext():
+        model, result = _fit(folder, task, inputs)
+    plain = on_inputs(model)
+    features = FrameStore.open(inputs[0].path / "train").features
+    save_network(folder / "model.safetensors", plain, task.settings.network, features)
+    remove_checkpoint(folder)
+    return _metrics(result, count_parameters(plain), (folder / "model.safetensors").stat().st_size)
+
+
+def _follow(work: tuple[Path, NetworkTask, list[Artifact]]) -> None:
+    """What the ranks beside rank 0 do when all train one network."""
+    with together():
+        _fit(*work)
+
+
+def _fit(
+    folder: Path, task: NetworkTask, inputs: list[Artifact]
+) -> tuple[Network | DecorrelatedDNN, FitResult]:
     network, budget = task.settings.network, task.settings.train
     features, aligned = inputs[0], inputs[1]
     topology = Topology.load(aligned.path / "topology.json")
@@ -284,10 +314,7 @@ def _work(folder: Path, task: NetworkTask, inputs: list[Artifact]) -> dict[str, 
             advance=advance,
             epoch_updates=epoch_updates,
         )
-    plain = on_inputs(model)
-    save_network(folder / "model.safetensors", plain, network, train.store.features)
-    remove_checkpoint(folder)
-    return _metrics(result, count_parameters(plain), (folder / "model.safetensors").stat().st_size)
+    return model, result
 
 
 def _metrics(result: FitResult, parameters: int, size: int) -> dict[str, Any]:

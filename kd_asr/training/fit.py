@@ -20,6 +20,7 @@ from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.objectives import Objective, ObjectiveValue
 from kd_asr.errors import UserError
 from kd_asr.models.inference import uses_bf16
+from kd_asr.training.distributed import distribute, training_group
 from kd_asr.training.examples import Examples, batches, batches_per_epoch
 from kd_asr.training.schedule import learning_rate
 
@@ -68,14 +69,14 @@ class _Running:
     sums: dict[str, float] = field(default_factory=dict)
     count: int = 0
 
-    def add(self, value: ObjectiveValue) -> None:
+    def add(self, value: ObjectiveValue, weight: float) -> None:
         for name, loss in [("", value.total), *value.losses.items()]:
-            self.sums[name] = self.sums.get(name, 0.0) + loss.item()
+            self.sums[name] = self.sums.get(name, 0.0) + weight * loss.item()
         self.count += 1
 
     def line(self, update: int, epoch: float, rate: float) -> dict[str, Any]:
         """A line of history; begins anew."""
-        means = {name: total / self.count for name, total in self.sums.items()}
+        means = training_group().average({name: total / self.count for name, total in self.sums.items()})
         self.sums, self.count = {}, 0
         return {
             "update": update,
@@ -119,7 +120,8 @@ def fit(
     dev accuracy are kept (early stopping that spends the whole budget, so that compared systems cost the same). A
     checkpoint in `folder` is written every `settings.checkpoint_seconds` and after every validation; called again with
     the same arguments, an interrupted training goes on from it and ends with the same bits. `history.jsonl` has one
-    line per validation and some in between.
+    line per validation and some in between. Inside `training.distributed.together` all ranks train the network, and
+    rank 0 alone measures and writes.
 
     Args:
         model: maps inputs to (batch, classes) logits, one row for each label.
@@ -145,8 +147,13 @@ def fit(
     epoch_updates = epoch_updates or per_epoch
     updates = updates or epoch_updates * settings.epochs
     batch_frames = batch_size * per_example
+    ranks = training_group()
+    leads = ranks.rank == 0
     optimiser = _optimiser(model, settings)
     state = _restore(folder, model, optimiser) or _begin(seed)
+    if not leads:
+        torch.manual_seed(seed + 1_000_003 * (state.update * ranks.size + ranks.rank))
+    called = distribute(model)
     advance(state.update * batch_frames)
     bf16 = uses_bf16(settings.precision)
     saved = time.monotonic()
@@ -159,9 +166,11 @@ def fit(
             rate = learning_rate(state.update, updates=updates, peak=settings.learning_rate, warmup=settings.warmup)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            value = _step(model, batch, objective, optimiser, bf16=bf16)
+            share = batch.share(ranks.rank, ranks.size)
+            weight = len(share.examples) * ranks.size / len(batch.examples)  # shares may be unequal, by one example
+            value = _step(called, share, objective, optimiser, bf16=bf16, weight=weight)
             after_update(model)
-            state.running.add(value)
+            state.running.add(value, weight)
             state.update += 1
             done_here += 1
             advance(batch_frames)
@@ -174,11 +183,11 @@ def fit(
                         f"training diverged at update {state.update} (loss {state.history[-1]['train_loss']}): lower "
                         f"train.learning_rate (now {settings.learning_rate})"
                     )
-            if measured and validate is not None:
+            if measured and validate is not None and leads:
                 spent += time.monotonic() - started
                 _validate(model, state, validate, state.update / epoch_updates)
                 started = time.monotonic()
-            if measured or time.monotonic() - saved > settings.checkpoint_seconds:
+            if leads and (measured or time.monotonic() - saved > settings.checkpoint_seconds):
                 _save(folder, model, optimiser, state)
                 saved = time.monotonic()
             if state.update == updates:
@@ -187,8 +196,9 @@ def fit(
     last_weights = copy.deepcopy(model.state_dict())
     if state.best is not None:
         model.load_state_dict(state.best["weights"])
-    with (folder / HISTORY).open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(line) + "\n" for line in state.history)
+    if leads:
+        with (folder / HISTORY).open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in state.history)
     return FitResult(
         updates=state.update,
         best=Validation(state.best["accuracy"], state.best["cross_entropy"]) if state.best else None,
@@ -220,14 +230,20 @@ def _optimiser(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimiz
 
 
 def _step(
-    model: nn.Module, batch: Batch, objective: Objective, optimiser: torch.optim.Optimizer, *, bf16: bool
+    model: nn.Module,
+    batch: Batch,
+    objective: Objective,
+    optimiser: torch.optim.Optimizer,
+    *,
+    bf16: bool,
+    weight: float,
 ) -> ObjectiveValue:
     model.train()
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         logits = model(batch.inputs)
     value = objective(logits.float(), batch)
     optimiser.zero_grad(set_to_none=True)
-    value.total.backward()  # type: ignore[no-untyped-call]
+    (value.total if weight == 1.0 else value.total * weight).backward()  # type: ignore[no-untyped-call]
     optimiser.step()
     return value
 

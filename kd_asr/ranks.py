@@ -1,0 +1,103 @@
+"""Several processes of one command, started by torchrun, on one machine or many that share the run folder.
+
+    torchrun --nproc-per-node 2 --no-python kd-asr ensemble exp/run
+
+Rank 0 runs the command. The other ranks wait for what it hands out (`kd_asr.parallel`): items of a map, of which each
+does its share, or a network that all train together (`kd_asr.training.distributed`). Without torchrun there is one
+rank.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+# Rank 0 may build a graph for hours before it has something to hand out.
+_PATIENCE = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among the others.
+
+    Attributes:
+        rank: 0 for the one that runs the command.
+        size: processes in all.
+        on_this_machine: of them.
+    """
+
+    rank: int
+    size: int
+    on_this_machine: int
+
+
+_ranks = Ranks(0, 1, 1)
+
+
+def ranks() -> Ranks:
+    """This process among the others; alone, and in worker processes, it is the only one."""
+    return _ranks
+
+
+@contextmanager
+def joined_ranks() -> Iterator[Ranks]:
+    """Join the processes that torchrun has started, if it has, for as long as the context lasts."""
+    global _ranks  # noqa: PLW0603 - one per process
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield _ranks
+        return
+    import torch.distributed  # at use: it takes a second that most commands do not need
+
+    torch.distributed.init_process_group("gloo", timeout=_PATIENCE)
+    _ranks = Ranks(torch.distributed.get_rank(), size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+    try:
+        yield _ranks
+    finally:
+        _ranks = Ranks(0, 1, 1)
+        # A network that was trained together may still hold the group, and must let go of it before it ends.
+        gc.collect()
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """What is done inside is this process's own work: nothing of it is handed out."""
+    global _ranks  # noqa: PLW0603 - one per process
+    before = _ranks
+    _ranks = Ranks(0, 1, before.on_this_machine)
+    try:
+        yield
+    finally:
+        _ranks = before
+
+
+def tell(message: object) -> None:
+    """From rank 0 to all others, which `hear` it; pickled, like what processes of a pool send each other."""
+    import torch.distributed
+
+    torch.distributed.broadcast_object_list([message], src=0)
+
+
+def hear() -> Any:
+    """What rank 0 tells."""
+    import torch.distributed
+
+    message: list[Any] = [None]
+    torch.distributed.broadcast_object_list(message, src=0)
+    return message[0]
+
+
+def gather(result: object) -> list[Any]:
+    """Every rank's result, in their order, on rank 0; nothing on the others."""
+    import torch.distributed
+
+    results: list[Any] = [None] * _ranks.size if _ranks.rank == 0 else []
+    torch.distributed.gather_object(result, results if _ranks.rank == 0 else None, dst=0)
+    return results

@@ -1,0 +1,117 @@
+"""One network trained by several processes: each sees its share of every batch (synchronous data parallelism).
+
+Gradients are averaged by torch's DistributedDataParallel, batch normalisation takes its statistics over the whole
+batch, and all ranks make the same update, so that the result is that of one process with the same batches but for
+rounding: sums are made in another order. Dropout is drawn by each rank for itself, as by one process with another seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from kd_asr.ranks import ranks
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that train a network together.
+
+    Attributes:
+        rank: of this one; 0 keeps checkpoint, history and the dev set.
+        size: of the group.
+    """
+
+    rank: int
+    size: int
+
+    def average(self, values: dict[str, float]) -> dict[str, float]:
+        """The means over all ranks of numbers that each of them has."""
+        if self.size == 1:
+            return values
+        sums = torch.tensor(list(values.values()), dtype=torch.float64)
+        torch.distributed.all_reduce(sums)
+        return dict(zip(values, (sums / self.size).tolist(), strict=True))
+
+
+_group = Group(0, 1)
+
+
+def training_group() -> Group:
+    """The processes that train a network together: this one alone, but inside `together`."""
+    return _group
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """What `training.fit` fits inside is fitted by all ranks; each must call it with the same arguments."""
+    global _group  # noqa: PLW0603 - one per process
+    _group = Group(ranks().rank, ranks().size)
+    try:
+        yield
+    finally:
+        _group = Group(0, 1)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all ranks; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        """Same shape."""
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        """Same shape."""
+        total = gradient.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
+class _WholeBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation over the batches of all ranks; torch's own SyncBatchNorm is for GPUs only."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(batch, features), normalised by mean and variance of all ranks' batches."""
+        if not self.training or _group.size == 1:
+            return super().forward(inputs)
+        values = inputs.float()
+        moments = torch.cat(
+            [values.sum(dim=0), values.square().sum(dim=0), values.new_full((1,), float(len(values)))]
+        )
+        total: Tensor = _Sum.apply(moments)  # type: ignore[no-untyped-call]
+        count = total[-1]
+        mean, square = total[:-1].reshape(2, -1) / count
+        variance = square - mean.square()
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            momentum = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * count / (count - 1), momentum)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        normalised: Tensor = (values - mean) * scale + self.bias
+        return normalised.to(inputs.dtype)
+
+
+def distribute(model: nn.Module) -> nn.Module:
+    """What to call instead of the model while all ranks train it; the model itself is what is trained.
+
+    Alone it is the model. The ranks' weights are made equal to rank 0's.
+    """
+    if _group.size == 1:
+        return model
+    for module in model.modules():
+        if type(module) is nn.BatchNorm1d:
+            module.__class__ = _WholeBatchNorm  # the same parameters under the same names
+    return DistributedDataParallel(model)

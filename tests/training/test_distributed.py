@@ -1,0 +1,98 @@
+"""Two processes of torchrun against one."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_prepared
+from stages.test_network_stages import make_aligned
+
+from kd_asr.config import save_settings
+from kd_asr.distillation.batch import Batch
+from kd_asr.distillation.targets import top_k_targets
+from kd_asr.models.files import load_network
+from kd_asr.stages.features import features
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+
+
+def run(folder: Path, stage: str, *, ranks: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable] if ranks == 1 else TORCHRUN
+    arguments = [*command, "-m", "kd_asr.cli", stage, str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment, timeout=300)
+
+
+def test_shares_make_the_whole() -> None:
+    log_probs = torch.randn(10, 6).log_softmax(1)
+    batch = Batch(torch.arange(5), torch.randn(5, 3), torch.arange(10), top_k_targets(log_probs, 3))
+    shares = [batch.share(rank, 2) for rank in range(2)]
+    assert [len(share.examples) for share in shares] == [3, 2]
+    assert shares[0].hard_labels.tolist() == [0, 1, 4, 5, 8, 9]
+    assert torch.equal(shares[1].inputs, batch.inputs[[1, 3]])
+    assert torch.equal(shares[1].soft_targets.log_probs, batch.soft_targets.log_probs[[2, 3, 6, 7]])
+    assert batch.share(0, 1) is batch
+
+
+@pytest.fixture
+def runs(tmp_path, run_dir, settings, utterances) -> tuple[Path, Path]:
+    """The same run twice, up to its labels. No dropout, which ranks draw for themselves, and plain float32."""
+    network = replace(settings.network, dropout=0.0)
+    train = replace(settings.train, precision="fp32", epochs=3, batch_frames=33)
+    settings = replace(settings, network=network, train=train)
+    made = []
+    for folder in (run_dir, tmp_path / "together"):
+        folder.mkdir(exist_ok=True)
+        save_settings(folder, settings)
+        make_prepared(folder, utterances)
+        features(folder, settings)
+        make_aligned(folder, settings)
+        made.append(folder)
+    return made[0], made[1]
+
+
+def test_two_ranks_train_the_network_that_one_process_trains(runs) -> None:
+    alone, together = runs
+    for folder, ranks in ((alone, 1), (together, 2)):
+        done = run(folder, "baseline", ranks=ranks)
+        assert done.returncode == 0, done.stderr
+    first, second = (load_network(folder / "baseline" / "model.safetensors")[0].state_dict() for folder in runs)
+    for name, value in first.items():
+        assert torch.allclose(second[name], value, rtol=1e-3, atol=1e-4), name
+    histories = [
+        [json.loads(line) for line in (folder / "baseline" / "history.jsonl").read_text().splitlines()]
+        for folder in runs
+    ]
+    assert len(histories[0]) == len(histories[1])
+    for one, other in zip(*histories, strict=True):
+        assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-4)
+        assert (other["dev_cross_entropy"] is None) == (one["dev_cross_entropy"] is None)
+        if one["dev_cross_entropy"] is not None:
+            assert other["dev_cross_entropy"] == pytest.approx(one["dev_cross_entropy"], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_members_and_posteriors_are_spread_over_ranks_with_the_same_bits(runs) -> None:
+    alone, together = runs
+    for stage in ("ensemble", "transfer", "posteriors"):
+        for folder, ranks in ((alone, 1), (together, 2)):
+            done = run(folder, stage, ranks=ranks)
+            assert done.returncode == 0, done.stderr
+    for name in ("ensemble/member-00", "ensemble/member-01", "posteriors"):
+        for path in sorted((alone / name).iterdir()):
+            if path.name != "manifest.json":
+                assert path.read_bytes() == (together / name / path.name).read_bytes(), path
+
+
+@pytest.mark.slow
+def test_an_error_of_one_rank_is_told_and_ends_all(runs) -> None:
+    _, together = runs
+    (together / "align" / "train" / "pdfs.npy").write_bytes(b"")
+    done = run(together, "ensemble", ranks=2)
+    assert done.returncode != 0
+    assert "kd-asr: error:" in done.stderr
