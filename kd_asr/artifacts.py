@@ -125,9 +125,13 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
-    """Read (or map) what `write_array` wrote; a `UserError` names the file when it is missing or not whole."""
+    """Read, or map as a private copy, what `write_array` wrote.
+
+    Raises:
+        UserError: the file is missing or not whole; it is named.
+    """
     try:
-        array: np.ndarray = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise damaged(path, error) from error
     return array

@@ -150,10 +150,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Train an ensemble of acoustic models, distil it into one small model, and prove what was kept.",
         epilog="Every stage works on a run folder: `kd-asr configure exp/run ...` makes it, then the stages follow in "
         "the order above. recipes/run_librispeech_subset.sh runs them all. A finished stage is skipped, an "
-        "interrupted one goes on from its last checkpoint. Started by torchrun (`torchrun --nproc-per-node 2 --no-python "
-        "kd-asr ensemble exp/run`), on one machine or several that share the run folder, a stage spreads its work over "
-        "the processes. Exit status: 0 done, 2 an error that the message "
-        "explains, 130 interrupted.",
+        "interrupted one goes on from its last checkpoint. Started by torchrun (`torchrun --nproc-per-node 2 --no-"
+        "python kd-asr ensemble exp/run`), on one machine or several that share the run folder, a stage spreads its "
+        "work over the processes. Exit status: 0 done, 2 an error that the message explains, 130 interrupted.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_configure(commands)

@@ -70,6 +70,10 @@ class AlignmentStore:
         """Map the store in `folder`."""
         return cls(folder)
 
+    def all_pdfs(self) -> np.ndarray:
+        """(frames,) int32 hard labels of all utterances in their order, mapped, not read."""
+        return self._pdfs
+
     def pdfs(self, utterance_id: str) -> np.ndarray:
         """(frames,) int32 hard labels."""
         number = self._number[utterance_id]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.distillation.targets import SoftTargets, top_k_targets
+from kd_asr.features.spans import Spans
 from kd_asr.models.ensemble import Ensemble
 from kd_asr.models.inference import Indexable, log_posteriors
 
@@ -62,9 +62,8 @@ class StoredTeacher:
             UserError: an utterance is not in the store.
         """
         self._store = store
-        rows = [torch.arange(span.start, span.stop) for span in map(store.rows, utterance_ids)]
-        self._rows = torch.cat(rows) if rows else torch.zeros(0, dtype=torch.int64)
+        self._frames = Spans([store.rows(name) for name in utterance_ids])
 
     def __call__(self, examples: Tensor) -> SoftTargets:
         """Soft targets of (batch,) int64 example numbers."""
-        return self._store.targets(self._rows[examples])
+        return self._store.targets(self._frames.rows(examples))

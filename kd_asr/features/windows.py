@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from kd_asr.features.spans import Spans
 from kd_asr.features.store import FrameStore, check_context
 
 
@@ -32,12 +32,11 @@ class FrameWindows:
         matrix = torch.from_numpy(store.matrix)
         # Overlapping view: row r holds the window that begins at row r of the matrix.
         self._windows = matrix.as_strided((max(0, matrix.shape[0] - window + 1), window * bins), (bins, 1))
-        starts = [np.arange(rows.start, rows.stop) for rows in map(store.rows, utterance_ids)]
-        first = np.concatenate(starts) if starts else np.zeros(0, dtype=np.int64)
-        self._first = torch.from_numpy(first - left_context)
+        self._frames = Spans([store.rows(name) for name in utterance_ids])
+        self._left_context = left_context
 
     def __len__(self) -> int:
-        return len(self._first)
+        return len(self._frames)
 
     def __getitem__(self, examples: Tensor) -> Tensor:
-        return self._windows[self._first[examples]].float()
+        return self._windows[self._frames.rows(examples) - self._left_context].float()

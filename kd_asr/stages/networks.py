@@ -10,7 +10,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -76,8 +75,8 @@ def windows(store: FrameStore, utterance_ids: Sequence[str], network: NetworkSet
 
 
 def labels(alignments: AlignmentStore) -> torch.Tensor:
-    """(frames,) int32 pdf of every frame of the store, utterance after utterance."""
-    return torch.from_numpy(np.concatenate([alignments.pdfs(name) for name in alignments.utterance_ids]))
+    """(frames,) int32 pdf of every frame of the store, utterance after utterance; mapped, and not to be changed."""
+    return torch.from_numpy(alignments.all_pdfs())
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def examples_of(
         posteriors: the teacher's of all utterances, for soft targets.
     """
     names = [name for one in speech for name in one.alignments.utterance_ids]
-    pdfs = torch.cat([labels(one.alignments) for one in speech])
+    pdfs = torch.cat([labels(one.alignments) for one in speech]) if len(speech) > 1 else labels(speech[0].alignments)
     teacher = StoredTeacher(posteriors, names) if posteriors is not None else None
     if not settings.network.dilations:
         seen = [windows(one.store, one.alignments.utterance_ids, settings.network) for one in speech]

@@ -95,30 +95,39 @@ class _Selected:
         return self.inputs[self.numbers[examples]]
 
 
-def epoch_order(count: int, *, seed: int, epoch: int, pool: int = _POOL, run: int = _RUN) -> Tensor:
-    """The order of the examples in an epoch, (count,) int64: a function of seed and epoch alone.
+def epoch_order(
+    count: int, *, seed: int, epoch: int, pool: int = _POOL, run: int = _RUN
+) -> Iterator[Tensor]:
+    """The order of the examples in an epoch, pool by pool: (examples,) int64 each, a function of seed and epoch alone.
 
     Args:
         count: number of examples.
         seed: of the network that is trained.
         epoch: counted from 0.
         pool: examples shuffled together; `count` or more gives a uniformly random permutation.
-        run: neighbours that go into the same pool.
+        run: neighbours that go into the same pool; `pool` is a multiple of it.
     """
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
     if count <= pool:
-        return torch.randperm(count, generator=generator)
-    runs = torch.randperm(-(-count // run), generator=generator)
-    order = (runs[:, None] * run + torch.arange(run)).reshape(-1)
-    order = order[order < count]
-    return torch.cat([part[torch.randperm(len(part), generator=generator)] for part in torch.split(order, pool)])
+        yield torch.randperm(count, generator=generator)
+        return
+    for runs in torch.split(torch.randperm(-(-count // run), generator=generator), pool // run):
+        part = (runs[:, None] * run + torch.arange(run)).reshape(-1)
+        part = part[part < count]
+        yield part[torch.randperm(len(part), generator=generator)]
 
 
 def batches(examples: Examples, *, batch_size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
     """The full batches of an epoch from number `skip` on; a last batch that is not full is left out."""
-    order = epoch_order(len(examples), seed=seed, epoch=epoch)
-    for number in range(skip, batches_per_epoch(len(examples), batch_size)):
-        yield examples.batch(order[number * batch_size : (number + 1) * batch_size])
+    size = min(batch_size, len(examples))
+    number, left = 0, torch.zeros(0, dtype=torch.int64)
+    for pool in epoch_order(len(examples), seed=seed, epoch=epoch):
+        part = torch.cat([left, pool])
+        left = part[len(part) // size * size :]  # goes on with the next pool
+        for first in range(0, len(part) - len(left), size):
+            if number >= skip:
+                yield examples.batch(part[first : first + size])
+            number += 1
 
 
 def batches_per_epoch(count: int, batch_size: int) -> int:

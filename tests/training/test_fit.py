@@ -11,8 +11,9 @@ from kd_asr.distillation.objectives import HardObjective
 from kd_asr.errors import UserError
 from kd_asr.features.images import Images
 from kd_asr.models.dropout import ByteDropout
+from kd_asr.training import examples as examples_module
 from kd_asr.training.constraints import limit_incoming_norms
-from kd_asr.training.examples import Examples, batches, epoch_order
+from kd_asr.training.examples import Examples, batches, batches_per_epoch, epoch_order
 from kd_asr.training.fit import CHECKPOINT, HISTORY, Validation, fit
 from kd_asr.training.schedule import learning_rate, measuring_points
 
@@ -175,11 +176,14 @@ def test_training_mode_is_on_during_updates(tmp_path) -> None:
 
 @pytest.mark.parametrize("pool", [10_000, 700])
 def test_epoch_order_is_a_permutation_that_changes_with_seed_and_epoch(pool: int) -> None:
-    order = epoch_order(5003, seed=1, epoch=0, pool=pool, run=50)
+    def whole(seed: int, epoch: int) -> torch.Tensor:
+        return torch.cat(list(epoch_order(5003, seed=seed, epoch=epoch, pool=pool, run=50)))
+
+    order = whole(1, 0)
     assert torch.equal(order.sort().values, torch.arange(5003))
-    assert torch.equal(order, epoch_order(5003, seed=1, epoch=0, pool=pool, run=50))
-    assert not torch.equal(order, epoch_order(5003, seed=1, epoch=1, pool=pool, run=50))
-    assert not torch.equal(order, epoch_order(5003, seed=2, epoch=0, pool=pool, run=50))
+    assert torch.equal(order, whole(1, 0))
+    assert not torch.equal(order, whole(1, 1))
+    assert not torch.equal(order, whole(2, 0))
     # Neighbours in the order are far apart in the data, with pools too.
     assert (order[1:] - order[:-1]).abs().float().median() > 500
 
@@ -191,6 +195,19 @@ def test_batches_are_full_and_can_begin_in_the_middle() -> None:
     assert [len(batch.examples) for batch in all_of_them] == [16] * 12
     assert all(torch.equal(a.examples, b.examples) for a, b in zip(all_of_them[5:], later, strict=True))
     assert torch.equal(later[0].inputs, examples.inputs[later[0].examples])
+
+
+@pytest.mark.parametrize("batch_size", [7, 16, 60, 100, 300])
+def test_batches_go_on_over_pools(monkeypatch: pytest.MonkeyPatch, batch_size: int) -> None:
+    monkeypatch.setattr(examples_module, "epoch_order", partial(epoch_order, pool=60, run=10))
+    examples = problem()
+    order = torch.cat(list(epoch_order(200, seed=1, epoch=0, pool=60, run=10)))
+    size = min(batch_size, 200)
+    found = [batch.examples for batch in batches(examples, batch_size=batch_size, seed=1, epoch=0)]
+    assert len(found) == batches_per_epoch(200, batch_size)
+    assert torch.equal(torch.cat(found), order[: 200 // size * size])
+    later = [batch.examples for batch in batches(examples, batch_size=batch_size, seed=1, epoch=0, skip=2)]
+    assert [one.tolist() for one in later] == [one.tolist() for one in found[2:]]
 
 
 def test_examples_must_match_their_labels() -> None:
