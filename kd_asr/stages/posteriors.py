@@ -24,6 +24,7 @@ from kd_asr.models.ensemble import average_log_posteriors
 from kd_asr.parallel import parallel_map
 from kd_asr.stages.networks import (
     ROOMS,
+    labels,
     posteriors_by_group,
     score_utterances,
     utterance_chunks,
@@ -31,6 +32,8 @@ from kd_asr.stages.networks import (
 from kd_asr.stages.systems import ENSEMBLE, load_networks, member_names
 
 SHARD_FRAMES = 50_000
+# Of a set: a reader maps every shard, and Linux allows a process 65,530 mappings.
+_MOST_SHARDS = 1000
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,10 @@ def _compute(shard: _Shard, *, folder: Path) -> None:
     write_json(scores_path, {"scores": joined, "tail": tail.tolist()})
 
 
+def _shard_frames(alignments: AlignmentStore) -> int:
+    return max(SHARD_FRAMES, len(labels(alignments)) // _MOST_SHARDS)
+
+
 def posteriors(run_dir: Path, settings: Settings) -> Artifact:
     """Fill the posterior store `posteriors/` with the training set's posteriors and those of its copies, shard by shard
     in parallel; shards that are there are kept."""
@@ -110,7 +117,7 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
         chunks = [
             (copies, names, frames)
             for copies, alignments in zip((False, True), sets, strict=True)
-            for names, frames in utterance_chunks(alignments, SHARD_FRAMES)
+            for names, frames in utterance_chunks(alignments, _shard_frames(alignments))
         ]
         shards = [_Shard(number, *chunk) for number, chunk in enumerate(chunks)]
         for _ in parallel_map(
