@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from kd_asr.artifacts import load_artifact, locked
+from kd_asr.artifacts import locked
 from kd_asr.cli_mnist import add_mnist, run_mnist
 from kd_asr.cli_own_audio import COMMANDS, add_own_audio, run_own_audio
 from kd_asr.config import load_settings, parse_settings, save_settings, settings_parser
@@ -133,6 +133,12 @@ FURTHER = (
         "word error rate and time of the first student's search at several beams, on dev",
         "Needs the main job's artifacts up to `decode`. Writes beams/beams.md and beams.png, and prints the table. "
         "Settings: beams.values.",
+    ),
+    Stage(
+        "rescore",
+        "put each system's best few word sequences in order anew with another, larger language model",
+        "Needs the main job's artifacts up to `decode`. Writes rescore/<system>/{dev,test}.jsonl and prints the word "
+        "error rates. Settings: rescore.arpa (the model), rescore.*.",
     ),
 )
 
@@ -256,21 +262,13 @@ def _score(arguments: argparse.Namespace) -> None:
 
 def _run_stage(name: str, run_dir: Path) -> None:
     settings = load_settings(run_dir)
-    function = getattr(importlib.import_module(f"kd_asr.stages.{name}"), name)
+    module = importlib.import_module(f"kd_asr.stages.{name}")
     with locked(run_dir):
-        function(run_dir, settings)
-        if name == "report":
-            from kd_asr.stages.report import print_table
-
-            print_table(run_dir / "report" / "report.json")
-        elif name == "reduced_report":
-            from kd_asr.stages.reduced_report import print_table
-
-            print_table(run_dir / "reduced_report" / "report.json")
-        elif name == "beams":
-            from kd_asr.stages.beams import print_table as print_beams
-
-            print_beams(load_artifact(run_dir, "beams"))
+        made = getattr(module, name)(run_dir, settings)
+        if name in ("report", "reduced_report"):
+            module.print_table(run_dir / name / "report.json")
+        elif name in ("beams", "rescore"):
+            module.print_table(made)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -23,7 +23,8 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
         help="recognise audio files of your own with a trained system",
         description="Recognise audio files with a system of a run whose `decode` is done. Prints one line a file, its "
         "name, a tab, the words; or with --json one object a file, with the times of the words in seconds and the mean "
-        "posterior of each. Files that cannot be read are named on standard error.",
+        "posterior of each; with --alternatives also the probability of each word among them. Files that cannot be "
+        "read are named on standard error.",
     )
     align = commands.add_parser(
         "align-files",
@@ -44,6 +45,14 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
         )
         command.add_argument("--jobs", type=int, default=0, help="processes (default: one per core)")
     transcribe.add_argument("--json", action="store_true", help="print JSON with word times")
+    transcribe.add_argument(
+        "--alternatives",
+        type=int,
+        default=0,
+        metavar="N",
+        help="find the N best word sequences of each file: they stand in the JSON, and every word gets a confidence, "
+        "its probability among them (default: 0, the single best)",
+    )
     align.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: this one)")
 
 
@@ -55,7 +64,9 @@ def run_own_audio(arguments: argparse.Namespace) -> None:
         raise UserError(f"--jobs: {arguments.jobs} is less than 0")
     options = {"one_speaker": arguments.one_speaker, "jobs": arguments.jobs}
     if arguments.command == "transcribe":
-        timed, failed = transcribe(arguments.model, arguments.files, **options)
+        if arguments.alternatives < 0:
+            raise UserError(f"--alternatives: {arguments.alternatives} is less than 0")
+        timed, failed = transcribe(arguments.model, arguments.files, alternatives=arguments.alternatives, **options)
         for item in timed:
             print(_as_json(item) if arguments.json else f"{item.file}\t{_text(item)}")
     else:
@@ -72,13 +83,26 @@ def _text(item: Timed) -> str:
 
 def _as_json(item: Timed) -> str:
     from kd_asr.alignment.words import words_in_time
+    from kd_asr.evaluation.confidence import word_confidences
 
     in_time = words_in_time(item.words, item.frame_shift)
-    words = [
+    words: list[dict[str, Any]] = [
         {"word": label, "start": round(start, 3), "end": round(end, 3), "mean_posterior": round(word.posterior, 4)}
         for word, (label, start, end) in zip(item.words, in_time, strict=True)
     ]
-    content = {"file": str(item.file), "seconds": round(item.seconds, 3), "text": _text(item), "words": words}
+    content: dict[str, Any] = {
+        "file": str(item.file),
+        "seconds": round(item.seconds, 3),
+        "text": _text(item),
+        "words": words,
+    }
+    if item.alternatives:
+        for word, confidence in zip(words, word_confidences(item.alternatives), strict=True):
+            word["confidence"] = round(confidence, 4)
+        best = item.alternatives[0].cost
+        content["alternatives"] = [
+            {"text": " ".join(one.words), "cost": round(one.cost - best, 3)} for one in item.alternatives
+        ]
     return json.dumps(content, ensure_ascii=False)
 
 

@@ -301,6 +301,25 @@ class BeamsSettings:
 
 
 @dataclass(frozen=True)
+class RescoreSettings:
+    """Alternatives of the search put in order anew with another language model.
+
+    Attributes:
+        arpa: the other model's ARPA file.
+        alternatives: word sequences of each utterance.
+        beam: of the search for them.
+        lattice_beam: how much more than the best one they may cost, in nats.
+        weights: of the other model that are tried on dev, 0..1; the graph's own keeps the rest. 0 is always tried.
+    """
+
+    arpa: str = ""
+    alternatives: int = 100
+    beam: float = 10.0
+    lattice_beam: float = 7.0
+    weights: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
 class ReducedSettings:
     """Soft targets where labelled speech is scarce (Hinton, Vinyals, Dean 2015, section 6).
 
@@ -349,6 +368,7 @@ class Settings:
     distil: DistilSettings = field(default_factory=DistilSettings)
     decode: DecodeSettings = field(default_factory=DecodeSettings)
     beams: BeamsSettings = field(default_factory=BeamsSettings)
+    rescore: RescoreSettings = field(default_factory=RescoreSettings)
     reduced: ReducedSettings = field(default_factory=ReducedSettings)
 
     def problems(self) -> list[str]:
@@ -400,6 +420,8 @@ def _problems(settings: Settings) -> list[str]:
         "smallest of distil.sweep_hard_weights": (min(distil.sweep_hard_weights, default=0), 0),
         "decode.max_active": (decode.max_active, 1),
         "beams.max_active": (settings.beams.max_active, 1),
+        "rescore.alternatives": (settings.rescore.alternatives, 1),
+        "smallest of rescore.weights": (min(settings.rescore.weights, default=0), 0),
         "decode.self_loop_scale": (decode.self_loop_scale, 0),
         "reduced.seeds": (reduced.seeds, 1),
         "reduced.validations": (reduced.validations, 1),
@@ -431,6 +453,8 @@ def _problems(settings: Settings) -> list[str]:
         "align.silence_probability": align.silence_probability,
         "number of decode.acoustic_scales": len(decode.acoustic_scales),
         "number of decode.insertion_penalties": len(decode.insertion_penalties),
+        "rescore.beam": settings.rescore.beam,
+        "rescore.lattice_beam": settings.rescore.lattice_beam,
         "number of beams.values": len(settings.beams.values),
         "smallest of beams.values": min(settings.beams.values, default=1),
         "smallest of decode.acoustic_scales": min(decode.acoustic_scales, default=1),
@@ -461,6 +485,8 @@ def _problems(settings: Settings) -> list[str]:
         found.append(f"corpus: train, dev and test must differ ({corpus.train}, {corpus.dev}, {corpus.test})")
     if settings.language_model.arpa and not Path(settings.language_model.arpa).is_file():
         found.append(f"language_model.arpa: there is no file {settings.language_model.arpa}")
+    if settings.rescore.arpa and not Path(settings.rescore.arpa).is_file():
+        found.append(f"rescore.arpa: there is no file {settings.rescore.arpa}")
     if settings.lexicon.path and not Path(settings.lexicon.path).is_file():
         found.append(f"lexicon.path: there is no file {settings.lexicon.path}")
     return found

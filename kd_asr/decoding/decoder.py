@@ -9,14 +9,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import kaldifst
 import numpy as np
-from kaldi_decoder import DecodableCtc, FasterDecoder, FasterDecoderOptions
+from kaldi_decoder import (
+    DecodableCtc,
+    FasterDecoder,
+    FasterDecoderOptions,
+    LatticeSimpleDecoder,
+    LatticeSimpleDecoderConfig,
+)
 from numpy.typing import NDArray
 
 from kd_asr.decoding.fst_arrays import add_to_words, highest_labels
 from kd_asr.decoding.graph import GRAPH_FILE, WORDS_FILE, read_words
+from kd_asr.decoding.nbest import Alternative, alternatives_of
 from kd_asr.errors import UserError
 from kd_asr.parallel import Workers
 
@@ -24,6 +32,7 @@ from kd_asr.parallel import Workers
 _MIN_ACTIVE = 20
 
 Scores = Callable[[str], NDArray[np.float32]]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,43 @@ class Decoder:
             raise UserError(f"{path} and {graph_folder / WORDS_FILE} do not belong together: build the graph again")
         self._graph = kaldifst.StdConstFst.read(str(path))
 
+    def alternatives(
+        self, utterance_id: str, log_likelihoods: NDArray[np.float32], *, count: int, lattice_beam: float
+    ) -> list[Alternative]:
+        """The best few word sequences; `max_active` does not hold here.
+
+        Args:
+            utterance_id: for errors.
+            log_likelihoods: as in `decode`.
+            count: sequences wanted.
+            lattice_beam: of paths that cost this much more than the best one nothing is kept.
+
+        Raises:
+            UserError: as in `decode`.
+        """
+        self._check(utterance_id, log_likelihoods)
+        if not len(log_likelihoods):
+            return []
+        config = LatticeSimpleDecoderConfig(beam=self.search.beam, lattice_beam=lattice_beam)
+        decoder = LatticeSimpleDecoder(self._graph, config)
+        decoder.decode(self._decodable(log_likelihoods))
+        found, lattice = decoder.get_raw_lattice()
+        return alternatives_of(lattice, self._words, count) if found else []
+
+    def _decodable(self, log_likelihoods: NDArray[np.float32]) -> DecodableCtc:
+        scaled = log_likelihoods * np.float32(self.search.acoustic_scale)
+        return DecodableCtc(np.ascontiguousarray(scaled, dtype=np.float32))
+
+    def _check(self, utterance_id: str, log_likelihoods: NDArray[np.float32]) -> None:
+        if log_likelihoods.ndim != 2 or log_likelihoods.shape[1] < self._num_pdfs:
+            # The search would read beyond the end of the matrix.
+            raise UserError(
+                f"{utterance_id}: scores of shape {log_likelihoods.shape}, but the graph has {self._num_pdfs} pdfs: "
+                "network and graph must be made from the same alignment"
+            )
+        if not np.isfinite(log_likelihoods).all():
+            raise UserError(f"{utterance_id}: the network's scores are not all finite numbers; train it again")
+
     def decode(self, utterance_id: str, log_likelihoods: NDArray[np.float32]) -> Hypothesis:
         """Search the best path of one utterance.
 
@@ -106,15 +152,8 @@ class Decoder:
         Raises:
             UserError: a log-likelihood is not a finite number, or the graph has pdfs that the matrix lacks.
         """
-        if log_likelihoods.ndim != 2 or log_likelihoods.shape[1] < self._num_pdfs:
-            # The search would read beyond the end of the matrix.
-            raise UserError(
-                f"{utterance_id}: scores of shape {log_likelihoods.shape}, but the graph has {self._num_pdfs} pdfs: "
-                "network and graph must be made from the same alignment"
-            )
+        self._check(utterance_id, log_likelihoods)
         frames = len(log_likelihoods)
-        if not np.isfinite(log_likelihoods).all():
-            raise UserError(f"{utterance_id}: the network's scores are not all finite numbers; train it again")
         if not frames:
             return Hypothesis(utterance_id, (), 0.0, 0.0, False, 0, 0.0)
         started = time.perf_counter()
@@ -123,7 +162,7 @@ class Decoder:
         min_active = min(_MIN_ACTIVE, max_active - 1)
         options = FasterDecoderOptions(beam=self.search.beam, max_active=max_active, min_active=min_active)
         decoder = FasterDecoder(self._graph, options)
-        decoder.decode(DecodableCtc(np.ascontiguousarray(log_likelihoods * np.float32(scale), dtype=np.float32)))
+        decoder.decode(self._decodable(log_likelihoods))
         reached_final = decoder.reached_final()
         found, path = decoder.get_best_path()
         if not found:
@@ -191,6 +230,50 @@ def _decode(item: tuple[str, int], task: _Task) -> Hypothesis:
     return decoder.decode(item[0], unpickled_scores(task.scores)(item[0]))
 
 
+def _alternatives(item: tuple[str, int], task: _Task, count: int, lattice_beam: float) -> list[Alternative]:
+    decoder = _decoder(task.graph_folder, task.graph_file, task.written, task.search.insertion_penalty)
+    decoder.search = task.search
+    scores = unpickled_scores(task.scores)(item[0])
+    return decoder.alternatives(item[0], scores, count=count, lattice_beam=lattice_beam)
+
+
+def alternatives_of_set(
+    graph_folder: Path,
+    utterances: Sequence[tuple[str, int]],
+    scores: Scores,
+    search: Search,
+    workers: Workers,
+    *,
+    count: int,
+    lattice_beam: float,
+    scratch: Path,
+    description: str,
+) -> list[list[Alternative]]:
+    """`Decoder.alternatives` of many utterances; what is not said here is as in `decode_set`.
+
+    Args:
+        graph_folder: the graph.
+        utterances: to decode.
+        scores: log-likelihoods.
+        search: scale, penalty and beam.
+        workers: to do it.
+        count: word sequences of each utterance.
+        lattice_beam: how much more than the best one they may cost.
+        scratch: folder for a copy of the graph.
+        description: of the progress bar.
+    """
+    return _map_set(
+        partial(_alternatives, count=count, lattice_beam=lattice_beam),
+        graph_folder,
+        utterances,
+        scores,
+        search,
+        workers,
+        scratch=scratch,
+        description=description,
+    )
+
+
 def decode_set(
     graph_folder: Path,
     utterances: Sequence[tuple[str, int]],
@@ -215,12 +298,28 @@ def decode_set(
             killed process would fill for good.
         description: of the progress bar.
     """
+    return _map_set(
+        _decode, graph_folder, utterances, scores, search, workers, scratch=scratch, description=description
+    )
+
+
+def _map_set(  # noqa: PLR0917 - the arguments of `decode_set`
+    function: Callable[..., Found],
+    graph_folder: Path,
+    utterances: Sequence[tuple[str, int]],
+    scores: Scores,
+    search: Search,
+    workers: Workers,
+    *,
+    scratch: Path,
+    description: str,
+) -> list[Found]:
     with penalised(graph_folder, search.insertion_penalty, scratch) as graph_file:
         written = graph_file.stat().st_mtime_ns
         task = _Task(graph_folder, graph_file, written, search, pickle.dumps(scores))
         return list(
             workers.map(
-                partial(_decode, task=task),
+                partial(function, task=task),
                 utterances,
                 description=description,
                 unit="frames",

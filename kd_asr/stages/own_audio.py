@@ -9,7 +9,7 @@ import pickle
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -35,7 +35,8 @@ from kd_asr.artifacts import load_artifact
 from kd_asr.config import SETTINGS_FILE, Settings, load_settings
 from kd_asr.console import say
 from kd_asr.corpora.transcripts import normalise_words
-from kd_asr.decoding.decoder import Search, decode_set, unpickled_scores
+from kd_asr.decoding.decoder import Search, alternatives_of_set, decode_set, unpickled_scores
+from kd_asr.decoding.nbest import Alternative
 from kd_asr.errors import UserError
 from kd_asr.features.frames import normalise
 from kd_asr.features.store import FrameStore, create_store
@@ -74,6 +75,7 @@ class Timed:
         frame_shift: seconds from frame to frame.
         words: with their times in frames.
         phones: the same.
+        alternatives: word sequences, the cheapest first, if they were asked for.
     """
 
     file: Path
@@ -81,6 +83,7 @@ class Timed:
     frame_shift: float
     words: tuple[WordSegment, ...]
     phones: tuple[PhoneSegment, ...]
+    alternatives: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def find_system(model: Path) -> TrainedSystem:
 
 
 def transcribe(
-    model: Path, files: Sequence[Path], *, one_speaker: bool = False, jobs: int = 0
+    model: Path, files: Sequence[Path], *, one_speaker: bool = False, alternatives: int = 0, jobs: int = 0
 ) -> tuple[list[Timed], list[Failure]]:
     """Words of audio files, in time.
 
@@ -124,6 +127,7 @@ def transcribe(
         files: in any format that soundfile reads, at any rate.
         one_speaker: normalise the frames of all files together, as those of a speaker in training; otherwise each
             file's for itself.
+        alternatives: word sequences wanted of each file, of which the cheapest is what was said; 0: the single best.
         jobs: processes, 0 for one per core.
 
     Raises:
@@ -147,20 +151,32 @@ def transcribe(
         workers = stack.enter_context(Workers(jobs))
         prior = _prior(system)
         scores = NetworkScores(system.run_dir, folder / "frames", system.networks, system.settings, prior)
-        hypotheses = decode_set(
-            graph.path,
-            [(item.name, item.frames) for item in audio],
-            scores,
-            search,
-            workers,
-            scratch=folder,
-            description="transcribe",
-        )
-        words = [hypothesis.words for hypothesis in hypotheses]
+        wanted = [(item.name, item.frames) for item in audio]
+        lists: list[list[Alternative]] = [[] for _ in audio]
+        if alternatives:
+            rescore = system.settings.rescore
+            lists = alternatives_of_set(
+                graph.path,
+                wanted,
+                scores,
+                search,
+                workers,
+                count=alternatives,
+                lattice_beam=rescore.lattice_beam,
+                scratch=folder,
+                description="transcribe",
+            )
+            words = [found[0].words if found else () for found in lists]
+        else:
+            hypotheses = decode_set(
+                graph.path, wanted, scores, search, workers, scratch=folder, description="transcribe"
+            )
+            words = [hypothesis.words for hypothesis in hypotheses]
         lexicon = read_lexicon(system.run_dir / "lexicon" / "lexicon.txt")
         used, _ = select(lexicon, {word for line in words for word in line})
         timed, unaligned = _in_time(_task(system, scores, prior, used), audio, words, workers)
-        return timed, [*failed, *unaligned]
+        of_file = {item.file: tuple(found) for item, found in zip(audio, lists, strict=True)}
+        return [replace(item, alternatives=of_file[item.file]) for item in timed], [*failed, *unaligned]
 
 
 def align_files(

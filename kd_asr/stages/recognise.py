@@ -83,6 +83,15 @@ def log_prior(alignments: AlignmentStore, num_pdfs: int) -> torch.Tensor:
     return torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32))
 
 
+def utterances_with_features(run_dir: Path, set_name: str) -> tuple[list[Utterance], list[int]]:
+    """Those of a set, in the manifest's order, and the frames of each."""
+    store = FrameStore.open(run_dir / "features" / set_name)
+    present = set(store.utterance_ids)
+    manifest = read_manifest(run_dir / "prepare" / f"{set_name}.jsonl")
+    utterances = [item for item in manifest if item.utterance_id in present]
+    return utterances, [store.num_frames(item.utterance_id) for item in utterances]
+
+
 def recognise(
     run_dir: Path,
     set_name: str,
@@ -94,13 +103,10 @@ def recognise(
     description: str,
 ) -> Recognised:
     """The utterances of a set that have features, and what was recognised in each; see `decode_set`."""
-    store = FrameStore.open(run_dir / "features" / set_name)
-    present = set(store.utterance_ids)
-    manifest = read_manifest(run_dir / "prepare" / f"{set_name}.jsonl")
-    utterances = [item for item in manifest if item.utterance_id in present]
+    utterances, frames = utterances_with_features(run_dir, set_name)
     hypotheses = decode_set(
         run_dir / "graph",
-        [(item.utterance_id, store.num_frames(item.utterance_id)) for item in utterances],
+        [(item.utterance_id, count) for item, count in zip(utterances, frames, strict=True)],
         scores,
         search,
         workers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def with_silences(words: Sequence[Sequence[str]], probability: float) -> Iterato
         yield phones, -sum(math.log(probability if silence else 1 - probability) for silence in places)
 
 
-def best_path(
+def best_path_of_each_sentence(
     scores: np.ndarray,
     pronunciations: Pronunciations,
     model: ArpaModel,
@@ -75,9 +76,9 @@ def best_path(
     insertion_penalty: float = 0.0,
     silence_probability: float,
     self_loop_scale: float,
-) -> tuple[float, tuple[str, ...], float, float]:
-    """Total cost, words, graph cost without penalties and acoustic cost before scaling, of the best of all paths."""
-    best: tuple[float, tuple[str, ...], float, float] = (math.inf, (), 0.0, 0.0)
+) -> dict[tuple[str, ...], tuple[float, tuple[str, ...], float, float]]:
+    """Of each word sequence total cost, words, graph cost without penalties and acoustic cost before scaling."""
+    best: dict[tuple[str, ...], tuple[float, tuple[str, ...], float, float]] = {}
     aligned: dict[tuple[str, ...], tuple[float, float]] = {}
     for length in range(len(scores) // STATES_PER_PHONE + 1):
         for words in itertools.product(sorted(pronunciations), repeat=length):
@@ -92,5 +93,12 @@ def best_path(
                     loops, acoustic = aligned[key]
                     graph = language + silence + loops
                     total = graph + acoustic_scale * acoustic + insertion_penalty * length
-                    best = min(best, (total, words, graph, acoustic))
+                    if total < math.inf:
+                        found = (total, words, graph, acoustic)
+                        best[words] = min(best.get(words, found), found)
     return best
+
+
+def best_path(*arguments: Any, **options: Any) -> tuple[float, tuple[str, ...], float, float]:
+    """The same of the best of all paths."""
+    return min(best_path_of_each_sentence(*arguments, **options).values())

@@ -13,7 +13,9 @@ from test_align_stage import make_run
 from kd_asr.alignment.ctm import read_ctm
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.cli import main
-from kd_asr.config import Settings, save_settings
+from kd_asr.config import Settings, load_settings, save_settings
+from kd_asr.decoding.arpa import write_arpa
+from kd_asr.decoding.ngram import estimate_ngrams
 from kd_asr.errors import UserError
 from kd_asr.stages.align import align
 from kd_asr.stages.decode import decode
@@ -23,6 +25,7 @@ from kd_asr.stages.graph import graph
 from kd_asr.stages.language_model import language_model
 from kd_asr.stages.own_audio import align_files, find_system, transcribe
 from kd_asr.stages.posteriors import posteriors
+from kd_asr.stages.rescore import rescore
 from kd_asr.stages.transfer import transfer
 
 
@@ -129,7 +132,39 @@ def test_the_commands_print_text_and_json_and_fail_when_nothing_can_be_used(
     assert content["seconds"] == pytest.approx(soundfile.info(file).duration, abs=1e-3)
     assert all(0 <= word["start"] < word["end"] <= content["seconds"] + 0.02 for word in content["words"])
     assert all(0 < word["mean_posterior"] <= 1 for word in content["words"])
+    options = ["--jobs", "1", "--json", "--alternatives", "3"]
+    assert main(["transcribe", str(decoded / "baseline"), str(file), *options]) == 0
+    several = json.loads(capsys.readouterr().out)
+    assert several["text"] == several["alternatives"][0]["text"]
+    assert 1 <= len(several["alternatives"]) <= 3
+    costs = [one["cost"] for one in several["alternatives"]]
+    assert costs == sorted(costs) and costs[0] == 0
+    assert all(0 < word["confidence"] <= 1 for word in several["words"])
+    assert main(["transcribe", str(decoded / "baseline"), str(file), "--alternatives", "-1"]) == 2
     assert main(["transcribe", str(decoded / "baseline"), str(folder / "none.wav"), "--jobs", "1"]) == 2
     assert "none of the files could be used" in capsys.readouterr().err
     assert main(["align-files", str(decoded / "baseline"), str(file), str(file), "--jobs", "1"]) == 2
     assert f"two files are called {file.stem}" in capsys.readouterr().err
+
+
+def test_the_graph_s_own_language_model_changes_nothing_and_another_one_is_listened_to(
+    decoded: Path, tmp_path: Path, settings: Settings
+) -> None:
+    saved = load_settings(decoded)
+    own = next((decoded / "language_model").glob("lm.arpa*"))
+    same = replace(saved, rescore=replace(saved.rescore, arpa=str(own), weights=(0.5, 1.0), alternatives=5))
+    for artifact in rescore(decoded, same):
+        assert artifact.metrics["weight"] == 0
+        for name in ("dev", "test"):
+            figures = artifact.metrics[name]
+            assert figures["after"] == figures["before"] >= figures["oracle"]
+        assert len({wer for _, wer in artifact.metrics["grid"]}) == 1
+        lines = [json.loads(line) for line in (artifact.path / "dev.jsonl").read_text().splitlines()]
+        assert all(line["hypothesis"] == line["before"] and 1 <= line["alternatives"] <= 5 for line in lines)
+    # A model of nothing but the transcript of dev.
+    write_arpa(tmp_path / "dev.arpa", estimate_ngrams([("ONE", "TWO")] * 50 + [("ONE",), ("TWO",)], 2))
+    other = replace(saved, rescore=replace(same.rescore, arpa=str(tmp_path / "dev.arpa"), weights=(0.9, 1.0)))
+    for artifact in rescore(decoded, other):
+        assert artifact.metrics["dev"]["after"] <= artifact.metrics["dev"]["before"]
+    with pytest.raises(UserError, match=r"rescore\.arpa: name an ARPA"):
+        rescore(decoded, saved)

@@ -1,0 +1,183 @@
+"""Stage `rescore`: each system's best few word sequences, put in order anew with another language model.
+
+A model that is too large for a decoding graph can still say which of the sequences that the search found is the best.
+How much it is listened to is chosen on dev; test is put in order once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from kd_asr.alignment.store import AlignmentStore
+from kd_asr.alignment.topology import Topology
+from kd_asr.artifacts import Artifact, build_artifact, load_artifact
+from kd_asr.config import Settings
+from kd_asr.corpora.manifest import Utterance
+from kd_asr.decoding.arpa import ArpaModel, in_upper_case, read_arpa
+from kd_asr.decoding.decoder import Search, alternatives_of_set
+from kd_asr.decoding.nbest import Alternative, rescored
+from kd_asr.errors import UserError
+from kd_asr.evaluation.wer import score_words, total_errors
+from kd_asr.parallel import Workers
+from kd_asr.reporting.tables import Table, percent, to_rich
+from kd_asr.stages.language_model import arpa_file
+from kd_asr.stages.lexicon import file_digest
+from kd_asr.stages.networks import ROOMS
+from kd_asr.stages.recognise import NetworkScores, log_prior, utterances_with_features
+from kd_asr.stages.systems import systems
+
+Lists = list[list[Alternative]]
+
+
+def rescore(run_dir: Path, settings: Settings) -> list[Artifact]:
+    """Write `rescore/<system>/dev.jsonl` and `test.jsonl`: what was recognised before and after, an utterance a line.
+
+    Raises:
+        UserError: no language model is named, or it cannot be read.
+    """
+    path = Path(settings.rescore.arpa)
+    if not settings.rescore.arpa:
+        raise UserError("rescore.arpa: name an ARPA language model, gzipped or not")
+    language_model = load_artifact(run_dir, "language_model")
+    models: list[ArpaModel] = []
+
+    def both() -> tuple[ArpaModel, ArpaModel]:
+        if not models:
+            models.extend(in_upper_case(read_arpa(one)) for one in (arpa_file(language_model), path))
+        return models[0], models[1]
+
+    content = file_digest(path)
+    made = []
+    with Workers(settings.jobs) as workers:
+        for system, networks in systems(settings).items():
+            names = ("prepare", "features", "align", "graph", f"decode/{system}", *networks)
+            inputs = [load_artifact(run_dir, name) for name in names]
+
+            def work(folder: Path, system: str = system, networks: Sequence[str] = tuple(networks)) -> dict[str, Any]:
+                found = {
+                    name: _alternatives(
+                        run_dir, settings, system, networks, set_name=name, workers=workers, scratch=folder
+                    )
+                    for name in ("dev", "test")
+                }
+                return _in_order_anew(folder, found, *both(), settings.rescore.weights)
+
+            made.append(
+                build_artifact(
+                    run_dir,
+                    f"rescore/{system}",
+                    stage="rescore",
+                    settings={
+                        "rescore": {**vars(settings.rescore), "arpa": content},
+                        "average": settings.ensemble.average,
+                        "precision": settings.train.precision,
+                    },
+                    inputs=[*inputs, language_model],
+                    rooms=(*ROOMS, "decoding", "evaluation"),
+                    shared=("networks", "recognise", "systems"),
+                    work=work,
+                )
+            )
+    return made
+
+
+def print_table(artifacts: Sequence[Artifact]) -> None:
+    """Print the word error rates on standard output."""
+    rows = tuple(
+        (
+            one.name.rsplit("/", maxsplit=1)[1],
+            f"{one.metrics['weight']:g}",
+            *(percent(one.metrics[name][key]) for name in ("dev", "test") for key in ("before", "after", "oracle")),
+        )
+        for one in artifacts
+    )
+    columns = ("system", "weight", "dev WER, %", "rescored", "at best", "test WER, %", "rescored", "at best")
+    Console(file=sys.stdout, highlight=False).print(to_rich(Table(columns, rows, "Alternatives in order anew")))
+
+
+def _alternatives(
+    run_dir: Path,
+    settings: Settings,
+    system: str,
+    networks: Sequence[str],
+    *,
+    set_name: str,
+    workers: Workers,
+    scratch: Path,
+) -> tuple[list[Utterance], Lists]:
+    """The utterances of a set and their alternatives, with the acoustic scale and penalty that `decode` chose."""
+    decoded = load_artifact(run_dir, f"decode/{system}").metrics
+    aligned = load_artifact(run_dir, "align").path
+    prior = log_prior(AlignmentStore.open(aligned / "train"), Topology.load(aligned / "topology.json").num_pdfs)
+    utterances, frames = utterances_with_features(run_dir, set_name)
+    return utterances, alternatives_of_set(
+        run_dir / "graph",
+        [(item.utterance_id, count) for item, count in zip(utterances, frames, strict=True)],
+        NetworkScores(run_dir, run_dir / "features" / set_name, networks, settings, prior),
+        Search(decoded["acoustic_scale"], decoded["insertion_penalty"], beam=settings.rescore.beam),
+        workers,
+        count=settings.rescore.alternatives,
+        lattice_beam=settings.rescore.lattice_beam,
+        scratch=scratch,
+        description=f"alternatives of {system}, {set_name}",
+    )
+
+
+def _in_order_anew(
+    folder: Path,
+    found: dict[str, tuple[list[Utterance], Lists]],
+    old: ArpaModel,
+    new: ArpaModel,
+    weights: Sequence[float],
+) -> dict[str, Any]:
+    """Choose the weight on dev, write both sets; word error rates."""
+    on_dev = {weight: _anew(found["dev"][1], old, new, weight) for weight in (0.0, *weights)}
+    grid = {weight: _wer(found["dev"][0], lists) for weight, lists in on_dev.items()}
+    weight = min(grid, key=lambda one: (grid[one], one))
+    metrics: dict[str, Any] = {"weight": weight, "grid": [[one, wer] for one, wer in sorted(grid.items())]}
+    for name, (utterances, lists) in found.items():
+        after = _anew(lists, old, new, weight)
+        metrics[name] = {
+            "before": _wer(utterances, lists),
+            "after": _wer(utterances, after),
+            "oracle": _oracle(utterances, lists),
+        }
+        with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:
+            for item, first, last in zip(utterances, lists, after, strict=True):
+                record = {
+                    "utterance_id": item.utterance_id,
+                    "reference": list(item.words),
+                    "hypothesis": _words(last),
+                    "before": _words(first),
+                    "alternatives": len(first),
+                }
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    return metrics
+
+
+def _anew(lists: Lists, old: ArpaModel, new: ArpaModel, weight: float) -> Lists:
+    return [rescored(alternatives, old, new, weight) for alternatives in lists]
+
+
+def _words(alternatives: Sequence[Alternative]) -> list[str]:
+    return list(alternatives[0].words) if alternatives else []
+
+
+def _wer(utterances: Sequence[Utterance], lists: Lists) -> float:
+    pairs = zip(utterances, lists, strict=True)
+    return total_errors(score_words(item.words, _words(alternatives)) for item, alternatives in pairs).wer
+
+
+def _oracle(utterances: Sequence[Utterance], lists: Lists) -> float:
+    """WER if the best of the alternatives were always chosen: what no language model can improve on."""
+    best = []
+    for item, alternatives in zip(utterances, lists, strict=True):
+        scored = [score_words(item.words, one.words) for one in alternatives] or [score_words(item.words, ())]
+        best.append(min(scored, key=lambda one: one.errors))
+    return total_errors(best).wer
