@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 
-from benchmarks import distilling, ensemble_together, features, growth, posterior_store, training_step
+from benchmarks import distilling, ensemble_together, features, growth, peers, posterior_store, training_step
 
 BENCHMARKS = {
     "distilling": (distilling.measure, distilling.SUMMARY),
     "ensemble_together": (ensemble_together.measure, ensemble_together.SUMMARY),
     "features": (features.measure, features.SUMMARY),
     "growth": (growth.measure, growth.SUMMARY),
+    "peers": (peers.measure, peers.SUMMARY),
     "posterior_store": (posterior_store.measure, posterior_store.SUMMARY),
     "training_step": (training_step.measure, training_step.SUMMARY),
 }
