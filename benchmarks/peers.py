@@ -7,7 +7,8 @@ peer runs in a Python of its own, which has it installed and is named by $PEERS_
     PEERS_PYTHON=peers/bin/python python -m benchmarks peers
 
 TextBrewer keeps batches and dense logits in memory and shuffles whole batches; ours gathers windows and top-k
-posteriors from disk and shuffles frames. torchdistill's current release (1.1.5) keeps no teacher outputs, so it has no such loop.
+posteriors from disk and shuffles frames. torchdistill's current release (1.1.5) keeps no teacher outputs, so it has no
+such loop.
 """
 
 from __future__ import annotations
