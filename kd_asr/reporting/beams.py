@@ -11,7 +11,7 @@ from kd_asr.reporting.tables import Table, percent, signed_percent
 
 
 def beam_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """One row per beam, narrow to wide.
+    """One row per beam, narrow to wide; the difference is that from the widest.
 
     Args:
         rows: with `beam`, `wer` (0..1), `search_real_time_factor` and `network_real_time_factor` (seconds of one core
@@ -19,7 +19,7 @@ def beam_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """
     widest = rows[-1]["wer"]
     return Table(
-        ("beam", "dev WER, %", "from the widest", "search, x real time", "with network", "unfinished"),
+        ("beam", "dev WER %", "difference", "search RTF", "with network", "unfinished"),
         tuple(
             (
                 f"{row['beam']:g}",
@@ -31,7 +31,7 @@ def beam_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             )
             for row in rows
         ),
-        title="Search beams on dev, first student, one core",
+        title="Search beams on dev, first student; RTF: seconds of one core a second of speech",
     )
 
 
