@@ -40,6 +40,11 @@ class SoftTargets:
             (batch, k) probabilities of `classes`; (batch,) `scale` and (num_classes,) `shape`, such that any other
             class c has the probability `scale * shape[c]`.
         """
+        if temperature == 1.0 and self.num_classes > self.classes.shape[1]:
+            # The same without logarithms: a student is taught so for most of its time.
+            kept = self.log_probs.exp()
+            total = kept.sum(dim=1) + self.rest
+            return kept / total[:, None], self.rest / (total * self._left(self.background)), self.background
         log_kept, log_scale, shape = self._log_at_temperature(temperature)
         return log_kept.exp(), log_scale.exp(), shape
 
@@ -55,14 +60,16 @@ class SoftTargets:
         kept = self.log_probs / temperature
         if others == 0:
             return kept.log_softmax(dim=1), torch.full_like(self.rest, -torch.inf), shape
-        # What is left of background and shape; never less than the smallest others, whatever rounding says.
-        left = (self.background.sum() - self.background[self.classes].sum(dim=1)).clamp_min(
-            float(others * self.background.min())
-        )
-        shape_left = (shape.sum() - shape[self.classes].sum(dim=1)).clamp_min(float(others * shape.min()))
-        tail = (self.rest.clamp_min(1e-30) / left).log() / temperature + shape_left.log()
+        shape_left = self._left(shape)
+        tail = (self.rest.clamp_min(1e-30) / self._left(self.background)).log() / temperature + shape_left.log()
         joint = torch.cat([kept, tail[:, None]], dim=1).log_softmax(dim=1)
         return joint[:, :-1], joint[:, -1] - shape_left.log(), shape
+
+    def _left(self, shape: Tensor) -> Tensor:
+        """What the classes that are not kept have of (num_classes,) `shape`: (batch,); never less than the smallest
+        others have, whatever rounding says."""
+        others = self.num_classes - self.classes.shape[1]
+        return (shape.sum() - shape[self.classes].sum(dim=1)).clamp_min(float(others * shape.min()))
 
 
 def top_k_targets(log_probs: Tensor, k: int, background: Tensor | None = None) -> SoftTargets:
