@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -34,5 +34,5 @@ class Batch:
         labels = torch.arange(len(self.hard_labels)).reshape(count, -1)[rank::size].flatten()
         soft = self.soft_targets
         if soft is not None:
-            soft = replace(soft, classes=soft.classes[labels], log_probs=soft.log_probs[labels], rest=soft.rest[labels])
+            soft = soft.part(labels)
         return Batch(self.examples[rank::size], self.inputs[rank::size], self.hard_labels[labels], soft)

@@ -33,6 +33,10 @@ class SoftTargets:
         """Classes of the distribution."""
         return len(self.background)
 
+    def part(self, chosen: slice | Tensor) -> SoftTargets:
+        """Those of some of the examples."""
+        return SoftTargets(self.classes[chosen], self.log_probs[chosen], self.rest[chosen], self.background)
+
     def at_temperature(self, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
         """The distribution with its log-probabilities divided by `temperature` and normalised again.
 

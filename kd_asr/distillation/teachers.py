@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -12,6 +12,28 @@ from kd_asr.distillation.targets import SoftTargets, top_k_targets
 from kd_asr.features.spans import Spans
 from kd_asr.models.ensemble import Ensemble
 from kd_asr.models.inference import Indexable, log_posteriors
+
+Teacher = Callable[[Tensor], SoftTargets]
+
+
+def speaks_of_each_alone(teacher: Teacher) -> bool:
+    """Whether what it says of an example does not depend on the others it is asked about, so that many batches can be
+    asked for at once."""
+    return bool(getattr(teacher, "each_alone", False))
+
+
+class RenumberedTeacher:
+    """What a teacher says, under other numbers: example i here are the examples `numbers[i]` there."""
+
+    def __init__(self, teacher: Teacher, numbers: Tensor) -> None:
+        """`numbers`: (examples,) int64, or (examples, labels) where an example here has several of the teacher's."""
+        self._teacher = teacher
+        self._numbers = numbers
+        self.each_alone = speaks_of_each_alone(teacher)
+
+    def __call__(self, examples: Tensor) -> SoftTargets:
+        """Soft targets of (batch,) int64 example numbers, (batch * labels,) of them."""
+        return self._teacher(self._numbers[examples].flatten())
 
 
 class EnsembleTeacher:
@@ -54,6 +76,8 @@ class EnsembleTeacher:
 
 class StoredTeacher:
     """Reads posteriors from a store."""
+
+    each_alone = True
 
     def __init__(self, store: PosteriorStore, utterance_ids: Sequence[str]) -> None:
         """Examples are the frames of `utterance_ids`, one utterance after the other, in the order given.

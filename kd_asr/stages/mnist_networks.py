@@ -19,8 +19,8 @@ from kd_asr.console import progress
 from kd_asr.corpora.mnist import CLASSES
 from kd_asr.distillation.objectives import HardObjective, soft_objective
 from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
-from kd_asr.distillation.targets import SoftTargets, tail_sum, top_k_targets
-from kd_asr.distillation.teachers import StoredTeacher
+from kd_asr.distillation.targets import tail_sum, top_k_targets
+from kd_asr.distillation.teachers import RenumberedTeacher, StoredTeacher
 from kd_asr.features.images import Images
 from kd_asr.methods.hinton import distil
 from kd_asr.mnist_config import DigitNetworkSettings, MnistSettings, SoftLossSettings
@@ -161,11 +161,7 @@ def _work(folder: Path, task: DigitTask, inputs: list[Artifact]) -> dict[str, An
         validate = partial(measure, examples=dev, precision=budget.precision)
     if task.posteriors:
         store = PosteriorStore(inputs[1].path, expect={"digits": inputs[0].fingerprint})
-        stored = StoredTeacher(store, [TRAINING_SET])
-
-        def teacher(chosen: Tensor) -> SoftTargets:
-            return stored(numbers[chosen])
-
+        teacher = RenumberedTeacher(StoredTeacher(store, [TRAINING_SET]), numbers)
         examples = Examples(images, examples.hard_labels, teacher)
     after_update = partial(limit_incoming_norms, max_norm=recipe.max_norm) if recipe.max_norm else _nothing
     common: dict[str, Any] = {"seed": task.seed, "folder": folder, "validate": validate}

@@ -20,8 +20,7 @@ from kd_asr.config import NetworkSettings, Settings, TrainSettings
 from kd_asr.distillation.losses import UNLABELLED, hard_cross_entropy
 from kd_asr.distillation.objectives import HardObjective
 from kd_asr.distillation.posterior_store import PosteriorStore
-from kd_asr.distillation.targets import SoftTargets
-from kd_asr.distillation.teachers import StoredTeacher
+from kd_asr.distillation.teachers import RenumberedTeacher, StoredTeacher
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores, score_frames
 from kd_asr.features.chunks import FrameChunks, whole_utterance
 from kd_asr.features.store import FrameStore
@@ -123,13 +122,9 @@ def examples_of(
     chunks = [frame_chunks(one, settings) for one in speech]
     before = [0, *accumulate(len(labels(one.alignments)) for one in speech)]
     frames = torch.cat([one.frames + first for one, first in zip(chunks, before, strict=False)])
-
-    def of_chunks(examples: torch.Tensor) -> SoftTargets:
-        assert teacher is not None
-        return teacher(frames[examples].flatten())
-
     hard_labels = torch.where(torch.cat([one.counted for one in chunks]), pdfs[frames], UNLABELLED)
-    return Examples(_joined(speech, chunks, settings), hard_labels, of_chunks if teacher is not None else None)
+    of_chunks = RenumberedTeacher(teacher, frames) if teacher is not None else None
+    return Examples(_joined(speech, chunks, settings), hard_labels, of_chunks)
 
 
 def frame_chunks(speech: LabelledSpeech, settings: Settings) -> FrameChunks:

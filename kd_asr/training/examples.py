@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,12 +10,15 @@ from torch import Tensor
 
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.targets import SoftTargets
+from kd_asr.distillation.teachers import RenumberedTeacher, Teacher, speaks_of_each_alone
 from kd_asr.models.inference import Indexable
 
 # Examples are shuffled in pools of this many, made of runs of `_RUN` neighbours: with more data than memory a pool
 # still stays in the page cache, and with less it is a plain shuffle of everything.
 _POOL = 4_000_000
 _RUN = 1000
+# Batches whose soft targets are read together: what a step needs besides its network is mostly overhead of small calls.
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Examples:
 
     inputs: Indexable
     hard_labels: Tensor
-    teacher: Callable[[Tensor], SoftTargets] | None = None
+    teacher: Teacher | None = None
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.hard_labels):
@@ -47,19 +50,27 @@ class Examples:
 
     def batch(self, examples: Tensor) -> Batch:
         """Gather the examples of (batch,) int64 numbers."""
-        soft_targets = self.teacher(examples) if self.teacher is not None else None
+        return self._batch(examples, self.teacher(examples) if self.teacher is not None else None)
+
+    def _batch(self, examples: Tensor, soft_targets: SoftTargets | None) -> Batch:
         return Batch(examples, self.inputs[examples], self.hard_labels[examples].long().flatten(), soft_targets)
+
+    def batches(self, parts: Sequence[Tensor]) -> Iterator[Batch]:
+        """`batch` of each, one after the other; a teacher that can be is asked about all of them at once."""
+        if self.teacher is None or not speaks_of_each_alone(self.teacher):
+            yield from map(self.batch, parts)
+            return
+        soft_targets = self.teacher(torch.cat(list(parts)))
+        first = 0
+        for part in parts:
+            count = len(part) * self.labels_per_example
+            yield self._batch(part, soft_targets.part(slice(first, first + count)))
+            first += count
 
     def select(self, numbers: Tensor) -> Examples:
         """The examples of these (examples,) int64 numbers, numbered anew from 0, with what the teacher says of them."""
-        teacher = self.teacher
-
-        def of_selected(examples: Tensor) -> SoftTargets:
-            assert teacher is not None
-            return teacher(numbers[examples])
-
-        selected = _Selected(self.inputs, numbers)
-        return Examples(selected, self.hard_labels[numbers], of_selected if teacher is not None else None)
+        teacher = RenumberedTeacher(self.teacher, numbers) if self.teacher is not None else None
+        return Examples(_Selected(self.inputs, numbers), self.hard_labels[numbers], teacher)
 
 
 @dataclass(frozen=True)
@@ -124,10 +135,11 @@ def batches(examples: Examples, *, batch_size: int, seed: int, epoch: int, skip:
     for pool in epoch_order(len(examples), seed=seed, epoch=epoch):
         part = torch.cat([left, pool])
         left = part[len(part) // size * size :]  # goes on with the next pool
-        for first in range(0, len(part) - len(left), size):
-            if number >= skip:
-                yield examples.batch(part[first : first + size])
-            number += 1
+        full = [part[first : first + size] for first in range(0, len(part) - len(left), size)]
+        wanted = full[max(0, skip - number) :]
+        for group in range(0, len(wanted), _AT_ONCE):
+            yield from examples.batches(wanted[group : group + _AT_ONCE])
+        number += len(full)
 
 
 def batches_per_epoch(count: int, batch_size: int) -> int:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -8,6 +9,8 @@ from torch import nn
 
 from kd_asr.config import TrainSettings
 from kd_asr.distillation.objectives import HardObjective
+from kd_asr.distillation.targets import SoftTargets, top_k_targets
+from kd_asr.distillation.teachers import speaks_of_each_alone
 from kd_asr.errors import UserError
 from kd_asr.features.images import Images
 from kd_asr.models.dropout import ByteDropout
@@ -195,6 +198,39 @@ def test_batches_are_full_and_can_begin_in_the_middle() -> None:
     assert [len(batch.examples) for batch in all_of_them] == [16] * 12
     assert all(torch.equal(a.examples, b.examples) for a, b in zip(all_of_them[5:], later, strict=True))
     assert torch.equal(later[0].inputs, examples.inputs[later[0].examples])
+
+
+class _Counting:
+    """A teacher whose targets of an example do not depend on the others, and who counts what it is asked."""
+
+    each_alone = True
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def __call__(self, examples: torch.Tensor) -> SoftTargets:
+        self.asked.append(len(examples))
+        log_probs = torch.stack([examples.float(), -examples.float(), examples.float() / 7], dim=1).log_softmax(1)
+        return top_k_targets(log_probs, 3)
+
+
+def test_a_teacher_is_asked_about_many_batches_at_once_and_says_the_same() -> None:
+    teacher = _Counting()
+    examples = replace(problem(), teacher=teacher)
+    numbers = torch.randperm(200, generator=torch.Generator().manual_seed(3))[:150]
+    for taught in (examples, examples.select(numbers)):
+        assert speaks_of_each_alone(taught.teacher)
+        teacher.asked.clear()
+        found = list(batches(taught, batch_size=8, seed=1, epoch=0, skip=1))
+        count = len(taught) // 8 - 1
+        assert len(found) == count
+        assert teacher.asked == [128] * (count // 16) + [8 * (count % 16)]
+        for batch in found:
+            alone = taught.batch(batch.examples)
+            assert torch.equal(batch.soft_targets.classes, alone.soft_targets.classes)
+            assert torch.equal(batch.soft_targets.log_probs, alone.soft_targets.log_probs)
+            assert torch.equal(batch.soft_targets.rest, alone.soft_targets.rest)
+            assert torch.equal(batch.inputs, alone.inputs)
 
 
 @pytest.mark.parametrize("batch_size", [7, 16, 60, 100, 300])
