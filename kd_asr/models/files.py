@@ -69,7 +69,7 @@ def load_network(path: Path, features: Mapping[str, object] | None = None) -> tu
     if features is not None and dict(features) != trained_on:
         raise UserError(f"{path} was trained on features {trained_on}, not on {dict(features)}")
     network = header["network"]
-    settings = NetworkSettings(**{**network, "dilations": tuple(network["dilations"])})
+    settings = NetworkSettings(**{**network, "dilations": tuple(network.get("dilations", ()))})
     model = kinds[header["format"]](header["input_dimension"], header["num_classes"], settings)
     model.load_state_dict(state)
     model.eval()
