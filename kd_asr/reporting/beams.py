@@ -46,11 +46,10 @@ def plot_beams(rows: Sequence[Mapping[str, Any]], source: str, path: Path) -> No
     axes.axhline(wers[-1] + 0.2, color="#888888", linestyle="--", linewidth=1)
     axes.annotate(
         "0.2 points above the widest",
-        (1.0, wers[-1] + 0.2),
-        (-4, 3),
+        (0.0, wers[-1] + 0.2),
+        (4, 3),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
-        ha="right",
         fontsize=8,
         color="#666666",
     )
