@@ -17,7 +17,6 @@ import os
 import statistics
 import subprocess
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,7 +67,7 @@ def measure(*, repeats: int) -> dict[str, Any]:
 def _ours(examples: Examples, precision: Literal["auto", "fp32"], folder: Path) -> float:
     folder.mkdir()
     model = seeded_dnn(examples.inputs[torch.tensor([0])].shape[1], CLASSES, NETWORK, seed=1)
-    budget = replace(TrainSettings(), epochs=2, batch_frames=BATCH, precision=precision)
+    budget = TrainSettings(epochs=2, batch_frames=BATCH, precision=precision)
     objective = HintonObjective(1.0, 1.0, 0.5)
     return fit(model, examples, objective, budget, seed=1, folder=folder, validate=None).examples_per_second
 

@@ -281,7 +281,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return _main(argv)
         finally:
-            if ranks.size > 1:
+            if ranks.hands_out:
                 tell(("stop",))
 
 

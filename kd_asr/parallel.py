@@ -135,7 +135,7 @@ class Workers:
 
     def __exit__(self, *error: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
-        if ranks().size > 1 and ranks().rank == 0:
+        if ranks().hands_out:
             tell(("close", self._number))
 
     def map(
@@ -157,7 +157,7 @@ class Workers:
             UserError: a worker was killed, most often for want of memory. Errors of `function` and of the initializer
                 come through as they are.
         """
-        if ranks().size > 1 and ranks().rank == 0:
+        if ranks().hands_out:
             tell(("map", self._number, function, items))
             here = partial(
                 self.map, function, description=description, unit=unit, amount=amount, self_reporting=self_reporting
@@ -207,7 +207,7 @@ _opened = 0
 def _tell_open(jobs: int, initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> int:
     """Let the other ranks have workers of their own, which this number names."""
     global _opened  # noqa: PLW0603 - counted on rank 0
-    if ranks().size > 1 and ranks().rank == 0:
+    if ranks().hands_out:
         _opened += 1
         tell(("open", _opened, jobs, initializer, initargs))
     return _opened

@@ -35,6 +35,11 @@ class Ranks:
     size: int
     on_this_machine: int
 
+    @property
+    def hands_out(self) -> bool:
+        """Whether this is rank 0 of several."""
+        return self.size > 1 and self.rank == 0
+
 
 _ranks = Ranks(0, 1, 1)
 

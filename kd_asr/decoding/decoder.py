@@ -224,67 +224,24 @@ def unpickled_scores(pickled: bytes) -> Scores:
     return scores
 
 
-def _decode(item: tuple[str, int], task: _Task) -> Hypothesis:
+def _search(item: tuple[str, int], task: _Task, method: Callable[..., Found]) -> Found:
     decoder = _decoder(task.graph_folder, task.graph_file, task.written, task.search.insertion_penalty)
     decoder.search = task.search
-    return decoder.decode(item[0], unpickled_scores(task.scores)(item[0]))
+    return method(decoder, item[0], unpickled_scores(task.scores)(item[0]))
 
 
-def _alternatives(item: tuple[str, int], task: _Task, count: int, lattice_beam: float) -> list[Alternative]:
-    decoder = _decoder(task.graph_folder, task.graph_file, task.written, task.search.insertion_penalty)
-    decoder.search = task.search
-    scores = unpickled_scores(task.scores)(item[0])
-    return decoder.alternatives(item[0], scores, count=count, lattice_beam=lattice_beam)
-
-
-def alternatives_of_set(
+def search_set(
     graph_folder: Path,
     utterances: Sequence[tuple[str, int]],
     scores: Scores,
     search: Search,
     workers: Workers,
     *,
-    count: int,
-    lattice_beam: float,
+    method: Callable[..., Found],
     scratch: Path,
     description: str,
-) -> list[list[Alternative]]:
-    """`Decoder.alternatives` of many utterances; what is not said here is as in `decode_set`.
-
-    Args:
-        graph_folder: the graph.
-        utterances: to decode.
-        scores: log-likelihoods.
-        search: scale, penalty and beam.
-        workers: to do it.
-        count: word sequences of each utterance.
-        lattice_beam: how much more than the best one they may cost.
-        scratch: folder for a copy of the graph.
-        description: of the progress bar.
-    """
-    return _map_set(
-        partial(_alternatives, count=count, lattice_beam=lattice_beam),
-        graph_folder,
-        utterances,
-        scores,
-        search,
-        workers,
-        scratch=scratch,
-        description=description,
-    )
-
-
-def decode_set(
-    graph_folder: Path,
-    utterances: Sequence[tuple[str, int]],
-    scores: Scores,
-    search: Search,
-    workers: Workers,
-    *,
-    scratch: Path,
-    description: str,
-) -> list[Hypothesis]:
-    """Decode many utterances in worker processes, which load the graph once each.
+) -> list[Found]:
+    """Search in many utterances in worker processes, which load the graph once each.
 
     Args:
         graph_folder: with `HCLG.fst` and `words.txt`.
@@ -294,32 +251,17 @@ def decode_set(
             A worker keeps it, with what it has loaded, until it gets another one.
         search: scale, penalty and pruning.
         workers: to do it; calls one after the other with the same workers load nothing twice.
+        method: what is wanted of each: `Decoder.decode`, or a `functools.partial` of `Decoder.alternatives`.
         scratch: folder for a copy of the graph, which is not left behind: not that for temporary files, which a
             killed process would fill for good.
         description: of the progress bar.
     """
-    return _map_set(
-        _decode, graph_folder, utterances, scores, search, workers, scratch=scratch, description=description
-    )
-
-
-def _map_set(  # noqa: PLR0917 - the arguments of `decode_set`
-    function: Callable[..., Found],
-    graph_folder: Path,
-    utterances: Sequence[tuple[str, int]],
-    scores: Scores,
-    search: Search,
-    workers: Workers,
-    *,
-    scratch: Path,
-    description: str,
-) -> list[Found]:
     with penalised(graph_folder, search.insertion_penalty, scratch) as graph_file:
         written = graph_file.stat().st_mtime_ns
         task = _Task(graph_folder, graph_file, written, search, pickle.dumps(scores))
         return list(
             workers.map(
-                partial(function, task=task),
+                partial(_search, task=task, method=method),
                 utterances,
                 description=description,
                 unit="frames",
@@ -329,7 +271,7 @@ def _map_set(  # noqa: PLR0917 - the arguments of `decode_set`
 
 
 def load_scores(utterance_id: str, *, folder: Path) -> NDArray[np.float32]:
-    """Log-likelihoods from `<folder>/<utterance id>.npy`; for `decode_set`, as `partial(load_scores, folder=...)`."""
+    """Log-likelihoods from `<folder>/<utterance id>.npy`; for `search_set`, as `partial(load_scores, folder=...)`."""
     path = folder / f"{utterance_id}.npy"
     try:
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)

@@ -50,7 +50,7 @@ def _word_acceptor(lattice: kaldifst.Lattice) -> kaldifst.StdVectorFst | None:
     if not lines:
         return None
     acceptor = kaldifst.StdVectorFst()
-    for _ in range(lattice.num_states if isinstance(lattice.num_states, int) else lattice.num_states()):
+    for _ in range(lattice.num_states):
         acceptor.add_state()
     acceptor.start = int(lines[0][0])  # what is printed first is the start
     arc_fields = 4  # from, to, input, output; then the weight, unless it is 1

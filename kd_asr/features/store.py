@@ -9,7 +9,7 @@ contiguous piece of the matrix and windows can be gathered on the fly without co
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from kd_asr.artifacts import damaged, read_array, read_json, write_array, write_json
 from kd_asr.config import FeatureSettings
+from kd_asr.corpora.manifest import Utterance
 from kd_asr.errors import UserError
 
 MARGIN = 32
@@ -102,6 +103,10 @@ class FrameStore:
         for utterance_id in self.utterance_ids:
             if not np.isfinite(self.frames(utterance_id)).all():
                 raise damaged(self._folder / "frames.f16", f"frames of {utterance_id} are not finite numbers")
+
+    def present(self, utterances: Iterable[Utterance]) -> list[Utterance]:
+        """Those that are in the store, in the order given."""
+        return [item for item in utterances if item.utterance_id in self._number]
 
     def rows(self, utterance_id: str) -> range:
         """Rows of `matrix` that are this utterance's frames, without the margin."""

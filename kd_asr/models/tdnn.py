@@ -32,12 +32,10 @@ class TDNNLayer(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs for the frames that have a neighbour on either side."""
         frames = inputs.shape[1] - 2 * self.dilation
-        spliced = torch.cat([inputs[:, first : first + frames] for first in self._firsts()], dim=2)
+        firsts = 0, self.dilation, 2 * self.dilation
+        spliced = torch.cat([inputs[:, first : first + frames] for first in firsts], dim=2)
         outputs: Tensor = self.normalisation(self.linear(spliced).flatten(0, 1))
         return self.dropout(outputs.relu_()).unflatten(0, (len(inputs), frames))  # type: ignore[no-any-return]
-
-    def _firsts(self) -> tuple[int, int, int]:
-        return 0, self.dilation, 2 * self.dilation
 
 
 class TDNN(nn.Module):

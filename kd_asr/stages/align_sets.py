@@ -65,10 +65,10 @@ def write_sets(
     return metrics
 
 
-def utterances_with_features(run_dir: Path, name: str) -> list[Utterance]:
+def utterances_with_features(run_dir: Path, set_name: str) -> list[Utterance]:
     """Those of the manifest that have features."""
-    present = set(FrameStore.open(run_dir / "features" / name).utterance_ids)
-    return [item for item in read_manifest(run_dir / "prepare" / f"{name}.jsonl") if item.utterance_id in present]
+    store = FrameStore.open(run_dir / "features" / set_name)
+    return store.present(read_manifest(run_dir / "prepare" / f"{set_name}.jsonl"))
 
 
 def _reject(item: Utterance) -> Rejected:

@@ -35,7 +35,7 @@ from kd_asr.artifacts import load_artifact
 from kd_asr.config import SETTINGS_FILE, Settings, load_settings
 from kd_asr.console import say
 from kd_asr.corpora.transcripts import normalise_words
-from kd_asr.decoding.decoder import Search, alternatives_of_set, decode_set, unpickled_scores
+from kd_asr.decoding.decoder import Decoder, Search, search_set, unpickled_scores
 from kd_asr.decoding.nbest import Alternative
 from kd_asr.errors import UserError
 from kd_asr.features.frames import normalise
@@ -153,25 +153,15 @@ def transcribe(
         scores = NetworkScores(system.run_dir, folder / "frames", system.networks, system.settings, prior)
         wanted = [(item.name, item.frames) for item in audio]
         lists: list[list[Alternative]] = [[] for _ in audio]
+        searched = partial(
+            search_set, graph.path, wanted, scores, search, workers, scratch=folder, description="transcribe"
+        )
         if alternatives:
-            rescore = system.settings.rescore
-            lists = alternatives_of_set(
-                graph.path,
-                wanted,
-                scores,
-                search,
-                workers,
-                count=alternatives,
-                lattice_beam=rescore.lattice_beam,
-                scratch=folder,
-                description="transcribe",
-            )
+            lattice_beam = system.settings.rescore.lattice_beam
+            lists = searched(method=partial(Decoder.alternatives, count=alternatives, lattice_beam=lattice_beam))
             words = [found[0].words if found else () for found in lists]
         else:
-            hypotheses = decode_set(
-                graph.path, wanted, scores, search, workers, scratch=folder, description="transcribe"
-            )
-            words = [hypothesis.words for hypothesis in hypotheses]
+            words = [hypothesis.words for hypothesis in searched(method=Decoder.decode)]
         lexicon = read_lexicon(system.run_dir / "lexicon" / "lexicon.txt")
         used, _ = select(lexicon, {word for line in words for word in line})
         timed, unaligned = _in_time(_task(system, scores, prior, used), audio, words, workers)

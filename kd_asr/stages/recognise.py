@@ -14,7 +14,7 @@ from torch import nn
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.config import NetworkSettings, Settings
 from kd_asr.corpora.manifest import Utterance, read_manifest
-from kd_asr.decoding.decoder import Hypothesis, Search, decode_set
+from kd_asr.decoding.decoder import Decoder, Hypothesis, Search, search_set
 from kd_asr.evaluation.wer import score_words, total_errors
 from kd_asr.features.store import FrameStore
 from kd_asr.parallel import Workers
@@ -83,13 +83,11 @@ def log_prior(alignments: AlignmentStore, num_pdfs: int) -> torch.Tensor:
     return torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32))
 
 
-def utterances_with_features(run_dir: Path, set_name: str) -> tuple[list[Utterance], list[int]]:
-    """Those of a set, in the manifest's order, and the frames of each."""
+def utterances_to_decode(run_dir: Path, set_name: str) -> tuple[list[Utterance], list[tuple[str, int]]]:
+    """Those of a set that have features, in the manifest's order, and for `search_set` the id and frames of each."""
     store = FrameStore.open(run_dir / "features" / set_name)
-    present = set(store.utterance_ids)
-    manifest = read_manifest(run_dir / "prepare" / f"{set_name}.jsonl")
-    utterances = [item for item in manifest if item.utterance_id in present]
-    return utterances, [store.num_frames(item.utterance_id) for item in utterances]
+    utterances = store.present(read_manifest(run_dir / "prepare" / f"{set_name}.jsonl"))
+    return utterances, [(item.utterance_id, store.num_frames(item.utterance_id)) for item in utterances]
 
 
 def recognise(
@@ -102,14 +100,15 @@ def recognise(
     scratch: Path,
     description: str,
 ) -> Recognised:
-    """The utterances of a set that have features, and what was recognised in each; see `decode_set`."""
-    utterances, frames = utterances_with_features(run_dir, set_name)
-    hypotheses = decode_set(
+    """The utterances of a set that have features, and what was recognised in each; see `search_set`."""
+    utterances, lengths = utterances_to_decode(run_dir, set_name)
+    hypotheses = search_set(
         run_dir / "graph",
-        [(item.utterance_id, count) for item, count in zip(utterances, frames, strict=True)],
+        lengths,
         scores,
         search,
         workers,
+        method=Decoder.decode,
         scratch=scratch,
         description=description,
     )

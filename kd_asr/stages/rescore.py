@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.config import Settings
 from kd_asr.corpora.manifest import Utterance
 from kd_asr.decoding.arpa import ArpaModel, in_upper_case, read_arpa
-from kd_asr.decoding.decoder import Search, alternatives_of_set
+from kd_asr.decoding.decoder import Decoder, Search, search_set
 from kd_asr.decoding.nbest import Alternative, rescored
 from kd_asr.errors import UserError
 from kd_asr.evaluation.wer import score_words, total_errors
@@ -29,7 +30,7 @@ from kd_asr.reporting.tables import Table, percent, to_rich
 from kd_asr.stages.language_model import arpa_file
 from kd_asr.stages.lexicon import file_digest
 from kd_asr.stages.networks import ROOMS
-from kd_asr.stages.recognise import NetworkScores, log_prior, utterances_with_features
+from kd_asr.stages.recognise import NetworkScores, log_prior, utterances_to_decode
 from kd_asr.stages.systems import systems
 
 Lists = list[list[Alternative]]
@@ -115,15 +116,15 @@ def _alternatives(
     decoded = load_artifact(run_dir, f"decode/{system}").metrics
     aligned = load_artifact(run_dir, "align").path
     prior = log_prior(AlignmentStore.open(aligned / "train"), Topology.load(aligned / "topology.json").num_pdfs)
-    utterances, frames = utterances_with_features(run_dir, set_name)
-    return utterances, alternatives_of_set(
+    utterances, lengths = utterances_to_decode(run_dir, set_name)
+    rescore = settings.rescore
+    return utterances, search_set(
         run_dir / "graph",
-        [(item.utterance_id, count) for item, count in zip(utterances, frames, strict=True)],
+        lengths,
         NetworkScores(run_dir, run_dir / "features" / set_name, networks, settings, prior),
-        Search(decoded["acoustic_scale"], decoded["insertion_penalty"], beam=settings.rescore.beam),
+        Search(decoded["acoustic_scale"], decoded["insertion_penalty"], beam=rescore.beam),
         workers,
-        count=settings.rescore.alternatives,
-        lattice_beam=settings.rescore.lattice_beam,
+        method=partial(Decoder.alternatives, count=rescore.alternatives, lattice_beam=rescore.lattice_beam),
         scratch=scratch,
         description=f"alternatives of {system}, {set_name}",
     )
@@ -142,7 +143,7 @@ def _in_order_anew(
     weight = min(grid, key=lambda one: (grid[one], one))
     metrics: dict[str, Any] = {"weight": weight, "grid": [[one, wer] for one, wer in sorted(grid.items())]}
     for name, (utterances, lists) in found.items():
-        after = _anew(lists, old, new, weight)
+        after = on_dev[weight] if name == "dev" else _anew(lists, old, new, weight)
         metrics[name] = {
             "before": _wer(utterances, lists),
             "after": _wer(utterances, after),

@@ -8,7 +8,7 @@ from every_path import best_path
 from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.topology import Topology
 from kd_asr.decoding.arpa import write_arpa
-from kd_asr.decoding.decoder import Decoder, Search, decode_set, load_scores, penalised
+from kd_asr.decoding.decoder import Decoder, Search, load_scores, penalised, search_set
 from kd_asr.decoding.fst_arrays import write_fst
 from kd_asr.decoding.graph import GRAPH_FILE, WORDS_FILE, decoding_graph, write_words
 from kd_asr.decoding.ngram import estimate_ngrams
@@ -122,7 +122,16 @@ def test_processes_give_the_same_in_the_order_asked(graph, tmp_path) -> None:
     with Workers(2) as workers:
         # The same workers must not mistake one graph, or one search, for another.
         for asked in (search, replace(search, acoustic_scale=0.1), narrow, replace(WIDE, insertion_penalty=0.0)):
-            found = decode_set(graph, utterances, load, asked, workers, scratch=tmp_path, description="decode")
+            found = search_set(
+                graph,
+                utterances,
+                load,
+                asked,
+                workers,
+                method=Decoder.decode,
+                scratch=tmp_path,
+                description="decode",
+            )
             with penalised(graph, asked.insertion_penalty, tmp_path) as graph_file:
                 decoder = Decoder(graph, asked, graph_file=graph_file)
                 expected = [decoder.decode(name, load(name)) for name, _ in utterances]

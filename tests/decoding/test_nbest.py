@@ -7,7 +7,7 @@ from every_path import best_path_of_each_sentence
 from every_path import sentence_cost as cost_by_any_path
 from test_decoder import LOOPS, PRONUNCIATIONS, SILENCE, WIDE, graph, language_model, scores, topology
 
-from kd_asr.decoding.decoder import Decoder, alternatives_of_set, load_scores
+from kd_asr.decoding.decoder import Decoder, load_scores, search_set
 from kd_asr.decoding.nbest import Alternative, rescored, sentence_cost
 from kd_asr.decoding.ngram import estimate_ngrams
 from kd_asr.errors import UserError
@@ -53,14 +53,13 @@ def test_of_a_set_in_workers(graph, tmp_path) -> None:
     for seed in range(3):
         np.save(tmp_path / f"{seed}.npy", scores(seed, 20))
     with Workers(2) as workers:
-        found = alternatives_of_set(
+        found = search_set(
             graph,
             [(str(seed), 20) for seed in range(3)],
             partial(load_scores, folder=tmp_path),
             WIDE,
             workers,
-            count=4,
-            lattice_beam=6.0,
+            method=partial(Decoder.alternatives, count=4, lattice_beam=6.0),
             scratch=tmp_path,
             description="alternatives",
         )
