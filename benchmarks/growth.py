@@ -23,8 +23,8 @@ SUMMARY = "time and peak memory of every stage at 1, 2 and 4 times half an hour 
 TIMES = (1, 2, 4)
 SECONDS = 1800.0
 STAGES = (
-    "prepare", "features", "lexicon", "language_model", "align", "ensemble", "transfer", "posteriors", "distil",
-    "baseline", "evaluate", "graph", "decode",
+    "prepare", "features", "lexicon", "language_model", "align", "augment", "ensemble", "transfer", "posteriors",
+    "distil", "baseline", "evaluate", "graph", "decode",
 )  # fmt: skip
 FLAGS = (
     "--ensemble.members=2", "--distil.students=1", "--train.epochs=1", "--network.hidden_units=256",

@@ -63,9 +63,15 @@ STAGES = (
         "Writes align/{train,dev,test}/ and the log-likelihood of every pass in its manifest.json. Settings: align.*.",
     ),
     Stage(
+        "augment",
+        "make copies of the training set at other rates of speech, which baseline and teachers learn from as well",
+        "Writes augment/frames and augment/alignments. Settings: augment.copies (0: none), augment.copy_rate.",
+    ),
+    Stage(
         "ensemble",
         "train the teachers, which differ in their seeds only",
-        "Writes ensemble/member-00, member-01, ... Settings: network.*, train.*, ensemble.members.",
+        "Writes ensemble/member-00, member-01, ... Settings: network.*, augment.*, train.*, "
+        "ensemble.members.",
     ),
     Stage(
         "transfer",
@@ -91,7 +97,8 @@ STAGES = (
     Stage(
         "baseline",
         "train one network on the hard labels, unless `distil` has done it",
-        "Needs `align` only. Writes baseline/model.safetensors and history.jsonl. Settings: network.*, train.*.",
+        "Needs `align`, and `augment` if there are copies. Writes baseline/model.safetensors and history.jsonl. "
+        "Settings: network.*, augment.*, train.*.",
     ),
     Stage(
         "evaluate",

@@ -125,7 +125,8 @@ class AlignSettings:
         early_minutes: speech in the shortest utterances, which the cepstral passes see.
         beam: search beam of the alignment, in nats.
         retry_beam: widest beam, tried when `beam` finds no path.
-        silence_probability: prior probability of silence between two words.
+        silence_probability: prior probability of silence between two words; the decoding graph has the share of places
+            where the alignment found it.
         networks: trained on the aligner's targets, to align everything anew together; 0: the aligner's targets stay.
         network_epochs: that each of them is trained for.
     """
@@ -185,14 +186,23 @@ class NetworkSettings:
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """Variation of the training data; the same for baseline, teachers and students.
+    """Variation of the training data.
 
     Attributes:
         vocal_tract_warp: largest change of the frequency axis (vocal tract length perturbation): 0.1 warps windows by
-            factors from 0.9 to 1.1; 0: none.
+            factors from 0.9 to 1.1, anew in every batch; 0: none.
+        frequency_mask: widest band of filterbank outputs that is hidden in each window or chunk; 0: none.
+        time_mask: longest stretch of frames that is hidden in it; 0: none.
+        copies: of the training set at other rates of speech, that baseline and teachers learn from beside it, in the
+            same number of updates; students have `distil.copies`.
+        copy_rate: largest change of the rate: 0.1 draws an utterance's from 0.9 to 1.1.
     """
 
     vocal_tract_warp: float = 0.0
+    frequency_mask: int = 0
+    time_mask: int = 0
+    copies: int = 0
+    copy_rate: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -400,6 +410,10 @@ def _problems(settings: Settings) -> list[str]:
         "network.principal_components": (network.principal_components, 0),
         "network.whitening": (network.whitening, 0),
         "augment.vocal_tract_warp": (settings.augment.vocal_tract_warp, 0),
+        "augment.frequency_mask": (settings.augment.frequency_mask, 0),
+        "augment.time_mask": (settings.augment.time_mask, 0),
+        "augment.copies": (settings.augment.copies, 0),
+        "augment.copy_rate": (settings.augment.copy_rate, 0),
         "network.input_dropout": (network.input_dropout, 0),
         "train.epochs": (train.epochs, 1),
         "train.batch_frames": (train.batch_frames, 2),
@@ -464,6 +478,7 @@ def _problems(settings: Settings) -> list[str]:
     below_one = {
         "network.dropout": network.dropout,
         "augment.vocal_tract_warp": settings.augment.vocal_tract_warp,
+        "augment.copy_rate": settings.augment.copy_rate,
         "distil.copy_warp": distil.copy_warp,
         "distil.copy_rate": distil.copy_rate,
         "network.input_dropout": network.input_dropout,
@@ -473,6 +488,8 @@ def _problems(settings: Settings) -> list[str]:
     found += [f"{name}: {value} is not below 1" for name, value in below_one.items() if value >= 1]
     if max(reduced.fractions, default=1) > 1:
         found.append(f"largest of reduced.fractions: {max(reduced.fractions)} is more than 1")
+    if settings.augment.frequency_mask > features.num_mel_bins:
+        found.append(f"augment.frequency_mask: {settings.augment.frequency_mask} is more than features.num_mel_bins")
     if network.dilations and network.principal_components:
         found.append("network.principal_components: a network with network.dilations sees no window to take them of")
     if network.dilations and train.batch_frames % train.chunk_frames:

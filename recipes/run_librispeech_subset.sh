@@ -18,14 +18,14 @@
 #   --section.key VALUE    any other setting, such as --train.epochs 6 (kd-asr configure --help lists them)
 #   --help                 this text
 #
-# stages: corpus prepare features lexicon language_model align ensemble transfer posteriors sweep distil baseline
+# stages: corpus prepare features lexicon language_model align augment ensemble transfer posteriors sweep distil baseline
 #         evaluate graph decode report
 #
 # Run again after an interruption it goes on from there; what is done with the same settings is not done again.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-stages=(corpus prepare features lexicon language_model align ensemble transfer posteriors sweep distil baseline evaluate graph decode report)
+stages=(corpus prepare features lexicon language_model align augment ensemble transfer posteriors sweep distil baseline evaluate graph decode report)
 preset=quick out="" first=corpus last=report
 configure=()
 

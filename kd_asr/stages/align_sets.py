@@ -53,7 +53,9 @@ def write_sets(
             raise UserError(f"no utterance of {name} could be aligned: do transcripts and audio belong together?")
         write_alignments(folder / name, alignments)
         rejected += [_reject(item) for item in bad]
+        aligned = [item for item, result in zip(utterances, results, strict=True) if result is not None]
         metrics[name] = {
+            "silence_probability": _silence_probability(alignments, aligned),
             **_figures(alignments, topology, _truth(settings, name), settings),
             "unknown_words": sum(word in unknown for item in utterances for word in item.words),
             "rejected": len(bad),
@@ -74,6 +76,14 @@ def utterances_with_features(run_dir: Path, set_name: str) -> list[Utterance]:
 def _reject(item: Utterance) -> Rejected:
     reason = f"cannot be aligned: no path for {len(item.words)} words in {item.seconds:.1f} s of audio"
     return Rejected(item.utterance_id, item.audio_path, reason, "align")
+
+
+def _silence_probability(alignments: Sequence[Alignment], utterances: Sequence[Utterance]) -> float:
+    """Share of the places where silence may stand, before, between and after words, at which it does; 0 and 1 excluded,
+    as for one more place with silence and one without it."""
+    silences = sum(segment.phone == SILENCE for item in alignments for segment in item.phones)
+    places = sum(len(item.words) + 1 for item in utterances)
+    return (silences + 1) / (places + 2)
 
 
 def _figures(

@@ -18,7 +18,7 @@ from kd_asr.stages.language_model import arpa_file
 def graph(run_dir: Path, settings: Settings) -> Artifact:
     """Write `graph/HCLG.fst` and `graph/words.txt`."""
     lexicon, language_model, aligned = (load_artifact(run_dir, name) for name in ("lexicon", "language_model", "align"))
-    silence_probability = settings.align.silence_probability
+    silence_probability = float(aligned.metrics["train"]["silence_probability"])
 
     def work(folder: Path) -> dict[str, Any]:
         say("graph: composing lexicon and language model")
@@ -36,16 +36,14 @@ def graph(run_dir: Path, settings: Settings) -> Artifact:
             "arcs": fst.num_arcs,
             "words": len(words) - 1,
             "bytes": (folder / GRAPH_FILE).stat().st_size,
+            "silence_probability": silence_probability,
         }
 
     return build_artifact(
         run_dir,
         "graph",
         stage="graph",
-        settings={
-            "silence_probability": silence_probability,
-            "self_loop_scale": settings.decode.self_loop_scale,
-        },
+        settings={"self_loop_scale": settings.decode.self_loop_scale},
         inputs=[lexicon, language_model, aligned],
         rooms=("alignment", "decoding"),
         work=work,

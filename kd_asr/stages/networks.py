@@ -16,13 +16,14 @@ from torch import nn
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.config import NetworkSettings, Settings, TrainSettings
+from kd_asr.config import AugmentSettings, NetworkSettings, Settings, TrainSettings
 from kd_asr.distillation.losses import UNLABELLED, hard_cross_entropy
 from kd_asr.distillation.objectives import HardObjective
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.distillation.teachers import RenumberedTeacher, StoredTeacher
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores, score_frames
 from kd_asr.features.chunks import FrameChunks, whole_utterance
+from kd_asr.features.masks import MaskedInputs
 from kd_asr.features.store import FrameStore
 from kd_asr.features.vocal_tract import WarpedWindows
 from kd_asr.features.windows import FrameWindows
@@ -85,20 +86,26 @@ class LabelledSpeech:
     Attributes:
         store: the frames.
         alignments: their labels.
-        largest_warp: of the frequency axis, anew in each batch.
+        augment: how inputs are varied, anew in each batch; None: they are not.
     """
 
     store: FrameStore
     alignments: AlignmentStore
-    largest_warp: float = 0.0
+    augment: AugmentSettings | None = None
 
     @classmethod
     def of_set(
-        cls, run_dir: Path, set_name: str, *, largest_warp: float = 0.0, aligned: str = "align"
+        cls, run_dir: Path, set_name: str, *, augment: AugmentSettings | None = None, aligned: str = "align"
     ) -> LabelledSpeech:
         """Train, dev or test of a run, with the labels of the artifact `aligned`."""
         store = FrameStore.open(run_dir / "features" / set_name)
-        return cls(store, AlignmentStore.open(run_dir / aligned / set_name), largest_warp)
+        return cls(store, AlignmentStore.open(run_dir / aligned / set_name), augment)
+
+    @classmethod
+    def of_copies(cls, artifact: Artifact, *, augment: AugmentSettings | None = None) -> LabelledSpeech:
+        """The copies that `augment` or `transfer` made."""
+        folder = artifact.path
+        return cls(FrameStore.open(folder / "frames"), AlignmentStore.open(folder / "alignments"), augment)
 
 
 def examples_of(
@@ -138,12 +145,19 @@ def frame_chunks(speech: LabelledSpeech, settings: Settings) -> FrameChunks:
 def _joined(
     speech: Sequence[LabelledSpeech], seen: Sequence[FrameWindows | FrameChunks], settings: Settings
 ) -> Indexable:
-    """The inputs of all sets as one, warped where they are to be."""
-    inputs: list[Indexable] = [
-        WarpedWindows(inputs, one.largest_warp, settings.features) if one.largest_warp > 0 else inputs
-        for one, inputs in zip(speech, seen, strict=True)
-    ]
-    return reduce(JoinedInputs, inputs)
+    """The inputs of all sets as one, varied where they are to be."""
+    return reduce(JoinedInputs, [_varied(one, inputs, settings) for one, inputs in zip(speech, seen, strict=True)])
+
+
+def _varied(speech: LabelledSpeech, seen: FrameWindows | FrameChunks, settings: Settings) -> Indexable:
+    """Inputs warped, then masked, as the set's augmentation says."""
+    augment = speech.augment
+    if augment is None:
+        return seen
+    warped = WarpedWindows(seen, augment.vocal_tract_warp, settings.features) if augment.vocal_tract_warp > 0 else seen
+    if augment.frequency_mask == augment.time_mask == 0:
+        return warped
+    return MaskedInputs(warped, augment, num_mel_bins=settings.features.num_mel_bins)
 
 
 def utterance_inputs(
@@ -229,6 +243,8 @@ def _train_network(task: NetworkTask) -> str:
             "soft_weight": settings.distil.soft_weight,
             "hard_weight": settings.distil.hard_weight,
         }
+    elif _learns_from_copies(task):
+        inputs.append(load_artifact(task.run_dir, "augment"))
     artifact = build_artifact(
         task.run_dir,
         task.name,
@@ -240,6 +256,11 @@ def _train_network(task: NetworkTask) -> str:
         work=lambda folder: _work(folder, task, inputs),
     )
     return artifact.name
+
+
+def _learns_from_copies(task: NetworkTask) -> bool:
+    """Whether a network on hard labels has `augment`'s copies, whose labels are those of `align`."""
+    return task.settings.augment.copies > 0 and task.aligned == "align"
 
 
 def _work(folder: Path, task: NetworkTask, inputs: list[Artifact]) -> dict[str, Any]:
@@ -267,15 +288,16 @@ def _fit(
     features, aligned = inputs[0], inputs[1]
     topology = Topology.load(aligned.path / "topology.json")
     run_dir = task.run_dir
-    warp = task.settings.augment.vocal_tract_warp
-    train = LabelledSpeech.of_set(run_dir, "train", largest_warp=warp, aligned=task.aligned)
+    augment = task.settings.augment
+    train = LabelledSpeech.of_set(run_dir, "train", augment=augment, aligned=task.aligned)
     speech, posteriors = [train], None
     if task.targets == "soft":
         expected = {"features": features.fingerprint, "align": aligned.fingerprint}
         posteriors = PosteriorStore(inputs[2].path, expect=expected)
-        transfer = inputs[3].path
-        copies = LabelledSpeech(FrameStore.open(transfer / "frames"), AlignmentStore.open(transfer / "alignments"))
+        copies = LabelledSpeech.of_copies(inputs[3])
         speech += [copies] if copies.alignments.utterance_ids else []
+    elif _learns_from_copies(task):
+        speech.append(LabelledSpeech.of_copies(inputs[2], augment=augment))
     examples = examples_of(speech, task.settings, posteriors=posteriors)
     dev = examples_of([LabelledSpeech.of_set(run_dir, "dev", aligned=task.aligned)], task.settings)
     epoch_updates = updates_per_epoch(train.alignments, budget)

@@ -243,7 +243,7 @@ def _examples(task: ReducedTask, part: Part) -> tuple[Examples, Examples]:
         stored = load_artifact(run_dir, "posteriors")
         expected = {name: load_artifact(run_dir, name).fingerprint for name in ("features", "align")}
         teacher = PosteriorStore(stored.path, expect=expected)
-    seen = LabelledSpeech.of_set(run_dir, "train", largest_warp=settings.augment.vocal_tract_warp)
+    seen = LabelledSpeech.of_set(run_dir, "train", augment=settings.augment)
     plain = LabelledSpeech(seen.store, seen.alignments)
     everything = examples_of([seen], settings, posteriors=teacher)
     numbers = part.frames

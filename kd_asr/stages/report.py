@@ -37,7 +37,7 @@ from kd_asr.stages.systems import member_names, student_names, systems
 
 DECODED_SETS = ("dev", "test")
 # Shown where a run has them, in the order of the work: a language model that is given makes no artifact.
-_OPTIONAL = ("features", "lexicon", "language_model", "transfer", "graph", "sweep")
+_OPTIONAL = ("features", "lexicon", "language_model", "augment", "transfer", "graph", "sweep")
 _ORDER = (
     "prepare",
     "features",
@@ -45,6 +45,7 @@ _ORDER = (
     "language_model",
     "align",
     "baseline",
+    "augment",
     "ensemble",
     "transfer",
     "posteriors",

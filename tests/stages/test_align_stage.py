@@ -165,6 +165,11 @@ def test_tied_states_are_the_targets_and_an_interrupted_run_ends_with_the_same_b
                 changes = pdfs[np.flatnonzero(np.diff(pdfs, prepend=-1))]
                 expected = [topology.pdf(phone, state, left, right) for state in range(3)]
                 assert changes.tolist() == expected
+        # Silence may stand before, between and after the words; counted with one place more of either kind.
+        words = {item.utterance_id: len(item.words) for item in utterances[name]}
+        places = sum(words[utterance] + 1 for utterance in store.utterance_ids)
+        silent = sum(item.phone == "SIL" for utterance in store.utterance_ids for item in store.phones(utterance))
+        assert made.metrics[name]["silence_probability"] == (silent + 1) / (places + 2)
 
 
 def test_networks_align_anew_along_their_best_paths(tmp_path, settings, utterances) -> None:

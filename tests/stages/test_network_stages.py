@@ -18,6 +18,7 @@ from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.distillation.teachers import EnsembleTeacher, StoredTeacher
 from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
+from kd_asr.stages.augment import augment
 from kd_asr.stages.baseline import baseline
 from kd_asr.stages.distil import distil
 from kd_asr.stages.ensemble import ensemble
@@ -167,6 +168,43 @@ def test_students_learn_from_the_training_set_and_its_copies(aligned, settings) 
     student, plain = (load_artifact(aligned, name).metrics for name in ("distil/student-00", "baseline"))
     assert student["updates"] == plain["updates"]
     assert student["best_epoch"] == plain["best_epoch"] == 1.0
+
+
+def test_baseline_and_teachers_learn_from_copies_at_other_rates(aligned, settings) -> None:
+    plain = baseline(aligned, settings).metrics
+    weights = (aligned / "baseline" / "model.safetensors").read_bytes()
+    with_copies = replace(settings, augment=replace(settings.augment, copies=2, copy_rate=0.3))
+    copied = augment(aligned, with_copies)
+    store, copies = FrameStore.open(copied.path / "frames"), AlignmentStore.open(copied.path / "alignments")
+    train = AlignmentStore.open(aligned / "align" / "train")
+    assert copies.utterance_ids == [f"{name}*{number}" for number in (1, 2) for name in train.utterance_ids]
+    lengths = {len(copies.pdfs(name)) / len(train.pdfs(name.split("*")[0])) for name in copies.utterance_ids}
+    assert min(lengths) < 1 < max(lengths)
+    # Labels go with their frames: what decides a frame's label decides it in the copies too, but at borders.
+    same = [
+        store.frames(name)[:, :39].reshape(-1, 3, 13).mean(axis=2).argmax(axis=1) == copies.pdfs(name)
+        for name in copies.utterance_ids
+    ]
+    assert np.concatenate(same).mean() > 0.8
+    made = baseline(aligned, with_copies)
+    assert made.metrics["updates"] == plain["updates"]
+    assert (made.path / "model.safetensors").read_bytes() != weights
+    ensemble(aligned, with_copies)
+    assert "augment" in json.loads((aligned / "ensemble/member-00/manifest.json").read_text())["inputs"]
+    # The students' copies are others.
+    other = transfer(aligned, replace(settings, distil=replace(settings.distil, copies=2, copy_rate=0.3)))
+    counts = np.load(other.path / "alignments" / "frames.npy")
+    assert not np.array_equal(counts, np.load(copied.path / "alignments" / "frames.npy"))
+
+
+@pytest.mark.parametrize("dilations", [(), (1, 2)], ids=["dnn", "tdnn"])
+def test_masks_change_what_is_learnt_and_are_resumed(aligned, settings, dilations) -> None:
+    network = replace(settings.network, dilations=dilations, principal_components=0)
+    plain = replace(settings, network=network, train=replace(settings.train, chunk_frames=8))
+    masked = replace(plain, augment=replace(plain.augment, frequency_mask=10, time_mask=3))
+    weights = [(baseline(aligned, kind).path / "model.safetensors").read_bytes() for kind in (plain, masked)]
+    shutil.rmtree(aligned / "baseline")
+    assert (baseline(aligned, masked).path / "model.safetensors").read_bytes() == weights[1] != weights[0]
 
 
 def test_seeds_are_stable_and_differ() -> None:

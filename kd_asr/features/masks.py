@@ -1,0 +1,55 @@
+"""Masks over time and frequency (SpecAugment: Park and others, Interspeech 2019), for networks to train behind."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kd_asr.config import AugmentSettings
+from kd_asr.features.chunks import FrameChunks
+from kd_asr.features.vocal_tract import WarpedWindows
+from kd_asr.features.windows import FrameWindows
+
+
+def masked(inputs: Tensor, *, frequency_mask: int, time_mask: int) -> Tensor:
+    """A copy with one band of bins and one stretch of frames of each example set to 0, the mean of normalised frames.
+
+    Width and place of both are drawn from torch's global generator, whose state the checkpoints hold: the width
+    uniformly from 0 to the largest, the place uniformly from where the mask fits (section 2).
+
+    Args:
+        inputs: (batch, frames, bins) float.
+        frequency_mask: largest width in bins, at most `bins`.
+        time_mask: largest width in frames, at most `frames`.
+    """
+    batch, frames, bins = inputs.shape
+    hidden = _hidden(batch, bins, frequency_mask)[:, None, :] | _hidden(batch, frames, time_mask)[:, :, None]
+    return inputs.masked_fill(hidden, 0.0)
+
+
+def _hidden(batch: int, size: int, largest: int) -> Tensor:
+    """(batch, size) bool, True in one stretch of each row."""
+    width = torch.randint(0, largest + 1, (batch, 1))
+    first = (torch.rand(batch, 1) * (size - width + 1)).long()
+    place = torch.arange(size)
+    return (place >= first) & (place < first + width)
+
+
+class MaskedInputs:
+    """Windows or chunks to train on, each behind masks that are drawn anew whenever it is gathered."""
+
+    def __init__(
+        self, inputs: FrameWindows | FrameChunks | WarpedWindows, settings: AugmentSettings, *, num_mel_bins: int
+    ) -> None:
+        self._inputs = inputs
+        self._settings = settings
+        self._bins = num_mel_bins
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def __getitem__(self, examples: Tensor) -> Tensor:
+        seen = self._inputs[examples]
+        frames = seen.view(len(seen), -1, self._bins)
+        time_mask = min(self._settings.time_mask, frames.shape[1])
+        return masked(frames, frequency_mask=self._settings.frequency_mask, time_mask=time_mask).view_as(seen)

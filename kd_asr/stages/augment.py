@@ -1,0 +1,28 @@
+"""Stage `augment`: the training set at other rates of speech, with its labels, for baseline and teachers.
+
+Speed perturbation (Ko and others, Interspeech 2015) on finished frames: rate here, vocal tract in every batch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kd_asr.artifacts import Artifact
+from kd_asr.config import Settings
+from kd_asr.features.perturbation import Spread
+from kd_asr.stages.copies import copied_training_set
+from kd_asr.stages.systems import network_seed
+
+
+def augment(run_dir: Path, settings: Settings) -> Artifact:
+    """Write `augment/frames` and `augment/alignments`: `augment.copies` copies of every training utterance."""
+    spread = Spread(warp=0.0, rate=settings.augment.copy_rate, curve=0.0)
+    return copied_training_set(
+        run_dir,
+        settings,
+        "augment",
+        copies=settings.augment.copies,
+        spread=spread,
+        seed=network_seed(settings.seed, "augment"),  # others than the students' copies
+        mark="*",
+    )

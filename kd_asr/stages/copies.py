@@ -1,0 +1,86 @@
+"""Perturbed copies of the training set, frames and labels, as an artifact: what `augment` and `transfer` make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_asr.alignment.store import Alignment, AlignmentStore, write_alignments
+from kd_asr.artifacts import Artifact, build_artifact, load_artifact
+from kd_asr.config import Settings
+from kd_asr.features.perturbation import Perturbation, Spread, copied_frames, draw, perturb
+from kd_asr.features.store import FrameStore, create_store
+from kd_asr.parallel import parallel_map
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """One copy of one utterance."""
+
+    copied_id: str
+    utterance_id: str
+    perturbation: Perturbation
+    frames: int
+
+
+def copied_training_set(
+    run_dir: Path, settings: Settings, stage: str, *, copies: int, spread: Spread, seed: int, mark: str
+) -> Artifact:
+    """Write `<stage>/frames` and `<stage>/alignments`: so many copies of every training utterance.
+
+    Copy 1 of the utterance `u` is called `u`, `mark`, `1`; `seed` draws its perturbation. With no copies the stores are
+    empty.
+    """
+    inputs = [load_artifact(run_dir, name) for name in ("features", "align")]
+
+    def work(folder: Path) -> dict[str, Any]:
+        store = FrameStore.open(run_dir / "features" / "train")
+        alignments = AlignmentStore.open(run_dir / "align" / "train")
+        made = []
+        for number in range(1, copies + 1):
+            for name in alignments.utterance_ids:
+                perturbation = draw(spread, seed=seed, utterance_id=name, copy=number)
+                frames = copied_frames(store.num_frames(name), perturbation)
+                made.append(_Copy(f"{name}{mark}{number}", name, perturbation, frames))
+        create_store(
+            folder / "frames", [item.copied_id for item in made], [item.frames for item in made], settings.features
+        )
+        found = parallel_map(
+            partial(_write, run_dir=run_dir, folder=folder, settings=settings),
+            [made[first : first + 100] for first in range(0, len(made), 100)],
+            description=f"copies ({copies})",
+            unit="frames",
+            jobs=settings.jobs,
+            amount=lambda group: sum(item.frames for item in group),
+        )
+        write_alignments(folder / "alignments", [alignment for group in found for alignment in group])
+        return {"copies": copies, "utterances": len(made), "frames": sum(item.frames for item in made)}
+
+    return build_artifact(
+        run_dir,
+        stage,
+        stage=stage,
+        settings={"seed": seed, "copies": copies, "spread": spread},
+        inputs=inputs,
+        rooms=("features", "alignment"),
+        shared=("copies", "systems"),
+        work=work,
+    )
+
+
+def _write(group: list[_Copy], *, run_dir: Path, folder: Path, settings: Settings) -> list[Alignment]:
+    """Fill the rows of some copies; their labels."""
+    store = FrameStore.open(run_dir / "features" / "train")
+    alignments = AlignmentStore.open(run_dir / "align" / "train")
+    copied = FrameStore(folder / "frames", writable=True)
+    made = []
+    for item in group:
+        frames, nearest = perturb(store.frames(item.utterance_id), item.perturbation, settings.features)
+        copied.write(item.copied_id, frames)
+        pdfs = np.asarray(alignments.pdfs(item.utterance_id))[nearest]
+        made.append(Alignment(item.copied_id, pdfs, ()))
+    return made
