@@ -50,6 +50,6 @@ class MaskedInputs:
 
     def __getitem__(self, examples: Tensor) -> Tensor:
         seen = self._inputs[examples]
-        frames = seen.view(len(seen), -1, self._bins)
+        frames = seen.view(len(seen), seen.shape[1:].numel() // self._bins, self._bins)
         time_mask = min(self._settings.time_mask, frames.shape[1])
         return masked(frames, frequency_mask=self._settings.frequency_mask, time_mask=time_mask).view_as(seen)
