@@ -5,15 +5,27 @@ from __future__ import annotations
 import argparse
 import json
 
-from benchmarks import distilling, ensemble_together, features, growth, peers, posterior_store, training_step
+from benchmarks import (
+    alignment,
+    distilling,
+    ensemble_together,
+    features,
+    growth,
+    peers,
+    posterior_store,
+    top_k,
+    training_step,
+)
 
 BENCHMARKS = {
+    "alignment": (alignment.measure, alignment.SUMMARY),
     "distilling": (distilling.measure, distilling.SUMMARY),
     "ensemble_together": (ensemble_together.measure, ensemble_together.SUMMARY),
     "features": (features.measure, features.SUMMARY),
     "growth": (growth.measure, growth.SUMMARY),
     "peers": (peers.measure, peers.SUMMARY),
     "posterior_store": (posterior_store.measure, posterior_store.SUMMARY),
+    "top_k": (top_k.measure, top_k.SUMMARY),
     "training_step": (training_step.measure, training_step.SUMMARY),
 }
 

@@ -62,7 +62,12 @@ def repeat_subset(root: Path, subset: str, out: Path, *, times: int, seconds: fl
     return times * total
 
 
-def _corpus() -> tuple[Path, str, str, str]:
+def find_corpus() -> tuple[Path, str, str, str]:
+    """Folder, and its first subsets called train-*, dev-* and test-*.
+
+    Raises:
+        UserError: it lacks one of them.
+    """
     root = Path(os.environ.get("LIBRISPEECH", "data/LibriSpeech"))
     subsets = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
     train = next((name for name in subsets if name.startswith("train")), "")
@@ -75,7 +80,7 @@ def _corpus() -> tuple[Path, str, str, str]:
 
 def measure(*, repeats: int) -> dict[str, Any]:
     """Seconds and megabytes (of the largest process) of every stage; medians make no sense here, one run each."""
-    root, train, dev, test = _corpus()
+    root, train, dev, test = find_corpus()
     found: dict[str, Any] = {"repeats": 1, "hours": [], "stages": {name: {} for name in STAGES}}
     with tempfile.TemporaryDirectory(prefix="kd_asr-growth-") as name:
         for times in TIMES:

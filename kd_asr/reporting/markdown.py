@@ -65,14 +65,22 @@ def summary(report: Report) -> str:
     )
 
 
+def targets_sentence(align: Mapping[str, Any]) -> str:
+    """What the networks' outputs are, and who aligned them."""
+    leaves = ", the leaves of a decision tree" if "tied" in align["targets"] else ""
+    aligner = f"a GMM-HMM of {align['gaussians']} Gaussians"
+    if "networks" in align:
+        aligner = f"{align['networks']} networks, which learnt from {aligner}"
+    return f"Targets: {align['pdfs']} {align['targets']}{leaves}; aligned by {aligner}."
+
+
 def page(report: Report) -> str:
     """The whole report as Markdown; `report` is what `report.json` holds."""
     corpus = report["corpus"]
     sections = [
         f"# {report['title']}",
         f"{corpus['description']} Train: `{corpus['train']}`, dev: `{corpus['dev']}`, test: `{corpus['test']}`. "
-        f"Preset `{report['preset']}`, seed {report['seed']}. "
-        f"Targets: {report['stages']['align']['pdfs']} {report['stages']['align']['targets']}.",
+        f"Preset `{report['preset']}`, seed {report['seed']}. " + targets_sentence(report["stages"]["align"]),
         _table(contents.main_table(report)),
         summary(report),
         f"The paper: {report['paper']['citation']} ({report['paper']['setting']}).",

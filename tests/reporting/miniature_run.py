@@ -144,6 +144,7 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False) -> None:
             ],
             "targets": "monophone states",
             "pdfs": 126,
+            "gaussians": 700,
             "dev": {"utterances": 40},
             "test": {"utterances": 50},
         },

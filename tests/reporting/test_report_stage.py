@@ -14,6 +14,7 @@ from miniature_run import settings, write_run
 
 from kd_asr.artifacts import read_json
 from kd_asr.errors import UserError
+from kd_asr.reporting.markdown import targets_sentence
 from kd_asr.stages.report import print_table, report
 
 
@@ -195,3 +196,13 @@ def test_sentences_for_incomplete_runs(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="posteriors is missing: run `kd-asr posteriors"):
         report(tmp_path, chosen)
     assert not (tmp_path / "report").exists()
+
+
+def test_targets_and_who_aligned_them() -> None:
+    monophones = {"targets": "monophone states", "pdfs": 126, "gaussians": 700}
+    assert targets_sentence(monophones) == "Targets: 126 monophone states; aligned by a GMM-HMM of 700 Gaussians."
+    tied = {"targets": "tied triphone states", "pdfs": 2000, "gaussians": 7017, "networks": 2}
+    assert targets_sentence(tied) == (
+        "Targets: 2000 tied triphone states, the leaves of a decision tree; aligned by 2 networks, which learnt from a "
+        "GMM-HMM of 7017 Gaussians."
+    )
