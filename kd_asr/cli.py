@@ -103,7 +103,7 @@ STAGES = (
     Stage(
         "evaluate",
         "frame accuracy and cross-entropy of all systems on train, dev and test",
-        "Writes evaluate/frames.json, with counts per utterance.",
+        "Writes evaluate/frames.json, with counts per utterance. Settings: adapt.*.",
     ),
     Stage(
         "graph",
@@ -113,7 +113,7 @@ STAGES = (
     Stage(
         "decode",
         "recognise dev and test with all systems; scales are chosen on dev",
-        "Writes decode/<system>/{dev,test}.jsonl. Settings: decode.*.",
+        "Writes decode/<system>/{dev,test}.jsonl. Settings: decode.*, adapt.*.",
     ),
     Stage(
         "report",

@@ -275,6 +275,20 @@ class DistilSettings:
 
 
 @dataclass(frozen=True)
+class AdaptSettings:
+    """Speaker adaptation without transcripts, when dev, test and audio of one's own are scored or recognised.
+
+    Attributes:
+        prior_frames: that the training set's means and variances in batch normalisation count for, against those of
+            the speaker's own frames; 0: networks stay as they were trained. 8000 suit networks that saw few speakers.
+        most_frames: of a speaker that are measured.
+    """
+
+    prior_frames: int = 0
+    most_frames: int = 30_000
+
+
+@dataclass(frozen=True)
 class DecodeSettings:
     """Beam search.
 
@@ -376,6 +390,7 @@ class Settings:
     train: TrainSettings = field(default_factory=TrainSettings)
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
     distil: DistilSettings = field(default_factory=DistilSettings)
+    adapt: AdaptSettings = field(default_factory=AdaptSettings)
     decode: DecodeSettings = field(default_factory=DecodeSettings)
     beams: BeamsSettings = field(default_factory=BeamsSettings)
     rescore: RescoreSettings = field(default_factory=RescoreSettings)
@@ -432,6 +447,8 @@ def _problems(settings: Settings) -> list[str]:
         "distil.copy_curve": (distil.copy_curve, 0),
         "distil.hard_weight": (distil.hard_weight, 0),
         "smallest of distil.sweep_hard_weights": (min(distil.sweep_hard_weights, default=0), 0),
+        "adapt.prior_frames": (settings.adapt.prior_frames, 0),
+        "adapt.most_frames": (settings.adapt.most_frames, 2),
         "decode.max_active": (decode.max_active, 1),
         "beams.max_active": (settings.beams.max_active, 1),
         "rescore.alternatives": (settings.rescore.alternatives, 1),

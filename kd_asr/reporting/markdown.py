@@ -74,6 +74,18 @@ def targets_sentence(align: Mapping[str, Any]) -> str:
     return f"Targets: {align['pdfs']} {align['targets']}{leaves}; aligned by {aligner}."
 
 
+def _adaptation(report: Report) -> list[str]:
+    """What was done for the speakers of dev and test, if anything."""
+    prior = report["settings"]["adapt"]["prior_frames"]
+    if prior == 0:
+        return []
+    return [
+        "On dev and test all networks follow the speaker, without transcripts: batch normalisation has the means and "
+        f"variances of the speaker's own frames, against which those of the training set count as {prior} frames. On "
+        "train networks are as they were trained.",
+    ]
+
+
 def page(report: Report) -> str:
     """The whole report as Markdown; `report` is what `report.json` holds."""
     corpus = report["corpus"]
@@ -89,6 +101,7 @@ def page(report: Report) -> str:
         _table(contents.comparison_table(report)),
         "## Frame accuracy and cross-entropy",
         _table(contents.frame_table(report)),
+        *_adaptation(report),
         "![Frame accuracy](frame_accuracy.png)",
         "## Word error rate",
         _table(contents.word_table(report)),

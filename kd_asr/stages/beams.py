@@ -18,7 +18,7 @@ from kd_asr.reporting.beams import beam_table, plot_beams
 from kd_asr.reporting.sources import source_label
 from kd_asr.reporting.tables import to_markdown, to_rich
 from kd_asr.stages.networks import ROOMS
-from kd_asr.stages.recognise import NetworkScores, log_prior, recognise, set_wer
+from kd_asr.stages.recognise import log_prior, recognise, set_scores, set_wer
 from kd_asr.stages.systems import student_names
 
 
@@ -37,7 +37,7 @@ def beams(run_dir: Path, settings: Settings) -> Artifact:
     def work(folder: Path) -> dict[str, Any]:
         num_pdfs = Topology.load(aligned.path / "topology.json").num_pdfs
         prior = log_prior(AlignmentStore.open(aligned.path / "train"), num_pdfs)
-        scores = NetworkScores(run_dir, run_dir / "features" / "dev", [network], settings, prior)
+        scores = set_scores(run_dir, "dev", [network], settings, prior)
         spent = read_json(evaluated.path / "frames.json")["network_seconds"][student]["test"]
         rows = []
         with Workers(settings.jobs) as workers:
@@ -69,10 +69,10 @@ def beams(run_dir: Path, settings: Settings) -> Artifact:
         run_dir,
         "beams",
         stage="beams",
-        settings={"beams": settings.beams, "precision": settings.train.precision},
+        settings={"beams": settings.beams, "adapt": settings.adapt, "precision": settings.train.precision},
         inputs=[*inputs, evaluated],
         rooms=(*ROOMS, "decoding", "evaluation", "reporting"),
-        shared=("networks", "recognise", "systems"),
+        shared=("networks", "recognise", "speakers", "systems"),
         work=work,
     )
 

@@ -15,7 +15,7 @@ from kd_asr.decoding.decoder import Search
 from kd_asr.decoding.tuning import choose_on_grid
 from kd_asr.parallel import Workers
 from kd_asr.stages.networks import ROOMS
-from kd_asr.stages.recognise import NetworkScores, Recognised, log_prior, recognise, set_wer, write_hypotheses
+from kd_asr.stages.recognise import Recognised, log_prior, recognise, set_scores, set_wer, write_hypotheses
 from kd_asr.stages.systems import BASELINE, student_names, systems
 
 
@@ -57,7 +57,7 @@ def _decode_system(
             return recognise(
                 run_dir,
                 set_name,
-                NetworkScores(run_dir, run_dir / "features" / set_name, names, settings, prior),
+                set_scores(run_dir, set_name, names, settings, prior),
                 replace(search, acoustic_scale=scale, insertion_penalty=penalty),
                 workers,
                 scratch=folder,
@@ -99,6 +99,7 @@ def _decode_system(
         stage="decode",
         settings={
             "decode": settings.decode,
+            "adapt": settings.adapt,
             "average": settings.ensemble.average,
             "precision": settings.train.precision,
             "start": None if start is None else [start.metrics["acoustic_scale"], start.metrics["insertion_penalty"]],
@@ -106,6 +107,6 @@ def _decode_system(
         },
         inputs=inputs,
         rooms=(*ROOMS, "decoding", "evaluation"),
-        shared=("networks", "recognise", "systems"),
+        shared=("networks", "recognise", "speakers", "systems"),
         work=work,
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from kd_asr.stages.networks import (
     score_utterances,
     utterance_chunks,
 )
+from kd_asr.stages.speakers import SpeakerAdaptation, speakers_of
 from kd_asr.stages.systems import ENSEMBLE, load_networks, systems
 
 _CHUNK_FRAMES = 30_000
@@ -47,32 +50,46 @@ class _Scored:
     seconds: float
 
 
-@lru_cache(maxsize=1)  # chunks come system by system
-def _load(run_dir: Path, names: tuple[str, ...]) -> tuple[list[nn.Module], NetworkSettings]:
-    features = FrameStore.open(run_dir / "features" / "train").features
-    models, network, _ = load_networks(run_dir, names, features)
-    return models, network
+@lru_cache(maxsize=1)  # chunks come system by system, set by set
+def _load(
+    run_dir: Path, names: tuple[str, ...], set_name: str, settings: Settings
+) -> tuple[list[nn.Module], NetworkSettings, SpeakerAdaptation | None]:
+    """Networks, their architecture, and what makes them follow the speakers, those of train excepted."""
+    store = FrameStore.open(run_dir / "features" / set_name)
+    models, network, _ = load_networks(run_dir, names, store.features)
+    if settings.adapt.prior_frames == 0 or set_name == "train":
+        return models, network, None
+    return models, network, SpeakerAdaptation(models, network, store, speakers_of(run_dir, set_name), settings)
+
+
+def _stretches(utterance_ids: Sequence[str], run_dir: Path, set_name: str) -> list[list[str]]:
+    """Consecutive utterances of the same speaker."""
+    speakers = speakers_of(run_dir, set_name)
+    return [list(names) for _, names in groupby(utterance_ids, key=lambda name: speakers[name])]
 
 
 def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings) -> _Scored:
     store = FrameStore.open(run_dir / "features" / chunk.set_name)
     alignments = AlignmentStore.open(run_dir / "align" / chunk.set_name)
     names = systems(settings)[chunk.system]
-    models, network = _load(run_dir, tuple(names))
+    models, network, adaptation = _load(run_dir, tuple(names), chunk.set_name, settings)
     scores: dict[str, list[FrameScores]] = {}
-    groups = posteriors_by_group(
-        models, store, alignments, chunk.utterance_ids, network=network, precision=settings.train.precision
-    )
     seconds, started = 0.0, time.perf_counter()
-    for group, members in groups:
-        log_probs = average_log_posteriors(members, settings.ensemble.average) if len(members) > 1 else members[0]
-        seconds += time.perf_counter() - started
-        scored = {chunk.system: log_probs}
-        if chunk.system == ENSEMBLE:
-            scored |= {name.rsplit("/", maxsplit=1)[1]: member for name, member in zip(names, members, strict=True)}
-        for name, outputs in scored.items():
-            scores.setdefault(name, []).append(score_utterances(alignments, group, outputs))
-        started = time.perf_counter()
+    for stretch in _stretches(chunk.utterance_ids, run_dir, chunk.set_name):
+        if adaptation is not None:
+            adaptation.follow(stretch[0])
+        groups = posteriors_by_group(
+            models, store, alignments, stretch, network=network, precision=settings.train.precision
+        )
+        for group, members in groups:
+            log_probs = average_log_posteriors(members, settings.ensemble.average) if len(members) > 1 else members[0]
+            seconds += time.perf_counter() - started
+            scored = {chunk.system: log_probs}
+            if chunk.system == ENSEMBLE:
+                scored |= {name.rsplit("/", maxsplit=1)[1]: member for name, member in zip(names, members, strict=True)}
+            for name, outputs in scored.items():
+                scores.setdefault(name, []).append(score_utterances(alignments, group, outputs))
+            started = time.perf_counter()
     return _Scored({name: join_scores(parts) for name, parts in scores.items()}, seconds)
 
 
@@ -136,9 +153,13 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
         run_dir,
         "evaluate",
         stage="evaluate",
-        settings={"precision": settings.train.precision, "average": settings.ensemble.average},
+        settings={
+            "precision": settings.train.precision,
+            "average": settings.ensemble.average,
+            "adapt": settings.adapt,
+        },
         inputs=[extracted, aligned, stored, *networks],
         rooms=(*ROOMS, "evaluation"),
-        shared=("networks", "systems"),
+        shared=("networks", "speakers", "systems"),
         work=work,
     )

@@ -41,6 +41,7 @@ from kd_asr.training.fit import FitResult, Validation, fit, remove_checkpoint
 
 ROOMS = ("corpora", "features", "alignment", "models", "distillation", "training", "methods")
 _PIECE = 4096
+_STEP = 512
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,29 @@ def utterance_inputs(
         return [seen[torch.arange(len(seen))]]
     left, right = network.context
     return [whole_utterance(store, name, left_context=left, right_context=right) for name in utterance_ids]
+
+
+def speaker_inputs(
+    store: FrameStore, utterance_ids: Sequence[str], network: NetworkSettings, *, most_frames: int
+) -> tuple[torch.Tensor, int]:
+    """One batch of what a network is to be shown to be measured on a speaker, and the outputs it gives for it.
+
+    Of a speaker's utterances, one after the other, the first `most_frames` frames, or a little less: batches of a
+    thousand different sizes would fill memory with kernels.
+    """
+    if not network.dilations:
+        seen = windows(store, utterance_ids, network)
+        count = _rounded(min(len(seen), most_frames))
+        return seen[torch.arange(count)], count
+    left, right = network.context
+    parts = [whole_utterance(store, name, left_context=0, right_context=0) for name in utterance_ids]
+    joined = torch.cat(parts, dim=1)
+    count = _rounded(min(joined.shape[1] - left - right, most_frames))
+    return joined[:, : left + count + right], max(0, count)
+
+
+def _rounded(count: int) -> int:
+    return count // _STEP * _STEP if count > _STEP else count
 
 
 def log_posteriors_of_inputs(

@@ -125,8 +125,8 @@ def transcribe(
     Args:
         model: see `find_system`.
         files: in any format that soundfile reads, at any rate.
-        one_speaker: normalise the frames of all files together, as those of a speaker in training; otherwise each
-            file's for itself.
+        one_speaker: normalise the frames of all files together, as those of a speaker in training, and adapt the
+            networks to all of them, where the run adapts; otherwise to each file for itself.
         alternatives: word sequences wanted of each file, of which the cheapest is what was said; 0: the single best.
         jobs: processes, 0 for one per core.
 
@@ -150,7 +150,7 @@ def transcribe(
             return [], failed
         workers = stack.enter_context(Workers(jobs))
         prior = _prior(system)
-        scores = NetworkScores(system.run_dir, folder / "frames", system.networks, system.settings, prior)
+        scores = _scores(system, folder / "frames", audio, prior, one_speaker=one_speaker)
         wanted = [(item.name, item.frames) for item in audio]
         lists: list[list[Alternative]] = [[] for _ in audio]
         searched = partial(
@@ -210,7 +210,7 @@ def align_files(
         workers = stack.enter_context(Workers(jobs))
         words = [transcripts[item.file] for item in audio]
         prior = _prior(system)
-        scores = NetworkScores(system.run_dir, folder / "frames", system.networks, system.settings, prior)
+        scores = _scores(system, folder / "frames", audio, prior, one_speaker=one_speaker)
         timed, unaligned = _in_time(_task(system, scores, prior, lexicon), audio, words, workers)
     out.mkdir(parents=True, exist_ok=True)
     for item in timed:
@@ -290,6 +290,14 @@ def _pronounced(system: TrainedSystem, words: Iterable[str]) -> Lexicon:
         said = "unknown" if unknown else " or ".join(" ".join(variant) for variant in spelt[word])
         say(f"not in the dictionary: {word}, pronounced {said}")
     return merge(known, spelt)
+
+
+def _scores(
+    system: TrainedSystem, frames: Path, audio: Sequence[_Audio], prior: torch.Tensor, *, one_speaker: bool
+) -> NetworkScores:
+    """Scores of the files, each of which is a speaker's of its own, unless `one_speaker`."""
+    speakers = {item.name: "one" if one_speaker else item.name for item in audio}
+    return NetworkScores(system.run_dir, frames, system.networks, system.settings, prior, speakers=speakers)
 
 
 def _prior(system: TrainedSystem) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from kd_asr.evaluation.wer import score_words, total_errors
 from kd_asr.features.store import FrameStore
 from kd_asr.parallel import Workers
 from kd_asr.stages.networks import log_posteriors_of_inputs, utterance_inputs
+from kd_asr.stages.speakers import SpeakerAdaptation, speakers_of
 from kd_asr.stages.systems import MODEL_FILE, combine, load_networks
 
 # Scores that each worker keeps: dev is decoded once for every point of the grid, with the same ones.
@@ -31,7 +32,8 @@ class NetworkScores:
     """Log-likelihoods, up to a constant of the frame, of a frame store's utterances: log posterior - log prior.
 
     The networks are loaded in the process that asks first, so that an object is cheap to send to a worker. Scores are
-    kept there, up to 200 MB, for the next search with the same object.
+    kept there, up to 200 MB, for the next search with the same object. With `adapt.prior_frames` the networks follow
+    the speaker, if it is known who speaks.
     """
 
     def __init__(
@@ -43,16 +45,19 @@ class NetworkScores:
         log_prior: torch.Tensor,
         *,
         file: str = MODEL_FILE,
+        speakers: Mapping[str, str] | None = None,
     ) -> None:
         """Networks `file` of the artifacts `names`, averaged if several, on the frame store `frames`; `log_prior` as
-        from the function."""
+        from the function; `speakers`: of each utterance, to adapt to them."""
         self._run_dir = run_dir
         self._file = file
         self._frames = frames
         self._names = names
         self._settings = settings
         self._log_prior = log_prior.numpy()  # the same bytes each time it is pickled, unlike a tensor
+        self._speakers = speakers if settings.adapt.prior_frames > 0 else None
         self._loaded: tuple[nn.Module, NetworkSettings, FrameStore] | None = None
+        self._adaptation: SpeakerAdaptation | None = None
         self._kept: dict[str, NDArray[np.float32]] = {}
         self._room = _KEPT_BYTES
 
@@ -64,7 +69,11 @@ class NetworkScores:
             store = FrameStore.open(self._frames)
             models, network, _ = load_networks(self._run_dir, self._names, store.features, self._file)
             self._loaded = combine(models, self._settings), network, store
+            if self._speakers is not None:
+                self._adaptation = SpeakerAdaptation(models, network, store, self._speakers, self._settings)
         model, network, store = self._loaded
+        if self._adaptation is not None:
+            self._adaptation.follow(utterance_id)
         inputs = utterance_inputs(store, [utterance_id], network)
         scores = log_posteriors_of_inputs(model, inputs, precision=self._settings.train.precision)
         likelihoods = np.asarray(scores.numpy() - self._log_prior, dtype=np.float32)
@@ -72,6 +81,14 @@ class NetworkScores:
             self._kept[utterance_id] = likelihoods
             self._room -= likelihoods.nbytes
         return likelihoods
+
+
+def set_scores(
+    run_dir: Path, set_name: str, names: Sequence[str], settings: Settings, log_prior: torch.Tensor
+) -> NetworkScores:
+    """Scores of dev or test by some networks of a run, which follow the speakers."""
+    speakers = speakers_of(run_dir, set_name) if settings.adapt.prior_frames > 0 else None
+    return NetworkScores(run_dir, run_dir / "features" / set_name, names, settings, log_prior, speakers=speakers)
 
 
 def log_prior(alignments: AlignmentStore, num_pdfs: int) -> torch.Tensor:

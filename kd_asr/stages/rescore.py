@@ -30,7 +30,7 @@ from kd_asr.reporting.tables import Table, percent, to_rich
 from kd_asr.stages.language_model import arpa_file
 from kd_asr.stages.lexicon import file_digest
 from kd_asr.stages.networks import ROOMS
-from kd_asr.stages.recognise import NetworkScores, log_prior, utterances_to_decode
+from kd_asr.stages.recognise import log_prior, set_scores, utterances_to_decode
 from kd_asr.stages.systems import systems
 
 Lists = list[list[Alternative]]
@@ -77,11 +77,12 @@ def rescore(run_dir: Path, settings: Settings) -> list[Artifact]:
                     settings={
                         "rescore": {**vars(settings.rescore), "arpa": content},
                         "average": settings.ensemble.average,
+                        "adapt": settings.adapt,
                         "precision": settings.train.precision,
                     },
                     inputs=[*inputs, language_model],
                     rooms=(*ROOMS, "decoding", "evaluation"),
-                    shared=("networks", "recognise", "systems"),
+                    shared=("networks", "recognise", "speakers", "systems"),
                     work=work,
                 )
             )
@@ -121,7 +122,7 @@ def _alternatives(
     return utterances, search_set(
         run_dir / "graph",
         lengths,
-        NetworkScores(run_dir, run_dir / "features" / set_name, networks, settings, prior),
+        set_scores(run_dir, set_name, networks, settings, prior),
         Search(decoded["acoustic_scale"], decoded["insertion_penalty"], beam=rescore.beam),
         workers,
         method=partial(Decoder.alternatives, count=rescore.alternatives, lattice_beam=rescore.lattice_beam),

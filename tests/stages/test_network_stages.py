@@ -13,19 +13,29 @@ from conftest import make_prepared
 from kd_asr.alignment.store import Alignment, AlignmentStore, PhoneSegment, write_alignments
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import build_artifact, load_artifact
-from kd_asr.config import Settings
+from kd_asr.config import AdaptSettings, Settings
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.distillation.teachers import EnsembleTeacher, StoredTeacher
 from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
+from kd_asr.models.adaptation import SpeakerStatistics
 from kd_asr.stages.augment import augment
 from kd_asr.stages.baseline import baseline
 from kd_asr.stages.distil import distil
 from kd_asr.stages.ensemble import ensemble
 from kd_asr.stages.evaluate import evaluate
 from kd_asr.stages.features import features
-from kd_asr.stages.networks import LabelledSpeech, examples_of, windows
+from kd_asr.stages.networks import (
+    LabelledSpeech,
+    examples_of,
+    log_posteriors_of_inputs,
+    speaker_inputs,
+    utterance_inputs,
+    windows,
+)
 from kd_asr.stages.posteriors import posteriors
+from kd_asr.stages.recognise import set_scores
+from kd_asr.stages.speakers import speakers_of
 from kd_asr.stages.systems import load_networks, member_names, network_seed, systems
 from kd_asr.stages.transfer import transfer
 
@@ -207,6 +217,43 @@ def test_masks_change_what_is_learnt_and_are_resumed(aligned, settings, dilation
     weights = [(baseline(aligned, kind).path / "model.safetensors").read_bytes() for kind in (plain, masked)]
     shutil.rmtree(aligned / "baseline")
     assert (baseline(aligned, masked).path / "model.safetensors").read_bytes() == weights[1] != weights[0]
+
+
+@pytest.mark.parametrize("dilations", [(), (1, 2)], ids=["dnn", "tdnn"])
+def test_dev_and_test_are_scored_by_networks_that_follow_the_speaker(aligned, settings, dilations) -> None:
+    network = replace(settings.network, dilations=dilations, principal_components=0)
+    settings = replace(settings, network=network, train=replace(settings.train, chunk_frames=8))
+    for stage in (baseline, ensemble, transfer, posteriors, distil):
+        stage(aligned, settings)
+    plain = json.loads((evaluate(aligned, settings).path / "frames.json").read_text())["systems"]
+    adapting = replace(settings, adapt=AdaptSettings(prior_frames=100))
+    made = json.loads((evaluate(aligned, adapting).path / "frames.json").read_text())["systems"]
+    assert made["baseline"]["train"] == plain["baseline"]["train"]
+
+    # By hand: each speaker's frames through the network, as often as there are utterances of that speaker.
+    store, labels = FrameStore.open(aligned / "features" / "dev"), AlignmentStore.open(aligned / "align" / "dev")
+    speakers = speakers_of(aligned, "dev")
+    (model,), _, _ = load_networks(aligned, ["baseline"], store.features)
+    expected, scores = {}, {}
+    for speaker in sorted(set(speakers.values())):
+        names = [name for name in labels.utterance_ids if speakers[name] == speaker]
+        statistics = SpeakerStatistics([model], 100, precision=settings.train.precision)
+        statistics.follow(speaker, lambda names=names: speaker_inputs(store, names, network, most_frames=30_000))  # type: ignore[misc]
+        for name in names:
+            inputs = utterance_inputs(store, [name], network)
+            scores[name] = log_posteriors_of_inputs(model, inputs, precision=settings.train.precision)
+            expected[name] = -float(scores[name].gather(1, torch.from_numpy(labels.pdfs(name)).long()[:, None]).sum())
+        statistics.return_to_training()
+    found = made["baseline"]["dev"]
+    assert found["utterance_ids"] == labels.utterance_ids
+    assert found["cross_entropy_sum"] == pytest.approx([expected[name] for name in labels.utterance_ids], rel=2e-2)
+    assert found["cross_entropy_sum"] != plain["baseline"]["dev"]["cross_entropy_sum"]
+
+    # The decoder's scores are the same, whatever order the utterances come in.
+    prior = torch.zeros(scores[labels.utterance_ids[0]].shape[1])
+    decoded = set_scores(aligned, "dev", ["baseline"], adapting, prior)
+    for name in reversed(labels.utterance_ids):
+        assert np.allclose(decoded(name), scores[name].numpy(), atol=0.05)
 
 
 def test_seeds_are_stable_and_differ() -> None:

@@ -13,7 +13,7 @@ from test_align_stage import make_run
 from kd_asr.alignment.ctm import read_ctm
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.cli import main
-from kd_asr.config import Settings, load_settings, save_settings
+from kd_asr.config import AdaptSettings, Settings, load_settings, save_settings
 from kd_asr.decoding.arpa import write_arpa
 from kd_asr.decoding.ngram import estimate_ngrams
 from kd_asr.errors import UserError
@@ -44,6 +44,7 @@ def decoded(folder: Path, settings: Settings, utterances) -> Path:
             made,
             decode=replace(made.decode, acoustic_scales=(0.2,), insertion_penalties=(0.0, 0.5)),
             train=replace(made.train, epochs=8),
+            adapt=AdaptSettings(prior_frames=100),  # recognised as in the set means: with the same speaker's statistics
         )
         save_settings(run, made)
         for stage in (language_model, align, ensemble, transfer, posteriors, distil, graph, decode):

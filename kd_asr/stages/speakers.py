@@ -1,0 +1,49 @@
+"""What stages that adapt networks to speakers share: who speaks, and networks that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from kd_asr.config import NetworkSettings, Settings
+from kd_asr.corpora.manifest import read_manifest
+from kd_asr.features.store import FrameStore
+from kd_asr.models.adaptation import SpeakerStatistics
+from kd_asr.stages.networks import speaker_inputs
+
+
+def speakers_of(run_dir: Path, set_name: str) -> dict[str, str]:
+    """The speaker of every utterance of a set."""
+    return {item.utterance_id: item.speaker_id for item in read_manifest(run_dir / "prepare" / f"{set_name}.jsonl")}
+
+
+class SpeakerAdaptation:
+    """Networks that follow the speakers of a frame store."""
+
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        network: NetworkSettings,
+        store: FrameStore,
+        speakers: Mapping[str, str],
+        settings: Settings,
+    ) -> None:
+        """Prepare the networks `models` of the architecture `network` for utterances of `store`; `speakers` says who
+        speaks in each."""
+        self._statistics = SpeakerStatistics(
+            models, settings.adapt.prior_frames, precision=settings.train.precision
+        )
+        self._network = network
+        self._store = store
+        self._speakers = speakers
+        self._most_frames = settings.adapt.most_frames
+
+    def follow(self, utterance_id: str) -> None:
+        """Make the networks those of the utterance's speaker."""
+        speaker = self._speakers[utterance_id]
+        spoken = [name for name in self._store.utterance_ids if self._speakers.get(name) == speaker]
+        speech = partial(speaker_inputs, self._store, spoken, self._network, most_frames=self._most_frames)
+        self._statistics.follow(speaker, speech)
