@@ -258,7 +258,7 @@ class DistilSettings:
         copy_warp: largest change of a copy's frequency axis.
         copy_rate: largest change of its rate of speech.
         copy_curve: standard deviation of the smooth curve over frequency that is added to its normalised frames.
-        sweep_temperatures: tried, and set beside each other in the report.
+        sweep_temperatures: tried, and set beside each other in the report; empty: no such comparison.
         sweep_hard_weights: tried with each temperature.
     """
 

@@ -15,7 +15,8 @@ from kd_asr.stages.systems import network_seed
 def sweep(run_dir: Path, settings: Settings) -> Artifact:
     """Train the students into `sweep_networks/`; `sweep/` lists their figures on dev, for the report.
 
-    All have the same initial weights and order of the data, so that they differ in their objective alone.
+    With no temperatures the list is empty. All have the same initial weights and order of the data, so that they differ
+    in their objective alone.
     """
     distil = settings.distil
     points = [(t, weight) for t in distil.sweep_temperatures for weight in distil.sweep_hard_weights]
@@ -30,7 +31,7 @@ def sweep(run_dir: Path, settings: Settings) -> Artifact:
         )
         for temperature, weight in points
     ]
-    students = train_networks(tasks, description=f"sweep of {len(tasks)} students")
+    students = train_networks(tasks, description=f"sweep of {len(tasks)} students") if tasks else []
 
     def work(folder: Path) -> dict[str, Any]:
         rows = [

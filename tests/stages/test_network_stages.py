@@ -36,6 +36,7 @@ from kd_asr.stages.networks import (
 from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.recognise import set_scores
 from kd_asr.stages.speakers import speakers_of
+from kd_asr.stages.sweep import sweep
 from kd_asr.stages.systems import load_networks, member_names, network_seed, systems
 from kd_asr.stages.transfer import transfer
 
@@ -254,6 +255,12 @@ def test_dev_and_test_are_scored_by_networks_that_follow_the_speaker(aligned, se
     decoded = set_scores(aligned, "dev", ["baseline"], adapting, prior)
     for name in reversed(labels.utterance_ids):
         assert np.allclose(decoded(name), scores[name].numpy(), atol=0.05)
+
+
+def test_a_sweep_of_nothing_is_an_empty_list(aligned, settings) -> None:
+    made = sweep(aligned, replace(settings, distil=replace(settings.distil, sweep_temperatures=())))
+    assert made.metrics == {"rows": []}
+    assert not (aligned / "sweep_networks").exists()
 
 
 def test_seeds_are_stable_and_differ() -> None:
