@@ -37,7 +37,7 @@ def measure(*, repeats: int, flags: tuple[str, ...] = FLAGS) -> dict[str, Any]:
         started = time.perf_counter()
         command = [sys.executable, "-m", "kd_asr.cli", "align", str(run)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            ends = _ends_of_steps(process, run, len(schedule(load_settings(run).align)))
+            ends = ends_of_steps(process, run, len(schedule(load_settings(run).align)))
         if process.returncode:
             raise UserError("kd-asr align failed; run it by hand to see why")
         ends.append(time.perf_counter())
@@ -57,7 +57,7 @@ def measure(*, repeats: int, flags: tuple[str, ...] = FLAGS) -> dict[str, Any]:
     }
 
 
-def _ends_of_steps(process: subprocess.Popen[bytes], run: Path, count: int) -> list[float]:
+def ends_of_steps(process: subprocess.Popen[bytes], run: Path, count: int) -> list[float]:
     """When each of `count` steps was noted as done in the stage's progress file, while the process runs."""
     ends: list[float] = []
     while process.poll() is None:

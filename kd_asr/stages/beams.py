@@ -72,7 +72,7 @@ def beams(run_dir: Path, settings: Settings) -> Artifact:
         settings={"beams": settings.beams, "adapt": settings.adapt, "precision": settings.train.precision},
         inputs=[*inputs, evaluated],
         rooms=(*ROOMS, "decoding", "evaluation", "reporting"),
-        shared=("networks", "recognise", "speakers", "systems"),
+        shared=("networks", "recognise", "speakers", "speech", "systems"),
         work=work,
     )
 

@@ -107,6 +107,6 @@ def _decode_system(
         },
         inputs=inputs,
         rooms=(*ROOMS, "decoding", "evaluation"),
-        shared=("networks", "recognise", "speakers", "systems"),
+        shared=("networks", "recognise", "speakers", "speech", "systems"),
         work=work,
     )

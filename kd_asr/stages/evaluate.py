@@ -20,13 +20,9 @@ from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.models.ensemble import average_log_posteriors
 from kd_asr.parallel import parallel_map
-from kd_asr.stages.networks import (
-    ROOMS,
-    posteriors_by_group,
-    score_utterances,
-    utterance_chunks,
-)
+from kd_asr.stages.networks import ROOMS, posteriors_by_group, score_utterances
 from kd_asr.stages.speakers import SpeakerAdaptation, speakers_of
+from kd_asr.stages.speech import utterance_chunks
 from kd_asr.stages.systems import ENSEMBLE, load_networks, systems
 
 _CHUNK_FRAMES = 30_000
@@ -160,6 +156,6 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
         },
         inputs=[extracted, aligned, stored, *networks],
         rooms=(*ROOMS, "evaluation"),
-        shared=("networks", "speakers", "systems"),
+        shared=("networks", "speakers", "speech", "systems"),
         work=work,
     )

@@ -152,7 +152,7 @@ def _train(task: ReducedDigitTask) -> str:
         },
         inputs=inputs,
         rooms=ROOMS,
-        shared=("mnist_digits", "mnist_networks", "networks", "systems"),
+        shared=("mnist_digits", "mnist_networks", "networks", "speech", "systems"),
         work=lambda folder: _work(folder, task, inputs),
     ).name
 

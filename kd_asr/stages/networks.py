@@ -1,12 +1,10 @@
-"""What the stages that train networks share: examples from the run folder, one trained network as one artifact."""
+"""What the stages that train or apply networks share: one trained network as one artifact, outputs, measurements."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import reduce
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,17 +14,12 @@ from torch import nn
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.config import AugmentSettings, NetworkSettings, Settings, TrainSettings
+from kd_asr.config import NetworkSettings, Settings, TrainSettings
 from kd_asr.distillation.losses import UNLABELLED, hard_cross_entropy
 from kd_asr.distillation.objectives import HardObjective
 from kd_asr.distillation.posterior_store import PosteriorStore
-from kd_asr.distillation.teachers import RenumberedTeacher, StoredTeacher
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores, score_frames
-from kd_asr.features.chunks import FrameChunks, whole_utterance
-from kd_asr.features.masks import MaskedInputs
 from kd_asr.features.store import FrameStore
-from kd_asr.features.vocal_tract import WarpedWindows
-from kd_asr.features.windows import FrameWindows
 from kd_asr.methods.hinton import distil
 from kd_asr.models.decorrelation import DecorrelatedDNN, on_inputs, principal_components
 from kd_asr.models.dnn import count_parameters, seeded_dnn
@@ -35,13 +28,13 @@ from kd_asr.models.inference import Indexable, log_posteriors, log_posteriors_of
 from kd_asr.models.tdnn import seeded_tdnn
 from kd_asr.parallel import advance, announce, parallel_map
 from kd_asr.ranks import ranks
+from kd_asr.stages.speech import LabelledSpeech, examples_of, labels, utterance_chunks, utterance_inputs
 from kd_asr.training.distributed import together
-from kd_asr.training.examples import Examples, JoinedInputs, batches_per_epoch
+from kd_asr.training.examples import Examples, batches_per_epoch
 from kd_asr.training.fit import FitResult, Validation, fit, remove_checkpoint
 
 ROOMS = ("corpora", "features", "alignment", "models", "distillation", "training", "methods")
 _PIECE = 4096
-_STEP = 512
 
 
 @dataclass(frozen=True)
@@ -67,133 +60,6 @@ class NetworkTask:
     settings: Settings
     aligned: str = "align"
     together: bool = False
-
-
-def windows(store: FrameStore, utterance_ids: Sequence[str], network: NetworkSettings) -> FrameWindows:
-    """The inputs of a DNN for every frame of some utterances."""
-    left, right = network.context
-    return FrameWindows(store, utterance_ids, left_context=left, right_context=right)
-
-
-def labels(alignments: AlignmentStore) -> torch.Tensor:
-    """(frames,) int32 pdf of every frame of the store, utterance after utterance; mapped, and not to be changed."""
-    return torch.from_numpy(alignments.all_pdfs())
-
-
-@dataclass(frozen=True)
-class LabelledSpeech:
-    """Frames and their labels.
-
-    Attributes:
-        store: the frames.
-        alignments: their labels.
-        augment: how inputs are varied, anew in each batch; None: they are not.
-    """
-
-    store: FrameStore
-    alignments: AlignmentStore
-    augment: AugmentSettings | None = None
-
-    @classmethod
-    def of_set(
-        cls, run_dir: Path, set_name: str, *, augment: AugmentSettings | None = None, aligned: str = "align"
-    ) -> LabelledSpeech:
-        """Train, dev or test of a run, with the labels of the artifact `aligned`."""
-        store = FrameStore.open(run_dir / "features" / set_name)
-        return cls(store, AlignmentStore.open(run_dir / aligned / set_name), augment)
-
-    @classmethod
-    def of_copies(cls, artifact: Artifact, *, augment: AugmentSettings | None = None) -> LabelledSpeech:
-        """The copies that `augment` or `transfer` made."""
-        folder = artifact.path
-        return cls(FrameStore.open(folder / "frames"), AlignmentStore.open(folder / "alignments"), augment)
-
-
-def examples_of(
-    speech: Sequence[LabelledSpeech], settings: Settings, *, posteriors: PosteriorStore | None = None
-) -> Examples:
-    """What a network learns from, or is measured on: all frames, set after set, each in the order of its alignments.
-
-    An example is a frame in its window, or for a TDNN a chunk of frames.
-
-    Args:
-        speech: one set or more.
-        settings: of the run.
-        posteriors: the teacher's of all utterances, for soft targets.
-    """
-    names = [name for one in speech for name in one.alignments.utterance_ids]
-    pdfs = torch.cat([labels(one.alignments) for one in speech]) if len(speech) > 1 else labels(speech[0].alignments)
-    teacher = StoredTeacher(posteriors, names) if posteriors is not None else None
-    if not settings.network.dilations:
-        seen = [windows(one.store, one.alignments.utterance_ids, settings.network) for one in speech]
-        return Examples(_joined(speech, seen, settings), pdfs, teacher)
-    chunks = [frame_chunks(one, settings) for one in speech]
-    before = [0, *accumulate(len(labels(one.alignments)) for one in speech)]
-    frames = torch.cat([one.frames + first for one, first in zip(chunks, before, strict=False)])
-    hard_labels = torch.where(torch.cat([one.counted for one in chunks]), pdfs[frames], UNLABELLED)
-    of_chunks = RenumberedTeacher(teacher, frames) if teacher is not None else None
-    return Examples(_joined(speech, chunks, settings), hard_labels, of_chunks)
-
-
-def frame_chunks(speech: LabelledSpeech, settings: Settings) -> FrameChunks:
-    """What a TDNN learns from: the chunks of a set."""
-    left, right = settings.network.context
-    length = settings.train.chunk_frames
-    names = speech.alignments.utterance_ids
-    return FrameChunks(speech.store, names, length=length, left_context=left, right_context=right)
-
-
-def _joined(
-    speech: Sequence[LabelledSpeech], seen: Sequence[FrameWindows | FrameChunks], settings: Settings
-) -> Indexable:
-    """The inputs of all sets as one, varied where they are to be."""
-    return reduce(JoinedInputs, [_varied(one, inputs, settings) for one, inputs in zip(speech, seen, strict=True)])
-
-
-def _varied(speech: LabelledSpeech, seen: FrameWindows | FrameChunks, settings: Settings) -> Indexable:
-    """Inputs warped, then masked, as the set's augmentation says."""
-    augment = speech.augment
-    if augment is None:
-        return seen
-    warped = WarpedWindows(seen, augment.vocal_tract_warp, settings.features) if augment.vocal_tract_warp > 0 else seen
-    if augment.frequency_mask == augment.time_mask == 0:
-        return warped
-    return MaskedInputs(warped, augment, num_mel_bins=settings.features.num_mel_bins)
-
-
-def utterance_inputs(
-    store: FrameStore, utterance_ids: Sequence[str], network: NetworkSettings
-) -> list[torch.Tensor]:
-    """What a network is to be shown for every frame of some utterances: batches whose outputs, one after the other,
-    are those of the frames."""
-    if not network.dilations:
-        seen = windows(store, utterance_ids, network)
-        return [seen[torch.arange(len(seen))]]
-    left, right = network.context
-    return [whole_utterance(store, name, left_context=left, right_context=right) for name in utterance_ids]
-
-
-def speaker_inputs(
-    store: FrameStore, utterance_ids: Sequence[str], network: NetworkSettings, *, most_frames: int
-) -> tuple[torch.Tensor, int]:
-    """One batch of what a network is to be shown to be measured on a speaker, and the outputs it gives for it.
-
-    Of a speaker's utterances, one after the other, the first `most_frames` frames, or a little less: batches of a
-    thousand different sizes would fill memory with kernels.
-    """
-    if not network.dilations:
-        seen = windows(store, utterance_ids, network)
-        count = _rounded(min(len(seen), most_frames))
-        return seen[torch.arange(count)], count
-    left, right = network.context
-    parts = [whole_utterance(store, name, left_context=0, right_context=0) for name in utterance_ids]
-    joined = torch.cat(parts, dim=1)
-    count = _rounded(min(joined.shape[1] - left - right, most_frames))
-    return joined[:, : left + count + right], max(0, count)
-
-
-def _rounded(count: int) -> int:
-    return count // _STEP * _STEP if count > _STEP else count
 
 
 def log_posteriors_of_inputs(
@@ -276,7 +142,7 @@ def _train_network(task: NetworkTask) -> str:
         settings=chosen,
         inputs=inputs,
         rooms=ROOMS,
-        shared=("networks",),
+        shared=("networks", "speech"),
         work=lambda folder: _work(folder, task, inputs),
     )
     return artifact.name
@@ -368,22 +234,6 @@ def _metrics(result: FitResult, parameters: int, size: int) -> dict[str, Any]:
         "dev_frame_accuracy": result.best.accuracy,
         "dev_cross_entropy": result.best.cross_entropy,
     }
-
-
-def utterance_chunks(
-    alignments: AlignmentStore, frames: int, utterance_ids: Sequence[str] | None = None
-) -> list[tuple[list[str], int]]:
-    """Consecutive utterances, all or some, and their frames, cut as soon as there are `frames` of them."""
-    chunks: list[tuple[list[str], int]] = []
-    names: list[str] = []
-    count = 0
-    for name in alignments.utterance_ids if utterance_ids is None else utterance_ids:
-        names.append(name)
-        count += len(alignments.pdfs(name))
-        if count >= frames:
-            chunks.append((names, count))
-            names, count = [], 0
-    return [*chunks, (names, count)] if names else chunks
 
 
 def posteriors_by_group(

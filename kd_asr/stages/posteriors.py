@@ -22,13 +22,8 @@ from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.models.ensemble import average_log_posteriors
 from kd_asr.parallel import parallel_map
-from kd_asr.stages.networks import (
-    ROOMS,
-    labels,
-    posteriors_by_group,
-    score_utterances,
-    utterance_chunks,
-)
+from kd_asr.stages.networks import ROOMS, posteriors_by_group, score_utterances
+from kd_asr.stages.speech import labels, utterance_chunks
 from kd_asr.stages.systems import ENSEMBLE, load_networks, member_names
 
 SHARD_FRAMES = 50_000
@@ -176,6 +171,6 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
         },
         inputs=[extracted, aligned, copied, *members],
         rooms=(*ROOMS, "evaluation"),
-        shared=("networks", "systems"),
+        shared=("networks", "speech", "systems"),
         work=work,
     )

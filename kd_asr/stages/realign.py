@@ -112,7 +112,7 @@ def realign(run_dir: Path, settings: Settings) -> Artifact:
         },
         inputs=[*inputs, first, *networks],
         rooms=(*ROOMS, "decoding"),
-        shared=("align_sets", "networks", "recognise", "speakers", "systems"),
+        shared=("align_sets", "networks", "recognise", "speakers", "speech", "systems"),
         work=work,
     )
 

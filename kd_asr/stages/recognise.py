@@ -18,8 +18,9 @@ from kd_asr.decoding.decoder import Decoder, Hypothesis, Search, search_set
 from kd_asr.evaluation.wer import score_words, total_errors
 from kd_asr.features.store import FrameStore
 from kd_asr.parallel import Workers
-from kd_asr.stages.networks import log_posteriors_of_inputs, utterance_inputs
+from kd_asr.stages.networks import log_posteriors_of_inputs
 from kd_asr.stages.speakers import SpeakerAdaptation, speakers_of
+from kd_asr.stages.speech import utterance_inputs
 from kd_asr.stages.systems import MODEL_FILE, combine, load_networks
 
 # Scores that each worker keeps: dev is decoded once for every point of the grid, with the same ones.

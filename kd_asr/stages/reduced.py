@@ -96,7 +96,7 @@ def reduced(run_dir: Path, settings: Settings) -> Artifact:
         },
         inputs=[graph, aligned, *networks],
         rooms=(*ROOMS, "decoding", "evaluation"),
-        shared=("networks", "reduced_networks", "recognise", "speakers", "systems"),
+        shared=("networks", "recognise", "reduced_networks", "speakers", "speech", "systems"),
         work=work,
     )
 

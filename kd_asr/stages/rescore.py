@@ -82,7 +82,7 @@ def rescore(run_dir: Path, settings: Settings) -> list[Artifact]:
                     },
                     inputs=[*inputs, language_model],
                     rooms=(*ROOMS, "decoding", "evaluation"),
-                    shared=("networks", "recognise", "speakers", "systems"),
+                    shared=("networks", "recognise", "speakers", "speech", "systems"),
                     work=work,
                 )
             )

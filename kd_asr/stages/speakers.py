@@ -12,7 +12,7 @@ from kd_asr.config import NetworkSettings, Settings
 from kd_asr.corpora.manifest import read_manifest
 from kd_asr.features.store import FrameStore
 from kd_asr.models.adaptation import SpeakerStatistics
-from kd_asr.stages.networks import speaker_inputs
+from kd_asr.stages.speech import speaker_inputs
 
 
 def speakers_of(run_dir: Path, set_name: str) -> dict[str, str]:

@@ -53,6 +53,6 @@ def sweep(run_dir: Path, settings: Settings) -> Artifact:
         settings={"points": points, "soft_weight": distil.soft_weight},
         inputs=students,
         rooms=ROOMS,
-        shared=("networks", "systems"),
+        shared=("networks", "speech", "systems"),
         work=work,
     )

@@ -25,17 +25,11 @@ from kd_asr.stages.distil import distil
 from kd_asr.stages.ensemble import ensemble
 from kd_asr.stages.evaluate import evaluate
 from kd_asr.stages.features import features
-from kd_asr.stages.networks import (
-    LabelledSpeech,
-    examples_of,
-    log_posteriors_of_inputs,
-    speaker_inputs,
-    utterance_inputs,
-    windows,
-)
+from kd_asr.stages.networks import log_posteriors_of_inputs
 from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.recognise import set_scores
 from kd_asr.stages.speakers import speakers_of
+from kd_asr.stages.speech import LabelledSpeech, examples_of, speaker_inputs, utterance_inputs, windows
 from kd_asr.stages.sweep import sweep
 from kd_asr.stages.systems import load_networks, member_names, network_seed, systems
 from kd_asr.stages.transfer import transfer

@@ -18,7 +18,7 @@ from kd_asr.features.store import FrameStore
 from kd_asr.models.files import load_network
 from kd_asr.stages.ensemble import ensemble
 from kd_asr.stages.features import features
-from kd_asr.stages.networks import labels, measure, windows
+from kd_asr.stages.networks import measure
 from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.reduced_networks import (
     ARMS,
@@ -30,6 +30,7 @@ from kd_asr.stages.reduced_networks import (
     reduced_tasks,
     train_reduced,
 )
+from kd_asr.stages.speech import labels, windows
 from kd_asr.stages.transfer import transfer
 from kd_asr.training.examples import Examples
 from kd_asr.training.schedule import measuring_points
