@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.growth import find_corpus
+from benchmarks.growth import find_corpus, run_command
 from kd_asr.alignment.training import schedule
 from kd_asr.artifacts import load_artifact, read_json
 from kd_asr.config import load_settings
@@ -31,9 +31,9 @@ def measure(*, repeats: int, flags: tuple[str, ...] = FLAGS) -> dict[str, Any]:
     sets = [f"--{kind}={name}" for kind, name in zip(SETS, names, strict=True)]
     with tempfile.TemporaryDirectory(prefix="kd_asr-alignment-") as name:
         run = Path(name) / "run"
-        _run("configure", str(run), "--corpus=librispeech", f"--librispeech={root}", *sets, *flags)
+        run_command("configure", str(run), "--corpus=librispeech", f"--librispeech={root}", *sets, *flags)
         for stage in ("prepare", "features", "lexicon"):
-            _run(stage, str(run))
+            run_command(stage, str(run))
         started = time.perf_counter()
         command = [sys.executable, "-m", "kd_asr.cli", "align", str(run)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -69,11 +69,3 @@ def ends_of_steps(process: subprocess.Popen[bytes], run: Path, count: int) -> li
         ends += [time.perf_counter()] * (done - len(ends))
         time.sleep(_POLL_SECONDS)
     return ends
-
-
-def _run(*arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "kd_asr.cli", *arguments], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise UserError(f"kd-asr {' '.join(arguments)} failed:\n{done.stderr}")

@@ -89,16 +89,16 @@ def measure(*, repeats: int) -> dict[str, Any]:
             for other in (dev, test):
                 repeat_subset(root, other, corpus, times=1, seconds=300)
             sets = (f"--train={train}", f"--dev={dev}", f"--test={test}")
-            _run("configure", str(run), "--corpus=librispeech", f"--librispeech={corpus}", *sets, *FLAGS)
+            run_command("configure", str(run), "--corpus=librispeech", f"--librispeech={corpus}", *sets, *FLAGS)
             for stage in STAGES:
-                seconds, megabytes = _run(stage, str(run))
+                seconds, megabytes = run_command(stage, str(run))
                 row = found["stages"][stage]
                 row.setdefault("seconds", []).append(round(seconds, 1))
                 row.setdefault("megabytes", []).append(round(megabytes))
     return found
 
 
-def _run(*arguments: str) -> tuple[float, float]:
+def run_command(*arguments: str) -> tuple[float, float]:
     """Run `kd-asr`; seconds, and the peak memory of its largest process in megabytes."""
     code = (
         "import resource, subprocess, sys\n"

@@ -70,8 +70,7 @@ STAGES = (
     Stage(
         "ensemble",
         "train the teachers, which differ in their seeds only",
-        "Writes ensemble/member-00, member-01, ... Settings: network.*, augment.*, train.*, "
-        "ensemble.members.",
+        "Writes ensemble/member-00, member-01, ... Settings: network.*, augment.*, train.*, ensemble.members.",
     ),
     Stage(
         "transfer",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +56,6 @@ def _load(
     return models, network, SpeakerAdaptation(models, network, store, speakers_of(run_dir, set_name), settings)
 
 
-def _stretches(utterance_ids: Sequence[str], run_dir: Path, set_name: str) -> list[list[str]]:
-    """Consecutive utterances of the same speaker."""
-    speakers = speakers_of(run_dir, set_name)
-    return [list(names) for _, names in groupby(utterance_ids, key=lambda name: speakers[name])]
-
-
 def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings) -> _Scored:
     store = FrameStore.open(run_dir / "features" / chunk.set_name)
     alignments = AlignmentStore.open(run_dir / "align" / chunk.set_name)
@@ -71,7 +63,7 @@ def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings) -> _Scored:
     models, network, adaptation = _load(run_dir, tuple(names), chunk.set_name, settings)
     scores: dict[str, list[FrameScores]] = {}
     seconds, started = 0.0, time.perf_counter()
-    for stretch in _stretches(chunk.utterance_ids, run_dir, chunk.set_name):
+    for stretch in adaptation.stretches(chunk.utterance_ids) if adaptation is not None else [chunk.utterance_ids]:
         if adaptation is not None:
             adaptation.follow(stretch[0])
         groups = posteriors_by_group(

@@ -12,13 +12,17 @@ from kd_asr.config import Settings
 from kd_asr.console import say
 from kd_asr.decoding.fst_arrays import write_fst
 from kd_asr.decoding.graph import GRAPH_FILE, WORDS_FILE, decoding_graph, write_words
+from kd_asr.errors import UserError
 from kd_asr.stages.language_model import arpa_file
 
 
 def graph(run_dir: Path, settings: Settings) -> Artifact:
     """Write `graph/HCLG.fst` and `graph/words.txt`."""
     lexicon, language_model, aligned = (load_artifact(run_dir, name) for name in ("lexicon", "language_model", "align"))
-    silence_probability = float(aligned.metrics["train"]["silence_probability"])
+    found = aligned.metrics["train"].get("silence_probability")
+    if found is None:
+        raise UserError(f"{aligned.path} lacks the share of silences: run `kd-asr align {run_dir}` again")
+    silence_probability = float(found)
 
     def work(folder: Path) -> dict[str, Any]:
         say("graph: composing lexicon and language model")

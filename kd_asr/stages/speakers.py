@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from kd_asr.config import NetworkSettings, Settings
@@ -44,6 +46,12 @@ class SpeakerAdaptation:
     def follow(self, utterance_id: str) -> None:
         """Make the networks those of the utterance's speaker."""
         speaker = self._speakers[utterance_id]
+        self._statistics.follow(speaker, partial(self._speech, speaker))
+
+    def stretches(self, utterance_ids: Sequence[str]) -> list[list[str]]:
+        """Consecutive utterances of the same speaker."""
+        return [list(names) for _, names in groupby(utterance_ids, key=self._speakers.__getitem__)]
+
+    def _speech(self, speaker: str) -> tuple[torch.Tensor, int]:
         spoken = [name for name in self._store.utterance_ids if self._speakers.get(name) == speaker]
-        speech = partial(speaker_inputs, self._store, spoken, self._network, most_frames=self._most_frames)
-        self._statistics.follow(speaker, speech)
+        return speaker_inputs(self._store, spoken, self._network, most_frames=self._most_frames)
