@@ -212,7 +212,9 @@ class TrainSettings:
     Attributes:
         epochs: passes over the training frames.
         batch_frames: frames per update.
-        chunk_frames: consecutive frames of an utterance that a TDNN learns from together; a batch holds several chunks.
+        chunk_frames: frames of an utterance that a TDNN learns from together; a batch holds several such chunks.
+        frame_stride: distance of a chunk's frames. Neighbours are much alike: chunks of every third frame show a batch
+            three times as much speech. Every frame is still learned from once in an epoch, and recognition needs all.
         learning_rate: peak of the schedule.
         warmup: share of the updates in which the learning rate rises.
         weight_decay: decoupled weight decay (AdamW).
@@ -223,6 +225,7 @@ class TrainSettings:
     epochs: int = 4
     batch_frames: int = 512
     chunk_frames: int = 40
+    frame_stride: int = 1
     learning_rate: float = 2e-3
     warmup: float = 0.05
     weight_decay: float = 1e-2
@@ -433,6 +436,7 @@ def _problems(settings: Settings) -> list[str]:
         "train.epochs": (train.epochs, 1),
         "train.batch_frames": (train.batch_frames, 2),
         "train.chunk_frames": (train.chunk_frames, 1),
+        "train.frame_stride": (train.frame_stride, 1),
         "smallest of network.dilations": (min(network.dilations, default=1), 1),
         "train.warmup": (train.warmup, 0),
         "train.weight_decay": (train.weight_decay, 0),
@@ -513,6 +517,8 @@ def _problems(settings: Settings) -> list[str]:
         found.append(
             f"train.batch_frames: {train.batch_frames} is not a multiple of train.chunk_frames, {train.chunk_frames}"
         )
+    if train.frame_stride > 1 and not network.dilations:
+        found.append("train.frame_stride: without network.dilations networks learn from single frames, not from chunks")
     if ensemble.top_k > 65535:
         found.append(f"ensemble.top_k: {ensemble.top_k} is more than 65535")
     if len({corpus.train, corpus.dev, corpus.test}) < 3:

@@ -18,6 +18,10 @@ class FrameChunks:
     float32. The last chunk of an utterance ends where it ends, and so may overlap the one before; an utterance shorter
     than a chunk is one, filled up with its last frame.
 
+    With a stride, every `stride` chunks lie in the same stretch: the first has its frames 0, stride, 2 stride, ..., the
+    second 1, stride + 1, .... Indexing gives each the (length - 1) stride + 1 frames from its first to its last, and
+    those around them.
+
     Attributes:
         frames: (chunks, length) int64, the frames that a chunk covers, numbered through all utterances in their order.
         counted: (chunks, length) bool, False for frames that an earlier chunk has covered or that were filled up:
@@ -25,9 +29,16 @@ class FrameChunks:
     """
 
     def __init__(
-        self, store: FrameStore, utterance_ids: Sequence[str], *, length: int, left_context: int, right_context: int
+        self,
+        store: FrameStore,
+        utterance_ids: Sequence[str],
+        *,
+        length: int,
+        left_context: int,
+        right_context: int,
+        stride: int = 1,
     ) -> None:
-        """Prepare the chunks of `length` frames.
+        """Prepare the chunks of `length` frames, `stride` frames apart.
 
         Raises:
             UserError: the context is wider than the store's margin.
@@ -36,28 +47,32 @@ class FrameChunks:
         spans = [store.rows(name) for name in utterance_ids]
         starts, ends, firsts, begins = [], [], [], []
         before = 0
+        stretch = length * stride
         for span in spans:
             count = len(span)
-            begin = np.minimum(np.arange(0, count, length), max(0, count - length))
+            begin = np.minimum(np.arange(0, count, stretch), max(0, count - stretch))
             begins.append(begin)
             starts.append(span.start + begin)
             ends.append(np.full(len(begin), span.stop))
             firsts.append(np.full(len(begin), before))
             before += count
         self._matrix = torch.from_numpy(store.matrix)
-        self._around = torch.arange(-left_context, length + right_context)
-        self._starts = _joined(starts)
-        self._last_rows = _joined(ends) - 1 + store.margin
-        within = _joined(begins)[:, None] + torch.arange(length)
-        sizes = _joined(ends) - (self._starts - _joined(begins))
-        self.frames = _joined(firsts)[:, None] + within.minimum(sizes[:, None] - 1)
-        self.counted = within < sizes[:, None]
-        # What the chunk before, of the same utterance, has covered.
-        same = torch.zeros(len(within), dtype=torch.bool)
+        self._around = torch.arange(-left_context, (length - 1) * stride + 1 + right_context)
+        stretches = _joined(begins)
+        sizes = _joined(ends) - (_joined(starts) - stretches)
+        # What the stretch before, of the same utterance, has covered.
+        same = torch.zeros(len(stretches), dtype=torch.bool)
         same[1:] = _joined(firsts)[1:] == _joined(firsts)[:-1]
-        covered = torch.zeros(len(within), dtype=torch.int64)
-        covered[1:] = within[:-1, -1] + 1
-        self.counted &= ~(same[:, None] & (within < covered[:, None]))
+        covered = torch.zeros(len(stretches), dtype=torch.int64)
+        covered[1:] = stretches[:-1] + stretch
+        covered *= same
+        sizes, covered, first = (one.repeat_interleave(stride)[:, None] for one in (sizes, covered, _joined(firsts)))
+        offsets = torch.arange(stride).repeat(len(stretches))
+        self._starts = _joined(starts).repeat_interleave(stride) + offsets
+        self._last_rows = _joined(ends).repeat_interleave(stride) - 1 + store.margin
+        within = (stretches.repeat_interleave(stride) + offsets)[:, None] + stride * torch.arange(length)
+        self.frames = first + within.minimum(sizes - 1)
+        self.counted = (within < sizes) & (within >= covered)
 
     def __len__(self) -> int:
         return len(self._starts)

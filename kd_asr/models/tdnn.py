@@ -29,13 +29,18 @@ class TDNNLayer(nn.Module):
         if self.linear.bias is not None:
             nn.init.zeros_(self.linear.bias)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Outputs for the frames that have a neighbour on either side."""
-        frames = inputs.shape[1] - 2 * self.dilation
-        firsts = 0, self.dilation, 2 * self.dilation
-        spliced = torch.cat([inputs[:, first : first + frames] for first in firsts], dim=2)
+    def forward(self, inputs: Tensor, *, given: int = 1, wanted: int = 1) -> Tensor:
+        """Outputs for the frames that have a neighbour on either side.
+
+        Args:
+            inputs: of every `given`-th frame, which divides the dilation.
+            wanted: a multiple of `given`; outputs are computed for every `wanted`-th frame alone.
+        """
+        apart, step = self.dilation // given, wanted // given
+        last = inputs.shape[1] - 2 * apart
+        spliced = torch.cat([inputs[:, first : first + last : step] for first in (0, apart, 2 * apart)], dim=2)
         outputs: Tensor = self.normalisation(self.linear(spliced).flatten(0, 1))
-        return self.dropout(outputs.relu_()).unflatten(0, (len(inputs), frames))  # type: ignore[no-any-return]
+        return self.dropout(outputs.relu_()).unflatten(0, (len(inputs), -1))  # type: ignore[no-any-return]
 
 
 class TDNN(nn.Module):
@@ -43,6 +48,11 @@ class TDNN(nn.Module):
 
     Input (batch, left + frames + right, num_mel_bins) float, where left and right are `settings.context`; output
     (batch * frames, num_classes) logits, the frames of one piece after those of another.
+
+    Attributes:
+        stride: in training mode there are logits for the first of the frames and every `stride`-th after it alone, as
+            Peddinti and others train; where the layers above ask for no other frames, a layer computes no others. Not
+            part of the model.
     """
 
     def __init__(self, num_mel_bins: int, num_classes: int, settings: NetworkSettings) -> None:
@@ -58,17 +68,26 @@ class TDNN(nn.Module):
             )
         )
         self.output = nn.Linear(sizes[-1], num_classes)
+        self.stride = 1
         nn.init.xavier_normal_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits, (batch * frames, num_classes)."""
-        logits: Tensor = self.output(self.hidden(self.input_dropout(inputs)).flatten(0, 1))
+        """Logits, (batch * frames, num_classes), where in training mode frames are those that the stride leaves."""
+        stride = self.stride if self.training else 1
+        outputs, given = self.input_dropout(inputs), 1
+        for number, layer in enumerate(self.hidden):
+            above = self.settings.dilations[number + 1 :]
+            wanted = stride if all(dilation % stride == 0 for dilation in above) else 1
+            outputs, given = layer(outputs, given=given, wanted=wanted), wanted
+        logits: Tensor = self.output(outputs.flatten(0, 1))
         return logits
 
 
-def seeded_tdnn(num_mel_bins: int, num_classes: int, settings: NetworkSettings, seed: int) -> TDNN:
+def seeded_tdnn(num_mel_bins: int, num_classes: int, settings: NetworkSettings, seed: int, *, stride: int = 1) -> TDNN:
     """A network whose initial weights depend on `seed` alone; torch's global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return TDNN(num_mel_bins, num_classes, settings)
+        model = TDNN(num_mel_bins, num_classes, settings)
+    model.stride = stride
+    return model

@@ -71,7 +71,7 @@ def log_posteriors_of_inputs(
 
 
 def new_network(
-    inputs: Indexable, num_pdfs: int, network: NetworkSettings, seed: int
+    inputs: Indexable, num_pdfs: int, settings: Settings, seed: int
 ) -> Network | DecorrelatedDNN:
     """The network that `seed` draws, to be trained on these inputs, of which it sees the principal components if the
     settings ask for it; `on_inputs` makes of it what is saved.
@@ -79,9 +79,10 @@ def new_network(
     Raises:
         UserError: more components are asked for than there are inputs.
     """
+    network = settings.network
     dimension = inputs[torch.zeros(1, dtype=torch.int64)].shape[-1]
     if network.dilations:
-        return seeded_tdnn(dimension, num_pdfs, network, seed)
+        return seeded_tdnn(dimension, num_pdfs, network, seed, stride=settings.train.frame_stride)
     if network.principal_components == 0:
         return seeded_dnn(dimension, num_pdfs, network, seed)
     components = principal_components(inputs, network.principal_components, network.whitening)
@@ -174,7 +175,7 @@ def _follow(work: tuple[Path, NetworkTask, list[Artifact]]) -> None:
 def _fit(
     folder: Path, task: NetworkTask, inputs: list[Artifact]
 ) -> tuple[Network | DecorrelatedDNN, FitResult]:
-    network, budget = task.settings.network, task.settings.train
+    budget = task.settings.train
     features, aligned = inputs[0], inputs[1]
     topology = Topology.load(aligned.path / "topology.json")
     run_dir = task.run_dir
@@ -189,9 +190,9 @@ def _fit(
     elif _learns_from_copies(task):
         speech.append(LabelledSpeech.of_copies(inputs[2], augment=augment))
     examples = examples_of(speech, task.settings, posteriors=posteriors)
-    dev = examples_of([LabelledSpeech.of_set(run_dir, "dev", aligned=task.aligned)], task.settings)
+    dev = examples_of([LabelledSpeech.of_set(run_dir, "dev", aligned=task.aligned)], task.settings, measured=True)
     epoch_updates = updates_per_epoch(train.alignments, budget)
-    model = new_network(examples.inputs, topology.num_pdfs, network, task.seed)
+    model = new_network(examples.inputs, topology.num_pdfs, task.settings, task.seed)
 
     def validate(candidate: nn.Module) -> Validation:
         return measure(candidate, dev, precision=budget.precision)

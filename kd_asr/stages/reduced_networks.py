@@ -170,7 +170,7 @@ def _work(folder: Path, task: ReducedTask) -> dict[str, Any]:
     updates = reduced_updates(settings, len(labels(alignments)))
     examples, plain = _examples(task, part)
 
-    dev = examples_of([LabelledSpeech.of_set(run_dir, "dev")], settings)
+    dev = examples_of([LabelledSpeech.of_set(run_dir, "dev")], settings, measured=True)
     some = min(len(plain), max(1, _FOLLOWED // plain.labels_per_example))
     followed = plain.select(torch.linspace(0, len(plain) - 1, some).long())
     precision = budget.precision
@@ -183,7 +183,7 @@ def _work(folder: Path, task: ReducedTask) -> dict[str, Any]:
 
     topology = Topology.load(aligned.path / "topology.json")
     seed = network_seed(settings.seed, f"reduced/network-{task.repetition}")
-    model = new_network(examples.inputs, topology.num_pdfs, settings.network, seed)
+    model = new_network(examples.inputs, topology.num_pdfs, settings, seed)
     result = fit(
         model,
         examples,
@@ -237,14 +237,21 @@ def _examples(task: ReducedTask, part: Part) -> tuple[Examples, Examples]:
     seen = LabelledSpeech.of_set(run_dir, "train", augment=settings.augment)
     plain = LabelledSpeech(seen.store, seen.alignments)
     everything = examples_of([seen], settings, posteriors=teacher)
-    numbers = part.frames
     if settings.network.dilations:
         if settings.reduced.draw == "frames":
             raise UserError("reduced.draw: a network with network.dilations learns from no single frames")
-        labelled = torch.zeros(len(labels(seen.alignments)), dtype=torch.bool)
-        labelled[part.frames] = True
-        numbers = labelled[frame_chunks(plain, settings).frames[:, 0]].nonzero().flatten()
-    return examples_of_arm(everything, numbers, task.arm), examples_of([plain], settings).select(numbers)
+        learned, measured = (_chunks_of(part, plain, settings, measured=measured) for measured in (False, True))
+    else:
+        learned = measured = part.frames
+    followed = examples_of([plain], settings, measured=True).select(measured)
+    return examples_of_arm(everything, learned, task.arm), followed
+
+
+def _chunks_of(part: Part, plain: LabelledSpeech, settings: Settings, *, measured: bool) -> torch.Tensor:
+    """Numbers of the chunks that lie in a part, which is made of whole utterances."""
+    within = torch.zeros(len(labels(plain.alignments)), dtype=torch.bool)
+    within[part.frames] = True
+    return within[frame_chunks(plain, settings, measured=measured).frames[:, 0]].nonzero().flatten()
 
 
 def _scores(task: ReducedTask, model: nn.Module, plain: Examples, dev: Examples) -> dict[str, Any]:

@@ -68,7 +68,11 @@ class LabelledSpeech:
 
 
 def examples_of(
-    speech: Sequence[LabelledSpeech], settings: Settings, *, posteriors: PosteriorStore | None = None
+    speech: Sequence[LabelledSpeech],
+    settings: Settings,
+    *,
+    posteriors: PosteriorStore | None = None,
+    measured: bool = False,
 ) -> Examples:
     """What a network learns from, or is measured on: all frames, set after set, each in the order of its alignments.
 
@@ -78,6 +82,7 @@ def examples_of(
         speech: one set or more.
         settings: of the run.
         posteriors: the teacher's of all utterances, for soft targets.
+        measured: they are for `measure`, see `frame_chunks`.
     """
     names = [name for one in speech for name in one.alignments.utterance_ids]
     pdfs = torch.cat([labels(one.alignments) for one in speech]) if len(speech) > 1 else labels(speech[0].alignments)
@@ -85,7 +90,7 @@ def examples_of(
     if not settings.network.dilations:
         seen = [windows(one.store, one.alignments.utterance_ids, settings.network) for one in speech]
         return Examples(_joined(speech, seen, settings), pdfs, teacher)
-    chunks = [frame_chunks(one, settings) for one in speech]
+    chunks = [frame_chunks(one, settings, measured=measured) for one in speech]
     before = [0, *accumulate(len(labels(one.alignments)) for one in speech)]
     frames = torch.cat([one.frames + first for one, first in zip(chunks, before, strict=False)])
     hard_labels = torch.where(torch.cat([one.counted for one in chunks]), pdfs[frames], UNLABELLED)
@@ -93,12 +98,15 @@ def examples_of(
     return Examples(_joined(speech, chunks, settings), hard_labels, of_chunks)
 
 
-def frame_chunks(speech: LabelledSpeech, settings: Settings) -> FrameChunks:
-    """What a TDNN learns from: the chunks of a set."""
+def frame_chunks(speech: LabelledSpeech, settings: Settings, *, measured: bool = False) -> FrameChunks:
+    """The chunks of a set that a TDNN learns from, or that it is `measured` on: these have all frames of a stretch,
+    for it is only in training mode that it has a stride."""
     left, right = settings.network.context
-    length = settings.train.chunk_frames
     names = speech.alignments.utterance_ids
-    return FrameChunks(speech.store, names, length=length, left_context=left, right_context=right)
+    length, stride = settings.train.chunk_frames, settings.train.frame_stride
+    if measured:
+        length, stride = length * stride, 1
+    return FrameChunks(speech.store, names, length=length, left_context=left, right_context=right, stride=stride)
 
 
 def _joined(

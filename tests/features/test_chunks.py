@@ -49,9 +49,35 @@ def test_chunks_by_hand(tmp_path, frames) -> None:
         assert np.array_equal(inputs.numpy(), padded(frames[name], 2, 10)[first : first + 7])
 
 
+def test_chunks_with_a_stride_by_hand(tmp_path, frames) -> None:
+    names = ["long", "exact", "short", "one"]
+    chunks = FrameChunks(FrameStore.open(tmp_path), names, length=3, left_context=2, right_context=1, stride=2)
+    expected = [
+        ([0, 2, 4], "111"),
+        ([1, 3, 5], "111"),
+        ([5, 7, 9], "011"),  # the stretch from 5 to 10: 5 was covered by the one before
+        ([6, 8, 10], "111"),
+        ([11, 13, 15], "111"),
+        ([12, 14, 16], "111"),
+        ([13, 15, 17], "001"),
+        ([14, 16, 18], "001"),
+        ([19, 20, 20], "100"),
+        ([20, 20, 20], "100"),
+        ([21, 21, 21], "100"),
+        ([21, 21, 21], "000"),
+    ]
+    assert chunks.frames.tolist() == [numbers for numbers, _ in expected]
+    assert ["".join(str(int(one)) for one in row) for row in chunks.counted] == [row for _, row in expected]
+    starts = {2: ("long", 5), 7: ("exact", 3), 9: ("short", 1), 11: ("one", 1)}
+    for inputs, (name, first) in zip(chunks[torch.tensor(list(starts))], starts.values(), strict=True):
+        assert np.array_equal(inputs.numpy(), padded(frames[name], 2, 12)[first : first + 8])
+
+
+@pytest.mark.parametrize("stride", [1, 3])
 @pytest.mark.parametrize("length", [1, 3, 5, 40, 100])
-def test_every_frame_counts_once(tmp_path, frames, length: int) -> None:
-    chunks = FrameChunks(FrameStore.open(tmp_path), list(COUNTS), length=length, left_context=0, right_context=0)
+def test_every_frame_counts_once(tmp_path, frames, length: int, stride: int) -> None:
+    store = FrameStore.open(tmp_path)
+    chunks = FrameChunks(store, list(COUNTS), length=length, left_context=0, right_context=0, stride=stride)
     assert sorted(chunks.frames[chunks.counted].tolist()) == list(range(sum(COUNTS.values())))
     # A frame far beyond the utterance's end is its last one, not the next utterance.
     assert np.array_equal(chunks[torch.tensor([len(chunks) - 1])][0, -1].numpy(), frames["one"][0].astype(np.float32))

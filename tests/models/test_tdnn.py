@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -46,6 +48,34 @@ def test_an_output_sees_its_context_and_no_more() -> None:
     assert changed.sum() > 1
     # Output t stands over input t + 6 and sees t .. t + 12.
     assert changed.nonzero().min() >= 4 and changed.nonzero().max() <= 16
+
+
+@pytest.mark.parametrize(
+    ("dilations", "stride"), [((1, 2, 3), 3), ((1, 2, 3, 3, 6), 3), ((2, 1), 4), ((1, 2, 2), 2), ((3, 6), 3), ((1,), 5)]
+)
+def test_a_stride_leaves_frames_out_and_changes_no_other(dilations, stride: int) -> None:
+    settings = replace(SETTINGS, dilations=dilations, dropout=0.0)
+    model = seeded_tdnn(10, 7, settings, 1, stride=stride)
+    # Statistics of the batch depend on which frames a layer computes: in training mode, but with those of before.
+    for layer in model.hidden:
+        layer.normalisation.eval()
+        layer.normalisation.running_mean.normal_(generator=torch.Generator().manual_seed(2))
+    left, right = settings.context
+    inputs = torch.randn(3, left + 4 * stride + 1 + right, 10, generator=torch.Generator().manual_seed(3))
+    some = model(inputs).unflatten(0, (3, 5))
+    every = model.eval()(inputs).unflatten(0, (3, -1))
+    assert every.shape == (3, 4 * stride + 1, 7)
+    assert torch.allclose(some, every[:, ::stride], atol=1e-5)
+
+
+def test_a_stride_saves_the_frames_that_no_layer_asks_for() -> None:
+    model = seeded_tdnn(10, 7, replace(SETTINGS, dilations=(1, 2, 3, 6)), 1, stride=3)
+    computed = []
+    for layer in model.hidden:
+        layer.register_forward_hook(lambda layer, inputs, outputs: computed.append(outputs.shape[1]))
+    model(torch.randn(2, 12 + 28 + 12, 10))
+    # 10 outputs; below them one sees 2 frames of every third further on either side, then 1; the first sees all.
+    assert computed == [50, 16, 14, 10]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -62,11 +62,11 @@ def aligned(run_dir, settings, utterances) -> Path:
     return run_dir
 
 
-@pytest.mark.parametrize("dilations", [(), (1, 2)], ids=["dnn", "tdnn"])
-def test_from_labels_to_frame_accuracies(aligned, settings, dilations) -> None:
+@pytest.mark.parametrize(("dilations", "stride"), [((), 1), ((1, 2), 1), ((1, 3), 3)], ids=["dnn", "tdnn", "strided"])
+def test_from_labels_to_frame_accuracies(aligned, settings, dilations, stride) -> None:
     components = 0 if dilations else settings.network.principal_components
     network = replace(settings.network, dilations=dilations, principal_components=components)
-    settings = replace(settings, network=network, train=replace(settings.train, chunk_frames=8))
+    settings = replace(settings, network=network, train=replace(settings.train, chunk_frames=8, frame_stride=stride))
     baseline(aligned, settings)
     ensemble(aligned, settings)
     transfer(aligned, settings)
@@ -81,7 +81,8 @@ def test_from_labels_to_frame_accuracies(aligned, settings, dilations) -> None:
     store = FrameStore.open(aligned / "features" / "train")
     models, _, _ = load_networks(aligned, member_names(settings), store.features)
     stored_posteriors = PosteriorStore(aligned / "posteriors")
-    examples = examples_of([LabelledSpeech.of_set(aligned, "train")], settings, posteriors=stored_posteriors)
+    train = [LabelledSpeech.of_set(aligned, "train")]
+    examples = examples_of(train, settings, posteriors=stored_posteriors, measured=True)
     live = EnsembleTeacher(models, examples.inputs, top_k=settings.ensemble.top_k)
     some = torch.arange(0, len(examples), 3)
     stored = examples.batch(some).soft_targets
