@@ -250,13 +250,15 @@ class EnsembleSettings:
 
 @dataclass(frozen=True)
 class DistilSettings:
-    """The student: the baseline's architecture and budget, other targets.
+    """The student: the baseline's architecture and budget, other targets and what suits them.
 
     Attributes:
         students: trained with different seeds; the report gives their mean.
         temperature: of the softmax in the soft loss (paper: 2 for speech).
         soft_weight: weight of the soft loss, which carries its factor T squared.
         hard_weight: weight of the hard loss (paper: 0.5 relative to the soft one).
+        dropout: of a student's hidden units, instead of network.dropout; null: the same. Soft targets regularise, and
+            a student that is regularised twice does not reach them.
         copies: of the training set, perturbed, that join it as the transfer set; the budget stays that of the baseline.
         copy_warp: largest change of a copy's frequency axis.
         copy_rate: largest change of its rate of speech.
@@ -269,6 +271,7 @@ class DistilSettings:
     temperature: float = 2.0
     soft_weight: float = 1.0
     hard_weight: float = 0.5
+    dropout: float | None = None
     copies: int = 0
     copy_warp: float = 0.15
     copy_rate: float = 0.15
@@ -448,6 +451,7 @@ def _problems(settings: Settings) -> list[str]:
         "distil.copies": (distil.copies, 0),
         "distil.copy_warp": (distil.copy_warp, 0),
         "distil.copy_rate": (distil.copy_rate, 0),
+        "distil.dropout": (distil.dropout or 0.0, 0),
         "distil.copy_curve": (distil.copy_curve, 0),
         "distil.hard_weight": (distil.hard_weight, 0),
         "smallest of distil.sweep_hard_weights": (min(distil.sweep_hard_weights, default=0), 0),
@@ -502,6 +506,7 @@ def _problems(settings: Settings) -> list[str]:
         "augment.copy_rate": settings.augment.copy_rate,
         "distil.copy_warp": distil.copy_warp,
         "distil.copy_rate": distil.copy_rate,
+        "distil.dropout": distil.dropout or 0.0,
         "network.input_dropout": network.input_dropout,
         "train.warmup": train.warmup,
         "align.silence_probability": align.silence_probability,

@@ -61,6 +61,10 @@ def test_a_missing_file_is_named(tmp_path) -> None:
         ["--train.epochs", "0"],
         ["--network.dropout", "1.0"],
         ["--network.dropout", "-0.1"],
+        ["--distil.dropout", "-0.1"],
+        ["--distil.dropout", "1"],
+        ["--train.frame_stride", "0"],
+        ["--train.frame_stride", "3"],  # a DNN has no chunks
         ["--train.learning_rate", "0"],
         ["--distil.temperature", "0"],
         ["--distil.soft_weight", "0", "--distil.hard_weight", "0"],

@@ -8,7 +8,7 @@ from kd_asr.artifacts import Artifact
 from kd_asr.config import Settings
 from kd_asr.stages.baseline import baseline_task
 from kd_asr.stages.networks import NetworkTask, train_networks
-from kd_asr.stages.systems import network_seed, student_names
+from kd_asr.stages.systems import as_student, network_seed, student_names
 
 
 def distil(run_dir: Path, settings: Settings) -> list[Artifact]:
@@ -18,7 +18,7 @@ def distil(run_dir: Path, settings: Settings) -> list[Artifact]:
     number of students it costs no time.
     """
     students = [
-        NetworkTask(run_dir, name, "distil", network_seed(settings.seed, name), "soft", settings)
+        NetworkTask(run_dir, name, "distil", network_seed(settings.seed, name), "soft", as_student(settings))
         for name in student_names(settings)
     ]
     return train_networks(

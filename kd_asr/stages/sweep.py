@@ -9,7 +9,7 @@ from typing import Any
 from kd_asr.artifacts import Artifact, build_artifact
 from kd_asr.config import Settings
 from kd_asr.stages.networks import ROOMS, NetworkTask, train_networks
-from kd_asr.stages.systems import network_seed
+from kd_asr.stages.systems import as_student, network_seed
 
 
 def sweep(run_dir: Path, settings: Settings) -> Artifact:
@@ -27,7 +27,7 @@ def sweep(run_dir: Path, settings: Settings) -> Artifact:
             "sweep",
             network_seed(settings.seed, "sweep"),
             "soft",
-            replace(settings, distil=replace(distil, temperature=temperature, hard_weight=weight)),
+            as_student(replace(settings, distil=replace(distil, temperature=temperature, hard_weight=weight))),
         )
         for temperature, weight in points
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -33,6 +34,14 @@ def systems(settings: Settings) -> dict[str, list[str]]:
     """The compared systems by name, each with the artifacts of its networks."""
     students = {name.rsplit("/", maxsplit=1)[1]: [name] for name in student_names(settings)}
     return {BASELINE: [BASELINE], ENSEMBLE: member_names(settings), **students}
+
+
+def as_student(settings: Settings) -> Settings:
+    """The settings that a student is trained with."""
+    dropout = settings.distil.dropout
+    if dropout is None:
+        return settings
+    return replace(settings, network=replace(settings.network, dropout=dropout))
 
 
 def network_seed(seed: int, name: str) -> int:

@@ -134,8 +134,11 @@ def test_the_baseline_trained_beside_the_students_is_the_one_trained_alone(align
     ensemble(aligned, settings)
     transfer(aligned, settings)
     posteriors(aligned, settings)
-    distil(aligned, settings)
+    distil(aligned, replace(settings, distil=replace(settings.distil, dropout=0.5)))
     assert (load_artifact(aligned, "baseline").path / "model.safetensors").read_bytes() == alone
+    features_of_train = FrameStore.open(aligned / "features" / "train").features
+    _, network, _ = load_networks(aligned, ["distil/student-00"], features_of_train)
+    assert network == replace(settings.network, dropout=0.5) != settings.network
 
 
 def test_students_learn_from_the_training_set_and_its_copies(aligned, settings) -> None:
