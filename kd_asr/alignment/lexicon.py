@@ -90,6 +90,22 @@ def has_stress(lexicon: Lexicon) -> bool:
     return any(phone[-1] in "012" for phone in lexicon.phones)
 
 
+def with_positions(lexicon: Lexicon) -> Lexicon:
+    """The lexicon whose phones tell their position in the word, as those of Kaldi's lexicons do.
+
+    The first phone of a word ends in `_B`, the last in `_E`, those between in `_I`, one that is alone in `_S`. The
+    phone of unknown words stays as it is.
+    """
+
+    def marked(variant: tuple[str, ...]) -> tuple[str, ...]:
+        if variant == (UNKNOWN_PHONE,):
+            return variant
+        marks = "S" if len(variant) == 1 else "B" + "I" * (len(variant) - 2) + "E"
+        return tuple(f"{phone}_{mark}" for phone, mark in zip(variant, marks, strict=True))
+
+    return Lexicon({word: tuple(map(marked, variants)) for word, variants in lexicon.pronunciations.items()})
+
+
 def select(lexicon: Lexicon, words: Iterable[str]) -> tuple[Lexicon, list[str]]:
     """The entries of `words`, and the sorted words it lacks."""
     wanted = set(words)

@@ -2,11 +2,15 @@
 
 A phone is a left-to-right chain of three emitting states, each with a loop on itself. Graphs carry pdf + 1 as input
 labels, 0 is epsilon.
+
+A phone may tell its position in the word, as Kaldi's do: AH0_B, _I, _E at a word's beginning, inside, at its end, and
+AH0_S alone. Before states are tied, all positions have the same pdfs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,13 @@ from kd_asr.artifacts import damaged, read_json, write_json
 SILENCE = "SIL"
 UNKNOWN_PHONE = "SPN"
 STATES_PER_PHONE = 3
+POSITIONS = "BIES"
+_POSITION = re.compile(f"_[{POSITIONS}]$")
+
+
+def without_position(phone: str) -> str:
+    """A phone without its position in the word: `IH1_B` is `IH1`."""
+    return _POSITION.sub("", phone)
 
 
 @dataclass(frozen=True)
@@ -35,11 +46,14 @@ class Topology:
     phones: tuple[str, ...]
     self_loop: tuple[float, ...]
     tree: StateTree | None = None
+    _found: dict[tuple[str, str, str], tuple[int, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def uniform(cls, phones: tuple[str, ...], self_loop: float = 0.7, tree: StateTree | None = None) -> Topology:
         """The same loop probability everywhere: what a flat start begins with."""
-        num_pdfs = tree.num_pdfs if tree else STATES_PER_PHONE * len(phones)
+        num_pdfs = tree.num_pdfs if tree else STATES_PER_PHONE * len(set(map(without_position, phones)))
         return cls(phones, (self_loop,) * num_pdfs, tree)
 
     @property
@@ -53,22 +67,19 @@ class Topology:
 
     def pdfs(self, phone: str, left: str = SILENCE, right: str = SILENCE) -> tuple[int, ...]:
         """Classes of all states of a phone between two others."""
-        number = self._number
         if self.tree is None:
-            first = STATES_PER_PHONE * number[phone]
+            first = STATES_PER_PHONE * self._number[phone]
             return tuple(range(first, first + STATES_PER_PHONE))
-        return tuple(self.triphone_pdfs[number[left], number[phone], number[right]].tolist())
-
-    @cached_property
-    def triphone_pdfs(self) -> NDArray[np.int32]:
-        """(left phones, phones, right phones, 3) int32, by place in `phones`; of tied states only."""
-        if self.tree is None:
-            raise ValueError("monophones have no pdfs of triphones")
-        return self.tree.table(self.phones)
+        triphone = left, phone, right
+        if triphone not in self._found:
+            self._found[triphone] = self.tree.pdfs(*triphone)
+        return self._found[triphone]
 
     @cached_property
     def _number(self) -> dict[str, int]:
-        return {phone: number for number, phone in enumerate(self.phones)}
+        """Place of each phone among those that have pdfs of their own as monophones."""
+        alone = {name: number for number, name in enumerate(dict.fromkeys(map(without_position, self.phones)))}
+        return {phone: alone[without_position(phone)] for phone in self.phones}
 
     def with_self_loop(self, self_loop: NDArray[np.floating]) -> Topology:
         """The same phones with other loop probabilities, (num_pdfs,)."""

@@ -1,19 +1,17 @@
 """The state-tying tree: which HMM states of phones in context share a pdf, asked one question after another.
 
-A decision tree for each state of each root, a root being the stress variants of one phone (S. Young, J. Odell,
-P. Woodland, "Tree-based state tying for high accuracy acoustic modelling", ARPA Human Language Technology Workshop
-1994). A question asks whether the phone itself or the one to its left or right is in a set. Every triphone gets a leaf,
-seen in training or not. `kd_asr.alignment.tying` grows trees.
+A decision tree for each state of each root, a root being the variants of one phone in stress and position (S. Young, J.
+Odell, P. Woodland, "Tree-based state tying for high accuracy acoustic modelling", ARPA Human Language Technology
+Workshop 1994). A question asks whether the phone itself or the one to its left or right is in a set. Every triphone
+gets a leaf, seen in training or not. `kd_asr.alignment.tying` grows trees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 Place = Literal["left", "phone", "right"]
 PLACES: tuple[Place, ...] = ("left", "phone", "right")
@@ -66,38 +64,24 @@ class StateTree:
         """Number of leaves."""
         return sum(1 for root in self.roots for node in root.states for _ in leaves(node))
 
-    def table(self, phones: Sequence[str]) -> NDArray[np.int32]:
-        """Pdf of every state of every triphone.
+    def pdfs(self, left: str, phone: str, right: str) -> tuple[int, ...]:
+        """Pdf of every state of a triphone, whose phone must belong to a root."""
+        asked: dict[Place, str] = {"left": left, "phone": phone, "right": right}
 
-        Args:
-            phones: those that the axes count.
+        def leaf(node: Node) -> Leaf:
+            while isinstance(node, Split):
+                node = node.yes if asked[node.place] in self._members[node.question] else node.no
+            return node
 
-        Returns:
-            (left phones, phones, right phones, states) int32.
-        """
-        number = {phone: index for index, phone in enumerate(phones)}
-        size = len(phones)
-        members = {
-            name: np.isin(np.arange(size), [number[phone] for phone in asked if phone in number])
-            for name, asked in self.questions.items()
-        }
-        table = np.full((size, size, size, max(len(root.states) for root in self.roots)), -1, dtype=np.int32)
+        return tuple(leaf(node).pdf for node in self._root_of[phone].states)
 
-        def fill(node: Node, where: dict[Place, NDArray[np.int64]], state: int) -> None:
-            # What reaches a node is always some left phones times some phones times some right phones.
-            if isinstance(node, Leaf):
-                left, own, right = np.ix_(*(where[place] for place in PLACES))
-                table[left, own, right, state] = node.pdf
-                return
-            said = members[node.question][where[node.place]]
-            fill(node.yes, {**where, node.place: where[node.place][said]}, state)
-            fill(node.no, {**where, node.place: where[node.place][~said]}, state)
+    @cached_property
+    def _root_of(self) -> dict[str, Root]:
+        return {phone: root for root in self.roots for phone in root.phones}
 
-        for root in self.roots:
-            phone = np.array([number[phone] for phone in root.phones if phone in number], dtype=np.int64)
-            for state, node in enumerate(root.states):
-                fill(node, {"left": np.arange(size), "phone": phone, "right": np.arange(size)}, state)
-        return table
+    @cached_property
+    def _members(self) -> dict[str, frozenset[str]]:
+        return {name: frozenset(phones) for name, phones in self.questions.items()}
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and mappings, the tree as it is read from top to bottom."""

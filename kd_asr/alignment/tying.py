@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from kd_asr.alignment.fit import VARIANCE_FLOOR
 from kd_asr.alignment.gmm import Doubles, Floats
 from kd_asr.alignment.store import PhoneSegment
-from kd_asr.alignment.topology import SILENCE, STATES_PER_PHONE, UNKNOWN_PHONE, Topology
+from kd_asr.alignment.topology import POSITIONS, SILENCE, STATES_PER_PHONE, UNKNOWN_PHONE, Topology, without_position
 from kd_asr.alignment.tree import PLACES, Leaf, Node, Place, Root, Split, StateTree
 from kd_asr.alignment.viterbi import BestPath
 
@@ -116,20 +116,23 @@ def context_statistics(
 
 
 def base_phone(phone: str) -> str:
-    """The phone without its stress digit."""
-    return phone.rstrip(_STRESS) or phone
+    """The phone without its position in the word and its stress digit."""
+    plain = without_position(phone)
+    return plain.rstrip(_STRESS) or plain
 
 
 def phone_questions(statistics: ContextStatistics) -> dict[str, tuple[str, ...]]:
-    """Sets of phones to ask for: the clusters of phones that sound alike, and the stresses.
+    """Sets of phones to ask for: the clusters of phones that sound alike, the stresses, the positions in a word.
 
-    The phones without their stress are merged two by two, those first that lose the least log-likelihood when their
-    states are modelled as one, until two clusters are left; every cluster on the way is a question, single phones too.
+    The phones without stress and position are merged two by two, those first that lose the least log-likelihood when
+    their states are modelled as one, until two clusters are left; every cluster on the way is a question, single phones
+    too.
     Each phone weighs the same: weighed by its frames, the rarest would gather in one cluster.
 
     Returns:
-        The phones of each set by its name: a phone, `cluster-1`, `cluster-2`, ..., `stress-0`, `stress-1`, `stress-2`.
-        Phones that never occur are in the sets of stress alone.
+        The phones of each set by its name: a phone, `cluster-1`, `cluster-2`, ..., `stress-0`, `stress-1`, `stress-2`,
+        `position-B`, `position-I`, `position-E`, `position-S`. Phones that never occur are in the sets of stress and
+        position alone.
     """
     variants = _variants(statistics.phones)
     moments: dict[str, Moments] = {}
@@ -145,9 +148,13 @@ def phone_questions(statistics: ContextStatistics) -> dict[str, tuple[str, ...]]
     for number, names in enumerate(_merges(moments, statistics.variance_floor), start=1):
         asked[f"cluster-{number}"] = tuple(phone for name in names for phone in variants[name])
     for digit in _STRESS:
-        stressed = tuple(phone for phone in statistics.phones if base_phone(phone) + digit == phone)
+        stressed = tuple(p for p in statistics.phones if base_phone(p) + digit == without_position(p))
         if stressed:
             asked[f"stress-{digit}"] = stressed
+    for mark in POSITIONS:
+        placed = tuple(phone for phone in statistics.phones if f"{without_position(phone)}_{mark}" == phone)
+        if placed:
+            asked[f"position-{mark}"] = placed
     return asked
 
 
@@ -204,7 +211,8 @@ class _Candidate:
 def grow_tree(statistics: ContextStatistics, *, leaves: int, min_frames: float) -> StateTree:
     """Split the node that gains most, again and again.
 
-    The stress variants of a phone share a root for each of their states, so that rare ones learn from the others;
+    A phone's variants in stress and position share a root for each of their states, so that rare ones learn from the
+    others;
     silence and the phone of unknown words are never split.
 
     Args:
@@ -298,5 +306,7 @@ def _best_split(
 
 def tied_path(path: BestPath, topology: Topology) -> BestPath:
     """A path of monophone states as one of the tied states that `topology` has."""
-    contexts = frame_contexts(path.phones, path.pdfs % STATES_PER_PHONE, topology.phones)
-    return replace(path, pdfs=topology.triphone_pdfs[tuple(contexts.T)])
+    spoken = [SILENCE, *(item.phone for item in path.phones), SILENCE]
+    of_phones = [topology.pdfs(*around) for around in zip(spoken[1:-1], spoken[:-2], spoken[2:], strict=True)]
+    place = np.repeat(np.arange(len(path.phones)), [item.num_frames for item in path.phones])
+    return replace(path, pdfs=np.array(of_phones, dtype=np.int32)[place, path.pdfs % STATES_PER_PHONE])

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kd_asr.alignment.ctm import in_seconds
 from kd_asr.alignment.store import PhoneSegment
 from kd_asr.alignment.viterbi import BestPath
 
@@ -94,11 +95,8 @@ def _without_gaps(intervals: Sequence[tuple[str, float, float]], seconds: float)
 
 
 def phones_in_time(phones: Sequence[PhoneSegment], frame_shift: float) -> list[tuple[str, float, float]]:
-    """(phone, start, end) in seconds; frame `n` begins at `n * frame_shift`, as Kaldi writes times."""
-    return [
-        (item.phone, item.start_frame * frame_shift, (item.start_frame + item.num_frames) * frame_shift)
-        for item in phones
-    ]
+    """(phone of the dictionary, start, end) in seconds, as `ctm.in_seconds` times them."""
+    return [(item.phone, item.start, item.start + item.duration) for item in in_seconds(phones, frame_shift)]
 
 
 def words_in_time(words: Sequence[WordSegment], frame_shift: float) -> list[tuple[str, float, float]]:

@@ -39,8 +39,12 @@ def compose_context(
     is_symbol = np.array([len(window) == 1 for window in windows])
     silence = 1 + topology.phones.index(SILENCE)
     triphones = np.array([window for window in windows if len(window) == 3], dtype=np.int64)
-    left, phone, right = np.where(triphones == 0, silence, triphones).T - 1
-    rows = np.concatenate([phone[:, None], topology.triphone_pdfs[left, phone, right]], axis=1)
+    name = topology.phones
+    known = [
+        (phone, *topology.pdfs(name[phone], name[left], name[right]))
+        for left, phone, right in (np.where(triphones == 0, silence, triphones) - 1).tolist()
+    ]
+    rows = np.array(known, dtype=np.int64).reshape(-1, 1 + STATES_PER_PHONE)
     kinds, kind_of = np.unique(rows, axis=0, return_inverse=True)
     labels = np.zeros(len(windows), dtype=np.int32)
     labels[is_triphone] = 1 + kind_of.ravel()

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.alignment.g2p import ARPABET, Guess, guess_pronunciations, spelt_with
-from kd_asr.alignment.lexicon import Lexicon, has_stress, merge, read_lexicon, select, without_stress, write_lexicon
+from kd_asr.alignment.lexicon import (
+    Lexicon,
+    has_stress,
+    merge,
+    read_lexicon,
+    select,
+    with_positions,
+    without_stress,
+    write_lexicon,
+)
 from kd_asr.alignment.topology import UNKNOWN_PHONE
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.config import Settings
@@ -49,6 +58,8 @@ def lexicon(run_dir: Path, settings: Settings) -> Artifact:
             complete = merge(known, {guess.word: guess.variants for guess in guesses})
             if not settings.lexicon.stress or not has_stress(known):
                 complete = without_stress(complete)
+            if settings.lexicon.word_position:
+                complete = with_positions(complete)
             write_lexicon(folder / "lexicon.txt", complete)
             (folder / "phones.txt").write_text("".join(f"{phone}\n" for phone in complete.phones), encoding="utf-8")
             _write_guesses(folder / "g2p.tsv", guesses, complete, words)
@@ -69,6 +80,7 @@ def lexicon(run_dir: Path, settings: Settings) -> Artifact:
             stage="lexicon",
             settings={
                 "stress": settings.lexicon.stress,
+                "word_position": settings.lexicon.word_position,
                 "dictionary": file_digest(dictionary),
                 "arpa": file_digest(arpa) if arpa is not None else None,
             },

@@ -20,9 +20,9 @@ import torch
 from kd_asr.alignment.ctm import TimedPhone, write_ctm
 from kd_asr.alignment.g2p import Guess, guess_pronunciations, spelt_with
 from kd_asr.alignment.graphs import training_graph
-from kd_asr.alignment.lexicon import Lexicon, merge, read_lexicon, select
+from kd_asr.alignment.lexicon import Lexicon, merge, read_lexicon, select, with_positions
 from kd_asr.alignment.store import AlignmentStore, PhoneSegment
-from kd_asr.alignment.topology import UNKNOWN_PHONE, Topology
+from kd_asr.alignment.topology import UNKNOWN_PHONE, Topology, without_position
 from kd_asr.alignment.viterbi import best_path
 from kd_asr.alignment.words import (
     WordSegment,
@@ -283,13 +283,20 @@ def _pronounced(system: TrainedSystem, words: Iterable[str]) -> Lexicon:
     found, guessed = select(whole, missing)
     more = [Guess(word, variants, (), word) for word, variants in found.pronunciations.items()]
     more += guess_pronunciations(guessed, whole.pronunciations)
-    phones = set(Topology.load(system.run_dir / "align" / "topology.json").phones)
-    spelt = {guess.word: spelt_with(guess, phones).variants for guess in more}
+    phones = Topology.load(system.run_dir / "align" / "topology.json").phones
+    plain = set(map(without_position, phones))
+    spelt = {guess.word: spelt_with(guess, plain).variants for guess in more}
     for word in guessed:
         unknown = spelt[word] == ((UNKNOWN_PHONE,),)
         said = "unknown" if unknown else " or ".join(" ".join(variant) for variant in spelt[word])
         say(f"not in the dictionary: {word}, pronounced {said}")
-    return merge(known, spelt)
+    added = Lexicon(spelt) if plain == set(phones) else with_positions(Lexicon(spelt))
+    # No word that the aligner was trained with may have had a phone in this position.
+    added = Lexicon({
+        word: tuple(variant for variant in variants if set(variant) <= set(phones)) or ((UNKNOWN_PHONE,),)
+        for word, variants in added.pronunciations.items()
+    })
+    return merge(known, added.pronunciations)
 
 
 def _scores(

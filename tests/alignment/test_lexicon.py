@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kd_asr.alignment.lexicon import Lexicon, merge, read_lexicon, select, without_stress, write_lexicon
+from kd_asr.alignment.lexicon import Lexicon, merge, read_lexicon, select, with_positions, without_stress, write_lexicon
+from kd_asr.alignment.topology import without_position
 from kd_asr.errors import UserError
 
 TEXT = """;;; an old comment
@@ -62,6 +63,19 @@ def test_word_that_is_not_in_the_lexicon_is_the_unknown_phone() -> None:
 def test_variants_that_differ_in_stress_only_become_one() -> None:
     lexicon = Lexicon({"RECORD": (("R", "AH0", "K"), ("R", "AH1", "K"), ("R", "EH1", "K")), "TWO": (("2",),)})
     assert without_stress(lexicon).pronunciations == {"RECORD": (("R", "AH", "K"), ("R", "EH", "K")), "TWO": (("2",),)}
+
+
+def test_phones_tell_their_position_in_the_word() -> None:
+    plain = {"A": (("AH0",), ("EY1",)), "CATS": (("K", "AE1", "T", "S"),), "IT": (("IH1", "T"),), "X": (("SPN",),)}
+    lexicon = Lexicon(plain)
+    placed = with_positions(lexicon)
+    assert placed.pronunciations == {
+        "A": (("AH0_S",), ("EY1_S",)),
+        "CATS": (("K_B", "AE1_I", "T_I", "S_E"),),
+        "IT": (("IH1_B", "T_E"),),
+        "X": (("SPN",),),
+    }
+    assert set(map(without_position, placed.phones)) == set(lexicon.phones)
 
 
 def test_select_gives_entries_and_what_is_missing() -> None:

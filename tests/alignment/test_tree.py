@@ -7,7 +7,7 @@ import numpy as np
 from conftest import random_tree
 
 from kd_asr.alignment.topology import Topology
-from kd_asr.alignment.tree import Leaf, Node, StateTree, leaves
+from kd_asr.alignment.tree import Leaf, Node, Root, Split, StateTree, leaves
 
 PHONES = ("SIL", "SPN", "A0", "A1", "B", "C")
 
@@ -31,8 +31,25 @@ def test_every_triphone_finds_the_leaf_its_answers_lead_to() -> None:
             assert topology.pdfs(phone, left, right) == expected
             assert topology.pdf(phone, 1, left, right) == expected[1]
             found |= set(expected)
-        assert topology.triphone_pdfs.dtype == np.int32
         assert found <= set(range(topology.num_pdfs))
+
+
+def test_monophones_share_their_states_in_all_positions() -> None:
+    phones = ("SIL", "SPN", "A0_B", "A0_E", "A1_I", "B_S")
+    topology = Topology.uniform(phones)
+    assert topology.num_pdfs == 3 * 5
+    pdfs = {phone: topology.pdfs(phone) for phone in phones}
+    assert pdfs["A0_B"] == pdfs["A0_E"] == (6, 7, 8)
+    assert (pdfs["SPN"], pdfs["A1_I"], pdfs["B_S"]) == ((3, 4, 5), (9, 10, 11), (12, 13, 14))
+    # Tied, they may differ, in themselves and as neighbours.
+    leaf = [Leaf(number, 1) for number in range(9)]
+    last = Split("phone", "position-E", 1.0, leaf[6], Split("left", "position-S", 1.0, leaf[7], leaf[8]))
+    roots = [(("SIL",), (leaf[0], leaf[0], leaf[0])), (("A0_B", "A0_E", "A1_I"), (leaf[4], leaf[5], last))]
+    questions = {"position-E": ("A0_E",), "position-S": ("B_S",)}
+    tied = Topology.uniform(phones, tree=StateTree(questions, tuple(Root(*root) for root in roots)))
+    assert tied.pdfs("A0_E", "SIL", "SIL") == (4, 5, 6)
+    assert tied.pdfs("A0_B", "B_S", "A0_E") == (4, 5, 7)
+    assert tied.pdfs("A0_B", "SIL", "A0_E") == (4, 5, 8)
 
 
 def test_the_leaves_are_numbered_from_left_to_right() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from kd_asr.alignment.store import PhoneSegment
 from kd_asr.alignment.topology import Topology
-from kd_asr.alignment.tree import Leaf, Node, Split, leaves
+from kd_asr.alignment.tree import Leaf, Node, Split, StateTree, leaves
 from kd_asr.alignment.tying import (
     Moments,
     context_statistics,
@@ -82,10 +82,14 @@ def splits(node: Node) -> list[Split]:
     return [node, *splits(node.yes), *splits(node.no)] if isinstance(node, Split) else []
 
 
+def table_of(tree: StateTree) -> np.ndarray:
+    """(left phones, phones, right phones, states): every triphone's pdfs."""
+    return np.array([[[tree.pdfs(left, phone, right) for right in PHONES] for phone in PHONES] for left in PHONES])
+
+
 def cell_masks(tree, contexts: np.ndarray) -> set[bytes]:
     """The frames of each leaf."""
-    table = tree.table(PHONES)
-    pdfs = table[tuple(contexts.T)]
+    pdfs = table_of(tree)[tuple(contexts.T)]
     return {(pdfs == pdf).tobytes() for pdf in np.unique(pdfs)}
 
 
@@ -132,7 +136,7 @@ def test_growing_ends_where_leaves_would_get_too_small() -> None:
     assert 21 < len(sizes) == tree.num_pdfs < 10_000
     assert min(sizes) >= 60
     assert sum(sizes) == len(observations)
-    pdfs = tree.table(PHONES)[tuple(contexts.T)]
+    pdfs = table_of(tree)[tuple(contexts.T)]
     assert np.bincount(pdfs).tolist() == sizes
     # No leaf could have been split further.
     cells = [pdfs == pdf for pdf in range(6, tree.num_pdfs)]
@@ -151,9 +155,28 @@ def test_fewer_leaves_than_roots_are_the_roots_and_unseen_phones_have_leaves_too
     grown = grow_tree(statistics, leaves=60, min_frames=20)
     assert all(isinstance(node, Leaf) for node in grown.roots[5].states)
     assert "M" not in {phone for asked in grown.questions.values() for phone in asked}
-    table = grown.table(PHONES)
-    assert table.shape == (8, 8, 8, 3)
-    assert set(np.unique(table)) == set(range(60))
+    assert set(np.unique(table_of(grown))) == set(range(60))
+
+
+def test_positions_are_asked_for_where_they_matter() -> None:
+    phones = ("SIL", "SPN", "A0_B", "A0_E", "A1_E", "B_B", "B_I", "B_E", "K_S")
+    rng = np.random.default_rng(4)
+    contexts = np.stack([*rng.integers(0, len(phones), (3, 6000)), rng.integers(0, 3, 6000)], axis=1)
+    ends = np.isin(contexts[:, :3], [3, 4, 7])
+    # B depends on whether a word ends in it, A on whether one ends before it.
+    matters = np.where(np.isin(contexts[:, 1], [5, 6, 7]), ends[:, 1], np.isin(contexts[:, 1], [2, 3, 4]) & ends[:, 0])
+    observations = (3.0 * matters[:, None] + rng.standard_normal((6000, 4))).astype(np.float32)
+    statistics = context_statistics(observations, contexts, phones)
+    asked = phone_questions(statistics)
+    assert asked["position-E"] == ("A0_E", "A1_E", "B_E")
+    assert (asked["position-B"], asked["position-S"]) == (("A0_B", "B_B"), ("K_S",))
+    assert asked["position-I"] == ("B_I",)
+    assert (asked["A"], asked["stress-1"]) == (("A0_B", "A0_E", "A1_E"), ("A1_E",))
+    tree = grow_tree(statistics, leaves=5 * 3 + 6, min_frames=20)
+    of_root = {root.phones: [split for node in root.states for split in splits(node)] for root in tree.roots}
+    assert {(split.place, split.question) for split in of_root["B_B", "B_I", "B_E"]} == {("phone", "position-E")}
+    assert {(split.place, split.question) for split in of_root["A0_B", "A0_E", "A1_E"]} == {("left", "position-E")}
+    assert sum(map(len, of_root.values())) == 6
 
 
 def test_phones_that_sound_alike_are_clustered_first() -> None:

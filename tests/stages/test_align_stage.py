@@ -28,7 +28,7 @@ LEXICON = Lexicon({"ONE": (("W", "AH1", "N"),), "TWO": (("T", "UW1"),)})
 SHORT = AlignSettings(cepstral_iterations=2, discriminant_iterations=1, gaussians=40, retry_beam=1e6)
 
 
-def make_run(folder: Path, settings: Settings, utterances) -> Settings:
+def make_run(folder: Path, settings: Settings, utterances, lexicon: Lexicon = LEXICON) -> Settings:
     """Everything that the stage reads; one train utterance has too many words, one test word is unknown."""
     folder.mkdir(exist_ok=True)
     crowded = replace(utterances["train"][1], words=("ONE", "TWO") * 20)
@@ -42,12 +42,13 @@ def make_run(folder: Path, settings: Settings, utterances) -> Settings:
     features(folder, settings)
 
     def work(path: Path) -> dict[str, int]:
-        write_lexicon(path / "lexicon.txt", LEXICON)
-        (path / "phones.txt").write_text("".join(f"{phone}\n" for phone in LEXICON.phones))
+        write_lexicon(path / "lexicon.txt", lexicon)
+        (path / "phones.txt").write_text("".join(f"{phone}\n" for phone in lexicon.phones))
         return {}
 
+    chosen = {"lexicon": lexicon}
     build_artifact(
-        folder, "lexicon", stage="lexicon", settings={}, inputs=[prepared], rooms=("alignment",), work=work
+        folder, "lexicon", stage="lexicon", settings=chosen, inputs=[prepared], rooms=("alignment",), work=work
     )
     return replace(settings, align=SHORT)
 

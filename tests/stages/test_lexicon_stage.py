@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from conftest import make_prepared
 
-from kd_asr.alignment.lexicon import read_lexicon
+from kd_asr.alignment.lexicon import read_lexicon, with_positions
 from kd_asr.config import LanguageModelSettings, LexiconSettings
 from kd_asr.errors import UserError
 from kd_asr.stages.lexicon import lexicon
@@ -48,6 +48,12 @@ def test_stress_can_be_taken_off(run_dir, settings, prepared) -> None:
     made = lexicon(run_dir, replace(settings, lexicon=LexiconSettings(stress=False)))
     assert not any(phone[-1].isdigit() for phone in read_lexicon(made.path / "lexicon.txt").phones)
     assert not any(character.isdigit() for row in _table(made.path / "g2p.tsv") for character in row[1])
+
+
+def test_phones_can_tell_their_position(run_dir, settings, prepared) -> None:
+    plain = read_lexicon(lexicon(run_dir, settings).path / "lexicon.txt")
+    made = lexicon(run_dir, replace(settings, lexicon=LexiconSettings(word_position=True)))
+    assert read_lexicon(made.path / "lexicon.txt") == with_positions(plain) != plain
 
 
 def test_words_of_the_language_model(run_dir, settings, prepared, tmp_path) -> None:

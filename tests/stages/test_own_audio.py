@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from test_align_stage import make_run
+from test_align_stage import LEXICON, make_run
 
 from kd_asr.alignment.ctm import read_ctm
+from kd_asr.alignment.lexicon import with_positions
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.cli import main
 from kd_asr.config import AdaptSettings, Settings, load_settings, save_settings
@@ -39,9 +40,10 @@ def decoded(folder: Path, settings: Settings, utterances) -> Path:
     """A run that has decoded; made once for all tests of this file, with the audio of the first."""
     run = folder / "run"
     if not run.exists():
-        made = make_run(run, replace(settings, jobs=1), utterances)
+        made = make_run(run, replace(settings, jobs=1), utterances, with_positions(LEXICON))
         made = replace(
             made,
+            align=replace(made.align, leaves=24, leaf_min_frames=2, tied_gaussians=40, tied_iterations=1),
             decode=replace(made.decode, acoustic_scales=(0.2,), insertion_penalties=(0.0, 0.5)),
             train=replace(made.train, epochs=8),
             adapt=AdaptSettings(prior_frames=100),  # recognised as in the set means: with the same speaker's statistics
@@ -103,7 +105,9 @@ def test_align_files_writes_what_other_programs_read(decoded: Path, folder: Path
         # Phones cover all frames, as those of the stage do.
         frames = len(AlignmentStore.open(decoded / "align" / "dev").pdfs(item.file.stem))
         assert sum(phone.num_frames for phone in item.phones) == frames
-        assert 'name = "phones"' in (tmp_path / "out" / f"{item.file.stem}.TextGrid").read_text()
+        text_grid = (tmp_path / "out" / f"{item.file.stem}.TextGrid").read_text()
+        assert 'name = "phones"' in text_grid
+        assert 'text = "AH1"' in text_grid  # as the dictionary names it, without its position
     files[0].with_suffix(".txt").write_text("one two xyzzy")
     aligned, failed = align_files(decoded / "baseline", files[:1], tmp_path / "out", jobs=1)
     assert "XYZZY" in capsys.readouterr().err
