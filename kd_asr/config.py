@@ -371,9 +371,9 @@ class ReducedSettings:
     seeds: int = 3
     draw: Literal["utterances", "frames"] = "utterances"
     epochs: float = 2.0
-    validations: int = 20
+    validations: int = 16
     beam: float = 9.0
-    max_active: int = 1500
+    max_active: int = 1200
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.config import NetworkSettings, Settings, TrainSettings
-from kd_asr.distillation.losses import UNLABELLED, hard_cross_entropy
+from kd_asr.distillation.losses import UNLABELLED
 from kd_asr.distillation.objectives import HardObjective
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores, score_frames
@@ -35,6 +35,7 @@ from kd_asr.training.fit import FitResult, Validation, fit, remove_checkpoint
 
 ROOMS = ("corpora", "features", "alignment", "models", "distillation", "training", "methods")
 _PIECE = 4096
+_MEASURED = 2048
 
 
 @dataclass(frozen=True)
@@ -268,10 +269,12 @@ def score_utterances(alignments: AlignmentStore, utterance_ids: Sequence[str], l
 def measure(model: nn.Module, examples: Examples, *, precision: Literal["auto", "bf16", "fp32"]) -> Validation:
     """Accuracy (0..1) and mean cross-entropy (nats) over all labels."""
     correct, cross_entropy = 0, 0.0
-    for part in torch.split(torch.arange(len(examples)), max(1, _PIECE // examples.labels_per_example)):
+    for part in torch.split(torch.arange(len(examples)), max(1, _MEASURED // examples.labels_per_example)):
         hard_labels = examples.hard_labels[part].long().flatten()
         log_probs = log_posteriors(model, examples.inputs, part, precision=precision)
+        counted = hard_labels != UNLABELLED
         correct += int((log_probs.argmax(dim=1) == hard_labels).sum())
-        cross_entropy += float(hard_cross_entropy(log_probs, hard_labels).sum())
+        of_labels = log_probs.gather(1, hard_labels.clamp(min=0)[:, None])[:, 0]
+        cross_entropy -= float(of_labels[counted].sum())
     count = int((examples.hard_labels != UNLABELLED).sum())
     return Validation(correct / count, cross_entropy / count)
