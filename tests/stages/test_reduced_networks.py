@@ -20,6 +20,7 @@ from kd_asr.stages.ensemble import ensemble
 from kd_asr.stages.features import features
 from kd_asr.stages.networks import measure
 from kd_asr.stages.posteriors import posteriors
+from kd_asr.stages.reduced import ReducedSystem, _stopped_at_the_end
 from kd_asr.stages.reduced_networks import (
     ARMS,
     BEST,
@@ -136,3 +137,18 @@ def test_every_network_has_the_same_updates_and_scores_of_the_weights_it_keeps(t
     # Of one repetition all networks begin with the same weights, and their targets tell them apart.
     files = [(artifact.path / LAST).read_bytes() for artifact in made]
     assert len(set(files)) == len(files)
+
+
+def test_last_weights_that_are_the_best_ones_are_one_system(taught) -> None:
+    run_dir, settings = taught
+    task = ReducedTask(run_dir, 0.3, "hard", 0, settings)
+    folder = run_dir / task.name
+    folder.mkdir(parents=True)
+    (folder / BEST).write_bytes(b"weights")
+    (folder / LAST).write_bytes(b"weights")
+    best, last = ReducedSystem(task, "best"), ReducedSystem(task, "last")
+    assert _stopped_at_the_end(run_dir, last) == best
+    assert _stopped_at_the_end(run_dir, best) is None
+    assert _stopped_at_the_end(run_dir, ReducedSystem(replace(task, arm="soft"), "last")) is None
+    (folder / LAST).write_bytes(b"others")
+    assert _stopped_at_the_end(run_dir, last) is None
