@@ -1,6 +1,7 @@
 """Networks on parts of the labels, on a run in miniature whose labels are invented."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,14 +38,25 @@ from kd_asr.training.examples import Examples
 from kd_asr.training.schedule import measuring_points
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("reduced") / "run"
+
+
 @pytest.fixture
-def taught(run_dir, settings, utterances) -> tuple[Path, Settings]:
-    make_prepared(run_dir, utterances)
-    features(run_dir, settings)
-    make_aligned(run_dir, settings)
-    ensemble(run_dir, settings)
-    transfer(run_dir, settings)
-    posteriors(run_dir, settings)
+def taught(run_dir, settings, utterances, kept: Path) -> tuple[Path, Settings]:
+    """A run that has an ensemble and its posteriors; made once, and copied for every test."""
+    if not kept.exists():
+        made = run_dir.with_name("made")
+        made.mkdir()
+        make_prepared(made, utterances)
+        features(made, settings)
+        make_aligned(made, settings)
+        ensemble(made, settings)
+        transfer(made, settings)
+        posteriors(made, settings)
+        made.rename(kept)
+    shutil.copytree(kept, run_dir, dirs_exist_ok=True)
     reduced = replace(settings.reduced, fractions=(0.3, 1.0), seeds=2, epochs=2.0, validations=3)
     return run_dir, replace(settings, reduced=reduced)
 
@@ -139,8 +151,7 @@ def test_every_network_has_the_same_updates_and_scores_of_the_weights_it_keeps(t
     assert len(set(files)) == len(files)
 
 
-def test_last_weights_that_are_the_best_ones_are_one_system(taught) -> None:
-    run_dir, settings = taught
+def test_last_weights_that_are_the_best_ones_are_one_system(run_dir, settings) -> None:
     task = ReducedTask(run_dir, 0.3, "hard", 0, settings)
     folder = run_dir / task.name
     folder.mkdir(parents=True)
