@@ -253,7 +253,7 @@ class EnsembleSettings:
 
 @dataclass(frozen=True)
 class DistilSettings:
-    """The student: the baseline's architecture and budget, other targets and what suits them.
+    """The student: the baseline's architecture and budget, other targets, and the dropout that suits those.
 
     Attributes:
         students: trained with different seeds; the report gives their mean.

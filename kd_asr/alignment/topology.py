@@ -10,7 +10,7 @@ AH0_S alone. Before states are tied, all positions have the same pdfs.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,6 @@ class Topology:
     phones: tuple[str, ...]
     self_loop: tuple[float, ...]
     tree: StateTree | None = None
-    _found: dict[tuple[str, str, str], tuple[int, ...]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
 
     @classmethod
     def uniform(cls, phones: tuple[str, ...], self_loop: float = 0.7, tree: StateTree | None = None) -> Topology:
@@ -74,6 +71,11 @@ class Topology:
         if triphone not in self._found:
             self._found[triphone] = self.tree.pdfs(*triphone)
         return self._found[triphone]
+
+    @cached_property
+    def _found(self) -> dict[tuple[str, str, str], tuple[int, ...]]:
+        """Pdfs of the triphones that were asked for."""
+        return {}
 
     @cached_property
     def _number(self) -> dict[str, int]:

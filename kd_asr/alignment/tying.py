@@ -86,11 +86,16 @@ def frame_contexts(
         phones: all of them.
     """
     number = {phone: index for index, phone in enumerate(phones)}
-    own = np.array([number[item.phone] for item in segments], dtype=np.int64)
-    edge = number[SILENCE]
-    triphones = np.stack([np.append(edge, own[:-1]), own, np.append(own[1:], edge)], axis=1)
+    numbered = [[number[phone] for phone in triphone] for triphone in _triphones(segments)]
+    triphones = np.array(numbered, dtype=np.int64).reshape(-1, len(PLACES))
     place = np.repeat(np.arange(len(segments)), [item.num_frames for item in segments])
     return np.concatenate([triphones[place], states.astype(np.int64)[:, None]], axis=1)
+
+
+def _triphones(segments: Sequence[PhoneSegment]) -> list[tuple[str, str, str]]:
+    """Left phone, phone, right phone of each segment."""
+    spoken = [SILENCE, *(item.phone for item in segments), SILENCE]
+    return list(zip(spoken[:-2], spoken[1:-1], spoken[2:], strict=True))
 
 
 def context_statistics(
@@ -212,8 +217,7 @@ def grow_tree(statistics: ContextStatistics, *, leaves: int, min_frames: float) 
     """Split the node that gains most, again and again.
 
     A phone's variants in stress and position share a root for each of their states, so that rare ones learn from the
-    others;
-    silence and the phone of unknown words are never split.
+    others; silence and the phone of unknown words are never split.
 
     Args:
         statistics: of the training set.
@@ -306,7 +310,6 @@ def _best_split(
 
 def tied_path(path: BestPath, topology: Topology) -> BestPath:
     """A path of monophone states as one of the tied states that `topology` has."""
-    spoken = [SILENCE, *(item.phone for item in path.phones), SILENCE]
-    of_phones = [topology.pdfs(*around) for around in zip(spoken[1:-1], spoken[:-2], spoken[2:], strict=True)]
+    of_phones = [topology.pdfs(phone, left, right) for left, phone, right in _triphones(path.phones)]
     place = np.repeat(np.arange(len(path.phones)), [item.num_frames for item in path.phones])
     return replace(path, pdfs=np.array(of_phones, dtype=np.int32)[place, path.pdfs % STATES_PER_PHONE])

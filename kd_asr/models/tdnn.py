@@ -85,7 +85,10 @@ class TDNN(nn.Module):
 
 
 def seeded_tdnn(num_mel_bins: int, num_classes: int, settings: NetworkSettings, seed: int, *, stride: int = 1) -> TDNN:
-    """A network whose initial weights depend on `seed` alone; torch's global generator is left as it was."""
+    """A network whose initial weights depend on `seed` alone; torch's global generator is left as it was.
+
+    `stride`: of the frames it learns from, see `TDNN`.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = TDNN(num_mel_bins, num_classes, settings)

@@ -285,18 +285,18 @@ def _pronounced(system: TrainedSystem, words: Iterable[str]) -> Lexicon:
     more += guess_pronunciations(guessed, whole.pronunciations)
     phones = Topology.load(system.run_dir / "align" / "topology.json").phones
     plain = set(map(without_position, phones))
-    spelt = {guess.word: spelt_with(guess, plain).variants for guess in more}
-    for word in guessed:
-        unknown = spelt[word] == ((UNKNOWN_PHONE,),)
-        said = "unknown" if unknown else " or ".join(" ".join(variant) for variant in spelt[word])
-        say(f"not in the dictionary: {word}, pronounced {said}")
-    added = Lexicon(spelt) if plain == set(phones) else with_positions(Lexicon(spelt))
+    spelt = Lexicon({guess.word: spelt_with(guess, plain).variants for guess in more})
+    placed = spelt if plain == set(phones) else with_positions(spelt)
     # No word that the aligner was trained with may have had a phone in this position.
-    added = Lexicon({
+    usable = {
         word: tuple(variant for variant in variants if set(variant) <= set(phones)) or ((UNKNOWN_PHONE,),)
-        for word, variants in added.pronunciations.items()
-    })
-    return merge(known, added.pronunciations)
+        for word, variants in placed.pronunciations.items()
+    }
+    for word in guessed:
+        unknown = usable[word] == ((UNKNOWN_PHONE,),)
+        said = "unknown" if unknown else " or ".join(" ".join(map(without_position, one)) for one in usable[word])
+        say(f"not in the dictionary: {word}, pronounced {said}")
+    return merge(known, usable)
 
 
 def _scores(

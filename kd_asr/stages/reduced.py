@@ -38,6 +38,11 @@ class ReducedSystem:
         return f"{self.task.arm}_{self.weights}"
 
     @property
+    def key(self) -> tuple[float, str]:
+        """Fraction and kind: what one choice of scale and penalty holds for."""
+        return self.task.fraction, self.kind
+
+    @property
     def name(self) -> str:
         """Of its file of hypotheses."""
         return f"{self.task.fraction:g}-{self.kind}-{self.task.repetition}"
@@ -79,7 +84,7 @@ def reduced(run_dir: Path, settings: Settings) -> Artifact:
                     "network": artifact.name,
                     "part": scores["part"],
                     "dev": scores["dev"],
-                    "choice": choices[system.task.fraction, system.kind],
+                    "choice": choices[system.key],
                 }
             )
         return {"draw": settings.reduced.draw, "updates": networks[0].metrics["updates"], "rows": rows}
@@ -140,11 +145,10 @@ def _recognise_all(
         penalties: tuple[float, ...] = decode.insertion_penalties
         start: tuple[float, float] | None = None
         for system in ordered:
-            key = system.task.fraction, system.kind
+            key = system.key
             twin = _stopped_at_the_end(run_dir, system)
-            twin_key = (system.task.fraction, twin.kind) if twin is not None else None
-            if key not in choices and twin_key is not None:
-                choices[key] = choices[twin_key]
+            if twin is not None:
+                choices.setdefault(key, choices[twin.key])
             if key not in choices:
                 noted = folder / f"choice-{system.task.fraction:g}-{system.kind}.json"
                 if noted.exists():
@@ -161,7 +165,7 @@ def _recognise_all(
                 penalties = (start[1],)
             path = folder / f"{system.name}.jsonl"
             choice = choices[key]
-            if twin is not None and twin_key is not None and choice == choices[twin_key]:
+            if twin is not None and choice == choices[twin.key]:
                 shutil.copyfile(folder / f"{twin.name}.jsonl", folder / f".{path.name}.tmp").replace(path)
             elif not path.exists():
                 write_hypotheses(path, *run(system, "test", choice["acoustic_scale"], choice["insertion_penalty"]))
