@@ -86,6 +86,24 @@ def _adaptation(report: Report) -> list[str]:
     ]
 
 
+def students_sentences(settings: Mapping[str, Any]) -> str:
+    """What the students have in common with the baseline, and what not."""
+    distil, dropout = settings["distil"], settings["network"]["dropout"]
+    own = distil["dropout"]
+    if own is None or own == dropout:
+        alike = "Baseline, members and students have one architecture and budget"
+    else:
+        alike = (
+            "Baseline, members and students have one architecture and budget, but for the dropout of hidden units: "
+            f"{own:g} in students, {dropout:g} in the others"
+        )
+    also = f", on the training set and {distil['copies']} perturbed copies of it" if distil["copies"] else ""
+    return (
+        f"{alike}. Students learn from the ensemble's posteriors at temperature {distil['temperature']:g} (weight "
+        f"{distil['soft_weight']:g}) and from the hard labels (weight {distil['hard_weight']:g}){also}."
+    )
+
+
 def page(report: Report) -> str:
     """The whole report as Markdown; `report` is what `report.json` holds."""
     corpus = report["corpus"]
@@ -110,6 +128,7 @@ def page(report: Report) -> str:
         + ", ".join(f"[{name}]({name})" for name in report["files"]["utterances"])
         + ".",
         "## Students and members",
+        students_sentences(report["settings"]),
         _table(contents.seeds_table(report)),
         "## Training",
         "![Training curves](training_curves.png)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jiwer
@@ -13,8 +14,9 @@ import pytest
 from miniature_run import settings, write_run
 
 from kd_asr.artifacts import read_json
+from kd_asr.config import DistilSettings, NetworkSettings
 from kd_asr.errors import UserError
-from kd_asr.reporting.markdown import targets_sentence
+from kd_asr.reporting.markdown import students_sentences, targets_sentence
 from kd_asr.stages.report import print_table, report
 
 
@@ -206,3 +208,18 @@ def test_targets_and_who_aligned_them() -> None:
         "Targets: 2000 tied triphone states, the leaves of a decision tree; aligned by 2 networks, which learnt from a "
         "GMM-HMM of 7017 Gaussians."
     )
+
+
+def test_what_students_have_in_common_with_the_baseline(run: Path) -> None:
+    alike = students_sentences(json.loads(json.dumps(asdict(settings()))))
+    assert alike == (
+        "Baseline, members and students have one architecture and budget. Students learn from the ensemble's "
+        "posteriors at temperature 2 (weight 1) and from the hard labels (weight 0.5)."
+    )
+    assert alike in (run / "report" / "report.md").read_text()
+    network, distil = NetworkSettings(dropout=0.2), DistilSettings(dropout=0.0, copies=3)
+    other = students_sentences(asdict(replace(settings(), network=network, distil=distil)))
+    assert "but for the dropout of hidden units: 0 in students, 0.2 in the others." in other
+    assert other.endswith("the hard labels (weight 0.5), on the training set and 3 perturbed copies of it.")
+    same = students_sentences(asdict(replace(settings(), network=network, distil=DistilSettings(dropout=0.2))))
+    assert same.startswith("Baseline, members and students have one architecture and budget. ")
