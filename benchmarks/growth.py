@@ -27,8 +27,9 @@ STAGES = (
     "distil", "baseline", "evaluate", "graph", "decode",
 )  # fmt: skip
 FLAGS = (
-    "--ensemble.members=2", "--distil.students=1", "--train.epochs=1", "--network.hidden_units=256",
-    "--align.leaves=500", "--decode.beam=9", "--decode.acoustic_scales=[0.1]", "--decode.insertion_penalties=[0.0]",
+    "--ensemble.members=2", "--baseline.networks=1", "--distil.students=1", "--train.epochs=1",
+    "--network.hidden_units=256", "--align.leaves=500", "--decode.beam=9", "--decode.acoustic_scales=[0.1]",
+    "--decode.insertion_penalties=[0.0]",
 )  # fmt: skip
 
 

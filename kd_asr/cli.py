@@ -90,14 +90,15 @@ STAGES = (
     ),
     Stage(
         "distil",
-        "train the students on the stored posteriors and the hard labels, and the baseline beside them",
-        "Writes distil/student-00, ... and baseline/: same architecture and budget. Settings: distil.*.",
+        "train the students on the stored posteriors and the hard labels, and the baselines beside them",
+        "Writes distil/student-00, ... and baseline/baseline-00, ...: same architecture and budget. "
+        "Settings: distil.*, baseline.networks.",
     ),
     Stage(
         "baseline",
-        "train one network on the hard labels, unless `distil` has done it",
-        "Needs `align`, and `augment` if there are copies. Writes baseline/model.safetensors and history.jsonl. "
-        "Settings: network.*, augment.*, train.*.",
+        "train networks on the hard labels, unless `distil` has done it",
+        "Needs `align`, and `augment` if there are copies. Writes baseline/baseline-00, ... Settings: network.*, "
+        "augment.*, train.*, baseline.networks.",
     ),
     Stage(
         "evaluate",
@@ -116,7 +117,7 @@ STAGES = (
     ),
     Stage(
         "report",
-        "tables and plots: baseline, ensemble and students side by side",
+        "tables and plots: baselines, ensemble and students side by side",
         "Writes report/report.md, report.json, plots and per-utterance tables, and prints the main table.",
     ),
 )

@@ -34,7 +34,9 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
     )
     for command in (transcribe, align):
         command.add_argument(
-            "model", type=Path, help="folder of a trained system: RUN/distil/student-00, RUN/baseline, RUN/ensemble"
+            "model",
+            type=Path,
+            help="folder of a trained system: RUN/distil/student-00, RUN/baseline/baseline-00, RUN/ensemble",
         )
         command.add_argument("files", type=Path, nargs="+", metavar="FILE", help="audio: FLAC, WAV, OGG, MP3, any rate")
         command.add_argument(

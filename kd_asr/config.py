@@ -252,6 +252,17 @@ class EnsembleSettings:
 
 
 @dataclass(frozen=True)
+class BaselineSettings:
+    """What the students are compared with: networks like them, on hard labels alone.
+
+    Attributes:
+        networks: trained with different seeds; the report gives their mean.
+    """
+
+    networks: int = 3
+
+
+@dataclass(frozen=True)
 class DistilSettings:
     """The student: the baseline's architecture and budget, other targets, and the dropout that suits those.
 
@@ -398,6 +409,7 @@ class Settings:
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
+    baseline: BaselineSettings = field(default_factory=BaselineSettings)
     distil: DistilSettings = field(default_factory=DistilSettings)
     adapt: AdaptSettings = field(default_factory=AdaptSettings)
     decode: DecodeSettings = field(default_factory=DecodeSettings)
@@ -449,6 +461,7 @@ def _problems(settings: Settings) -> list[str]:
         "train.checkpoint_seconds": (train.checkpoint_seconds, 0),
         "ensemble.members": (ensemble.members, 1),
         "ensemble.top_k": (ensemble.top_k, 1),
+        "baseline.networks": (settings.baseline.networks, 1),
         "distil.students": (distil.students, 1),
         "distil.soft_weight": (distil.soft_weight, 0),
         "distil.copies": (distil.copies, 0),

@@ -79,7 +79,8 @@ def settings(run_dir) -> Settings:
     """Settings of a miniature run, saved in the run folder."""
     flags = ["--network.hidden_units=16", "--network.hidden_layers=1", "--network.principal_components=20"]
     flags += ["--train.epochs=1", "--train.batch_frames=32"]
-    flags += ["--ensemble.members=2", "--distil.students=1", "--ensemble.top_k=4", "--jobs=2"]
+    flags += ["--ensemble.members=2", "--baseline.networks=1", "--distil.students=1"]
+    flags += ["--ensemble.top_k=4", "--jobs=2"]
     made = parse_settings(flags)
     save_settings(run_dir, made)
     return made

@@ -422,8 +422,8 @@ DAMAGES = [
     ("language_model/lm.arpa.gz", cut, "graph", "run the stage again"),
     ("evaluate/frames.json", cut, "report", "run the stage again"),
     ("decode/ensemble/test.jsonl", cut, "report", "line"),
-    ("baseline/history.jsonl", cut, "report", "line"),
-    ("baseline/manifest.json", empty_json, "report", "run the stage again"),
+    ("baseline/baseline-00/history.jsonl", cut, "report", "line"),
+    ("baseline/baseline-00/manifest.json", empty_json, "report", "run the stage again"),
     pytest.param(("ensemble/member-01/model.safetensors", cut, "posteriors", "run the stage again"), marks=SLOW),
     pytest.param(("transfer/frames/frames.f16", cut, "posteriors", "bytes instead of"), marks=SLOW),
     pytest.param(

@@ -69,7 +69,7 @@ def wall_seconds(run_dir: Path) -> dict[str, float]:
 def stage_of(artifact: str) -> str:
     """The recipe's stage that makes it."""
     stage = artifact.split("/", maxsplit=1)[0]
-    # The baseline is trained beside the students.
+    # The baselines are trained beside the students.
     return {"baseline": "distil", "sweep_networks": "sweep"}.get(stage, stage)
 
 
@@ -88,7 +88,7 @@ def plan(seconds: dict[str, float], rng: random.Random) -> list[str]:
     others = {name: spent for name, spent in seconds.items() if spent > 0.2}  # shorter ones would be over unseen
     chosen += rng.choices(list(others), list(others.values()), k=KILLS - len(LONG))
     order = [stage.name for stage in STAGES]
-    systems = ["baseline", "ensemble"]
+    systems = ["baseline-00", "ensemble"]
 
     def place(name: str) -> tuple[int, int, str]:
         rest = name.partition("/")[2]

@@ -25,12 +25,11 @@ Report = Mapping[str, Any]
 
 def system_label(report: Report, system: str) -> str:
     """How a system is called in tables: what it is made of stands in brackets."""
-    members, students = report["figures"]["members"]["test"]["count"], len(report["figures"]["students"])
-    return {
-        BASELINE: "baseline (1 network, hard labels)",
-        ENSEMBLE: f"ensemble ({members} networks)",
-        DISTILLED: f"distilled (1 network, mean of {students})" if students > 1 else "distilled (1 network)",
-    }[system]
+    if system == ENSEMBLE:
+        return f"ensemble ({report['figures']['members']['test']['count']} networks)"
+    made = {BASELINE: "baseline (1 network, hard labels", DISTILLED: "distilled (1 network"}[system]
+    seeds = len(report["figures"]["networks"][system])
+    return f"{made}, mean of {seeds})" if seeds > 1 else f"{made})"
 
 
 def main_table(report: Report) -> Table:
@@ -69,14 +68,15 @@ def main_table(report: Report) -> Table:
 
 def console_table(report: Report) -> Table:
     """The main table in 80 columns."""
-    members, students = report["figures"]["members"]["test"]["count"], len(report["figures"]["students"])
-    labels = {BASELINE: "baseline", ENSEMBLE: f"ensemble ({members})", DISTILLED: f"distilled ({students})"}
+    figures = report["figures"]
+    counts = {ENSEMBLE: figures["members"]["test"]["count"]}
+    counts |= {system: len(networks) for system, networks in figures["networks"].items()}
     rows = []
     for system in SYSTEMS:
         test, paper = report["figures"]["systems"][system]["test"], report["paper"]["systems"][system]
         rows.append(
             (
-                labels[system],
+                f"{system} ({counts[system]})",
                 percent(test["frame_accuracy"]),
                 percent(test["wer"]),
                 percent_interval(test["wer_interval"]),
@@ -180,34 +180,37 @@ def word_table(report: Report) -> Table:
 
 
 def seeds_table(report: Report) -> Table:
-    """Each student, the spread over students, and the spread over the ensemble's members."""
+    """Each baseline and student, the spread over them, and the spread over the ensemble's members."""
     figures = report["figures"]
-    rows = [
-        (
-            name,
-            percent(one["dev"]["frame_accuracy"]),
-            percent(one["test"]["frame_accuracy"]),
-            decimal(one["test"]["cross_entropy"], 3),
-            percent(one["test"]["wer"]),
-        )
-        for name, one in figures["students"].items()
-    ]
 
     def spread(one: Mapping[str, Any], digits: int = 2, scale: float = 100) -> str:
         if one["standard_deviation"] is None:
             return decimal(scale * one["mean"], digits)
         return f"{decimal(scale * one['mean'], digits)} ± {decimal(scale * one['standard_deviation'], digits)}"
 
-    students, members = figures["spread_of_students"], figures["members"]
-    rows.append(
-        (
-            f"{len(figures['students'])} students, mean ± standard deviation",
-            spread(students["dev"]["frame_accuracy"]),
-            spread(students["test"]["frame_accuracy"]),
-            spread(students["test"]["cross_entropy"], 3, 1),
-            spread(students["test"]["wer"]),
+    rows = []
+    for system, called in ((BASELINE, "baselines"), (DISTILLED, "students")):
+        networks, over = figures["networks"][system], figures["spread"][system]
+        rows += [
+            (
+                name,
+                percent(one["dev"]["frame_accuracy"]),
+                percent(one["test"]["frame_accuracy"]),
+                decimal(one["test"]["cross_entropy"], 3),
+                percent(one["test"]["wer"]),
+            )
+            for name, one in networks.items()
+        ]
+        rows.append(
+            (
+                f"{len(networks)} {called}, mean ± standard deviation",
+                spread(over["dev"]["frame_accuracy"]),
+                spread(over["test"]["frame_accuracy"]),
+                spread(over["test"]["cross_entropy"], 3, 1),
+                spread(over["test"]["wer"]),
+            )
         )
-    )
+    members = figures["members"]
     rows.append(
         (
             f"{members['test']['count']} members of the ensemble, each alone",

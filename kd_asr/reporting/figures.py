@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -67,11 +67,16 @@ def mean_figures(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def frame_estimates(
-    scores: Mapping[str, FrameScores], students: Sequence[str], groups: Sequence[str] | None = None
-) -> dict[str, Estimate]:
-    """Frame accuracies of baseline, ensemble and mean student on the same draws of utterances (or of `groups`)."""
-    names = [BASELINE, ENSEMBLE, *students]
+def networks_of_systems(names: Iterable[str]) -> dict[str, list[str]]:
+    """What each system of the comparison is the mean of, of networks called `baseline-00`, `student-00` and so on."""
+    ordered = list(names)
+    starts = {BASELINE: "baseline-", ENSEMBLE: ENSEMBLE, DISTILLED: "student-"}
+    return {system: [name for name in ordered if name.startswith(start)] for system, start in starts.items()}
+
+
+def frame_estimates(scores: Mapping[str, FrameScores], groups: Sequence[str] | None = None) -> dict[str, Estimate]:
+    """Frame accuracies of mean baseline, ensemble and mean student on the same draws of utterances (or of `groups`)."""
+    names = list(scores)
     return _estimates(
         names,
         np.array([scores[name].correct for name in names]),
@@ -81,10 +86,10 @@ def frame_estimates(
 
 
 def word_estimates(
-    decoded: Mapping[str, Sequence[DecodedUtterance]], students: Sequence[str], groups: Sequence[str] | None = None
+    decoded: Mapping[str, Sequence[DecodedUtterance]], groups: Sequence[str] | None = None
 ) -> dict[str, Estimate]:
-    """WERs of baseline, ensemble and mean student on the same draws of utterances (or of `groups`)."""
-    names = [BASELINE, ENSEMBLE, *students]
+    """WERs of mean baseline, ensemble and mean student on the same draws of utterances (or of `groups`)."""
+    names = list(decoded)
     return _estimates(
         names,
         np.array([[one.aligned.errors.errors for one in decoded[name]] for name in names]),
@@ -99,8 +104,10 @@ def _estimates(
     if groups is not None:
         numerators, denominators = sum_by_group(numerators, groups), sum_by_group(denominators, groups)
     found = dict(zip(names, estimate_ratios(numerators, denominators), strict=True))
-    students = [found[name] for name in names[2:]]
-    return {BASELINE: found[BASELINE], ENSEMBLE: found[ENSEMBLE], DISTILLED: mean_estimate(students)}
+    return {
+        system: mean_estimate([found[name] for name in networks])
+        for system, networks in networks_of_systems(names).items()
+    }
 
 
 def comparisons(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
@@ -128,18 +135,19 @@ def run_figures(
     """Everything the report says of frames and words.
 
     Args:
-        scores: set -> system (`baseline`, `ensemble` and the students) -> scores, utterances in the same order.
-        decoded: set (dev, test) -> the same systems -> utterances in the same order.
+        scores: set -> network (the baselines, `ensemble` and the students) -> scores, utterances in the same order.
+        decoded: set (dev, test) -> the same networks -> utterances in the same order.
         members: member -> set -> scores, which may be totals.
         speaker: of an utterance, for the intervals over speakers.
 
     Returns:
-        `systems`: figures per set of `baseline`, `ensemble` and `distilled` (the mean over students), with intervals on
-        dev and test; `students`, `members`; `comparisons`, `share_of_gain` per set and measure; `by_speaker`: the
-        same comparisons on test with whole speakers drawn. Rates are fractions, cross-entropies nats.
+        `systems`: figures per set of `baseline` (the mean over baselines), `ensemble` and `distilled` (over students),
+        with intervals on dev and test; `networks`: of each baseline and student, and their `spread` by system;
+        `members`; `comparisons`, `share_of_gain` per set and measure; `by_speaker`: the same comparisons on test with
+        whole speakers drawn. Rates are fractions, cross-entropies nats.
     """
-    students = [name for name in next(iter(scores.values())) if name not in (BASELINE, ENSEMBLE)]
-    each: dict[str, dict[str, Any]] = {name: {} for name in (BASELINE, ENSEMBLE, *students)}
+    networks = networks_of_systems(scores["test"])
+    each: dict[str, dict[str, Any]] = {name: {} for names in networks.values() for name in names}
     compared: dict[str, Any] = {}
     kept: dict[str, Any] = {}
     for set_name, by_system in scores.items():
@@ -148,15 +156,11 @@ def run_figures(
     for set_name, by_decoder in decoded.items():
         for name, utterances in by_decoder.items():
             each[name][set_name] |= word_figures(utterances)
-    systems = {
-        BASELINE: each[BASELINE],
-        ENSEMBLE: each[ENSEMBLE],
-        DISTILLED: mean_figures([each[name] for name in students]),
-    }
+    systems = {system: mean_figures([each[name] for name in names]) for system, names in networks.items()}
     for set_name, by_decoder in decoded.items():
         measures = {
-            "frame_accuracy": (frame_estimates(scores[set_name], students), True),
-            "wer": (word_estimates(by_decoder, students), False),
+            "frame_accuracy": (frame_estimates(scores[set_name]), True),
+            "wer": (word_estimates(by_decoder), False),
         }
         compared[set_name], kept[set_name] = {}, {}
         for measure, (estimates, higher_is_better) in measures.items():
@@ -164,18 +168,21 @@ def run_figures(
                 systems[name][set_name][f"{measure}_interval"] = list(estimate.interval())
             compared[set_name][measure] = comparisons(estimates)
             kept[set_name][measure] = gain_kept(estimates, higher_is_better=higher_is_better)
-    speakers_of_frames = [speaker(name) for name in scores["test"][BASELINE].utterance_ids]
-    speakers = [speaker(one.utterance_id) for one in decoded["test"][BASELINE]]
+    speakers_of_frames = [speaker(name) for name in scores["test"][ENSEMBLE].utterance_ids]
+    speakers = [speaker(one.utterance_id) for one in decoded["test"][ENSEMBLE]]
     return {
         "systems": systems,
-        "students": {name: each[name] for name in students},
-        "spread_of_students": {
-            set_name: {
-                measure: mean_and_spread([each[name][set_name][measure] for name in students])
-                for measure in ("frame_accuracy", "cross_entropy", "wer")
-                if measure in each[BASELINE][set_name]
+        "networks": {system: {name: each[name] for name in networks[system]} for system in (BASELINE, DISTILLED)},
+        "spread": {
+            system: {
+                set_name: {
+                    measure: mean_and_spread([each[name][set_name][measure] for name in networks[system]])
+                    for measure in ("frame_accuracy", "cross_entropy", "wer")
+                    if measure in each[ENSEMBLE][set_name]
+                }
+                for set_name in scores
             }
-            for set_name in scores
+            for system in (BASELINE, DISTILLED)
         },
         "members": {
             set_name: mean_and_spread([member[set_name].frame_accuracy for member in members.values()])
@@ -188,7 +195,7 @@ def run_figures(
         "share_of_gain": kept,
         "by_speaker": {
             "speakers": len(set(speakers)),
-            "frame_accuracy": comparisons(frame_estimates(scores["test"], students, speakers_of_frames)),
-            "wer": comparisons(word_estimates(decoded["test"], students, speakers)),
+            "frame_accuracy": comparisons(frame_estimates(scores["test"], speakers_of_frames)),
+            "wer": comparisons(word_estimates(decoded["test"], speakers)),
         },
     }

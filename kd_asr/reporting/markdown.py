@@ -20,10 +20,11 @@ HOW_TO_READ = """\
   is one of several equal choices.
 - **Intervals** are 95 % percentile intervals of a bootstrap over utterances with 10,000 draws (Bisani and Ney, ICASSP
   2004). Differences are paired: all systems are computed on the same draws, so a difference can be certain though
-  the systems' own intervals overlap. The figure of the distilled system is the mean over students, taken inside each
-  draw. The intervals say what other utterances of the same kind would give, not what other seeds would give: look at
-  the spread over students for that. Those over speakers draw whole speakers, and allow for utterances of one speaker
-  being hard or easy together; with few speakers they are themselves rough.
+  the systems' own intervals overlap. The figure of the baseline is the mean over baselines, that of the distilled
+  system the mean over students, taken inside each draw. The intervals say what other utterances of the same kind would
+  give, not what other seeds would give: look at the spread over baselines and students for that. Those over speakers
+  draw whole speakers, and allow for utterances of one speaker being hard or easy together; with few speakers they are
+  themselves rough.
 - **p** is two-sided: twice the smaller of the shares of draws with difference <= 0 and with difference >= 0.
 - **The share kept** is (student - baseline) / (ensemble - baseline). Where the ensemble gains little, its interval
   is wide or not bounded, and the share means little.
@@ -91,10 +92,10 @@ def students_sentences(settings: Mapping[str, Any]) -> str:
     distil, dropout = settings["distil"], settings["network"]["dropout"]
     own = distil["dropout"]
     if own is None or own == dropout:
-        alike = "Baseline, members and students have one architecture and budget"
+        alike = "Baselines, members and students have one architecture and budget"
     else:
         alike = (
-            "Baseline, members and students have one architecture and budget, but for the dropout of hidden units: "
+            "Baselines, members and students have one architecture and budget, but for the dropout of hidden units: "
             f"{own:g} in students, {dropout:g} in the others"
         )
     also = f", on the training set and {distil['copies']} perturbed copies of it" if distil["copies"] else ""
@@ -127,7 +128,7 @@ def page(report: Report) -> str:
         "What each system heard, utterance by utterance, with reference and hypothesis aligned: "
         + ", ".join(f"[{name}]({name})" for name in report["files"]["utterances"])
         + ".",
-        "## Students and members",
+        "## Baselines, students and members",
         students_sentences(report["settings"]),
         _table(contents.seeds_table(report)),
         "## Training",

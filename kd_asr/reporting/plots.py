@@ -42,7 +42,7 @@ def _whiskers(value: float, interval: Sequence[float]) -> list[list[float]]:
 
 
 def plot_frame_accuracy(report: Report, path: Path) -> None:
-    """Frame accuracy on each set: the three systems with their intervals, single students and members beside them.
+    """Frame accuracy on each set: the three systems with their intervals, single networks beside them.
 
     Points, not bars: systems differ by a few points in sixty, which bars from zero would hide.
     """
@@ -51,9 +51,10 @@ def plot_frame_accuracy(report: Report, path: Path) -> None:
     panels = figure.subplots(1, len(SETS))
     for axes, set_name in zip(panels, SETS, strict=True):
         members = [100 * one[set_name] for one in figures["member_frame_accuracy"].values()]
-        students = [100 * one[set_name]["frame_accuracy"] for one in figures["students"].values()]
         _dots(axes, 1, members, COLOURS[ENSEMBLE])
-        _dots(axes, 2, students, COLOURS[DISTILLED])
+        for position, system in ((0, BASELINE), (2, DISTILLED)):
+            each = figures["networks"][system].values()
+            _dots(axes, position, [100 * one[set_name]["frame_accuracy"] for one in each], COLOURS[system])
         for position, system in enumerate(SYSTEMS):
             one = figures["systems"][system][set_name]
             value, interval = one["frame_accuracy"], one.get("frame_accuracy_interval")
@@ -78,8 +79,8 @@ def plot_frame_accuracy(report: Report, path: Path) -> None:
         axes.grid(axis="y", alpha=0.3)
     panels[0].set_ylabel("frame accuracy, %")
     figure.supxlabel(
-        "large: the system, with its 95 % bootstrap interval (dev, test); small: members and students alone; "
-        "the axes do not begin at zero",
+        "large: the system, with its 95 % bootstrap interval (dev, test); small: baselines, members and students "
+        "alone; the axes do not begin at zero",
         fontsize=8,
     )
     save_figure(figure, path)
@@ -128,7 +129,7 @@ def plot_training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], s
     """Objective and hard-label loss on train, cross-entropy and frame accuracy on dev, of every network.
 
     Args:
-        histories: `baseline`, `member-00`, ..., `student-00`, ... -> lines of `history.jsonl`.
+        histories: `baseline-00`, ..., `member-00`, ..., `student-00`, ... -> lines of `history.jsonl`.
         source: name of the corpus, for the title.
         path: of the PNG.
     """
@@ -141,7 +142,7 @@ def plot_training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], s
         (panels[1, 1], "frame accuracy on dev, %", _dev_accuracy),
     )
     labelled: dict[str, Any] = {}
-    # Members first, so that baseline and students lie above them.
+    # Members first, so that baselines and students lie above them.
     for name in sorted(histories, key=lambda name: (not name.startswith("member"), not name.startswith("student"))):
         system = ENSEMBLE if name.startswith("member") else DISTILLED if name.startswith("student") else BASELINE
         style = {"linewidth": 0.8, "alpha": 0.55} if system == ENSEMBLE else {"linewidth": 1.6}
@@ -156,7 +157,7 @@ def plot_training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], s
         axes.set_xlabel("epoch", fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-    names = {BASELINE: "baseline", ENSEMBLE: "members of the ensemble", DISTILLED: "students"}
+    names = {BASELINE: "baselines", ENSEMBLE: "members of the ensemble", DISTILLED: "students"}
     present = [system for system in SYSTEMS if system in labelled]
     figure.legend(
         [labelled[system] for system in present],

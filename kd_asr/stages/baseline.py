@@ -1,4 +1,4 @@
-"""Stage `baseline`: one network on hard labels."""
+"""Stage `baseline`: networks on hard labels, which the students are compared with."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from pathlib import Path
 from kd_asr.artifacts import Artifact
 from kd_asr.config import Settings
 from kd_asr.stages.networks import NetworkTask, train_networks
-from kd_asr.stages.systems import BASELINE, network_seed
+from kd_asr.stages.systems import baseline_names, network_seed
 
 
-def baseline_task(run_dir: Path, settings: Settings) -> NetworkTask:
-    """The training of the baseline."""
-    return NetworkTask(run_dir, BASELINE, "baseline", network_seed(settings.seed, BASELINE), "hard", settings)
+def baseline_tasks(run_dir: Path, settings: Settings) -> list[NetworkTask]:
+    """The trainings of the baselines."""
+    return [
+        NetworkTask(run_dir, name, "baseline", network_seed(settings.seed, name), "hard", settings)
+        for name in baseline_names(settings)
+    ]
 
 
-def baseline(run_dir: Path, settings: Settings) -> Artifact:
-    """Train the baseline into `baseline/`."""
-    return train_networks([baseline_task(run_dir, settings)], description="baseline")[0]
+def baseline(run_dir: Path, settings: Settings) -> list[Artifact]:
+    """Train the baselines into `baseline/baseline-00`, ..."""
+    tasks = baseline_tasks(run_dir, settings)
+    return train_networks(tasks, description=f"baselines ({len(tasks)})")

@@ -19,7 +19,7 @@ from kd_asr.reporting.sources import source_label
 from kd_asr.reporting.tables import to_markdown, to_rich
 from kd_asr.stages.networks import ROOMS
 from kd_asr.stages.recognise import log_prior, recognise, set_scores, set_wer
-from kd_asr.stages.systems import student_names
+from kd_asr.stages.systems import student_names, system_of
 
 
 def beams(run_dir: Path, settings: Settings) -> Artifact:
@@ -28,7 +28,7 @@ def beams(run_dir: Path, settings: Settings) -> Artifact:
     The time is that of one core, each utterance's search and the network's share together, with all cores at work.
     """
     network = student_names(settings)[0]
-    student = network.rsplit("/", maxsplit=1)[1]
+    student = system_of(network)
     names = ("prepare", "features", "align", "graph", network, f"decode/{student}")
     inputs = [load_artifact(run_dir, name) for name in names]
     evaluated = load_artifact(run_dir, "evaluate")

@@ -16,23 +16,24 @@ from kd_asr.decoding.tuning import choose_on_grid
 from kd_asr.parallel import Workers
 from kd_asr.stages.networks import ROOMS
 from kd_asr.stages.recognise import Recognised, log_prior, recognise, set_scores, set_wer, write_hypotheses
-from kd_asr.stages.systems import BASELINE, student_names, systems
+from kd_asr.stages.systems import baseline_names, single_networks, system_of, systems
 
 
 def decode(run_dir: Path, settings: Settings) -> list[Artifact]:
-    """Write `decode/<system>/dev.jsonl` and `test.jsonl` for baseline, ensemble and every student.
+    """Write `decode/<system>/dev.jsonl` and `test.jsonl` for every baseline, the ensemble and every student.
 
-    The baseline's choice of scale and penalty is where the others' search begins. The students are one system: the
-    first one's choice holds for all.
+    The baselines are one system, and so are the students: what dev chooses for the first one, scale and penalty, holds
+    for all. The first baseline's choice is where the search of ensemble and students begins.
     """
     made: list[Artifact] = []
     begin: dict[str, Artifact] = {}
-    first_student = student_names(settings)[0].rsplit("/", maxsplit=1)[1]
+    first_baseline = system_of(baseline_names(settings)[0])
+    firsts = {system_of(name): system_of(names[0]) for names in single_networks(settings) for name in names}
     with Workers(settings.jobs) as workers:
         for system in systems(settings):
-            is_later_student = system.startswith("student") and system != first_student
-            start = begin.get(first_student) if is_later_student else begin.get(BASELINE)
-            artifact = _decode_system(run_dir, settings, system, start, workers, frozen=is_later_student)
+            first = firsts.get(system, system)
+            start = begin.get(first if system != first else first_baseline)
+            artifact = _decode_system(run_dir, settings, system, start, workers, frozen=system != first)
             begin[system] = artifact
             made.append(artifact)
     return made

@@ -6,21 +6,21 @@ from pathlib import Path
 
 from kd_asr.artifacts import Artifact
 from kd_asr.config import Settings
-from kd_asr.stages.baseline import baseline_task
+from kd_asr.stages.baseline import baseline_tasks
 from kd_asr.stages.networks import NetworkTask, train_networks
 from kd_asr.stages.systems import as_student, network_seed, student_names
 
 
 def distil(run_dir: Path, settings: Settings) -> list[Artifact]:
-    """Train the students into `distil/student-00`, ..., and the baseline, unless it is there.
+    """Train the students into `distil/student-00`, ..., and the baselines, unless they are there.
 
-    The baseline needs nothing of the ensemble, but alone it would leave all cores idle but one, and beside an odd
-    number of students it costs no time.
+    The baselines need nothing of the ensemble, but beside the students they leave no core idle.
     """
     students = [
         NetworkTask(run_dir, name, "distil", network_seed(settings.seed, name), "soft", as_student(settings))
         for name in student_names(settings)
     ]
+    baselines = baseline_tasks(run_dir, settings)
     return train_networks(
-        [*students, baseline_task(run_dir, settings)], description=f"students ({len(students)}) and baseline"
+        [*students, *baselines], description=f"students ({len(students)}), baselines ({len(baselines)})"
     )

@@ -21,7 +21,7 @@ from kd_asr.parallel import parallel_map
 from kd_asr.stages.networks import ROOMS, posteriors_by_group, score_utterances
 from kd_asr.stages.speakers import SpeakerAdaptation, speakers_of
 from kd_asr.stages.speech import utterance_chunks
-from kd_asr.stages.systems import ENSEMBLE, load_networks, systems
+from kd_asr.stages.systems import ENSEMBLE, load_networks, system_of, systems
 
 _CHUNK_FRAMES = 30_000
 
@@ -74,7 +74,7 @@ def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings) -> _Scored:
             seconds += time.perf_counter() - started
             scored = {chunk.system: log_probs}
             if chunk.system == ENSEMBLE:
-                scored |= {name.rsplit("/", maxsplit=1)[1]: member for name, member in zip(names, members, strict=True)}
+                scored |= {system_of(name): member for name, member in zip(names, members, strict=True)}
             for name, outputs in scored.items():
                 scores.setdefault(name, []).append(score_utterances(alignments, group, outputs))
             started = time.perf_counter()

@@ -44,7 +44,7 @@ from kd_asr.parallel import Workers
 from kd_asr.stages.features import frames_of_file
 from kd_asr.stages.lexicon import dictionary_file
 from kd_asr.stages.recognise import NetworkScores, log_prior
-from kd_asr.stages.systems import BASELINE, systems
+from kd_asr.stages.systems import baseline_names, system_of, systems
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class TrainedSystem:
         run_dir: the run.
         settings: of the run.
         name: of the compared system whose acoustic scale and insertion penalty hold: a member of the ensemble has the
-            baseline's.
+            first baseline's.
         networks: artifacts, averaged if several.
     """
 
@@ -95,14 +95,14 @@ class Failure:
 
 
 def find_system(model: Path) -> TrainedSystem:
-    """The system in a folder such as `RUN/distil/student-00`, `RUN/baseline` or `RUN/ensemble`.
+    """The system in a folder such as `RUN/distil/student-00`, `RUN/baseline/baseline-00` or `RUN/ensemble`.
 
     Raises:
         UserError: the folder is no system of a run, or one of its networks is not trained.
     """
     place = model.resolve()
     run_dir = next((folder for folder in place.parents if (folder / SETTINGS_FILE).is_file()), None)
-    example = "RUN/distil/student-00, RUN/baseline or RUN/ensemble"
+    example = "RUN/distil/student-00, RUN/baseline/baseline-00 or RUN/ensemble"
     if run_dir is None:
         raise UserError(f"{model} is not in a run folder: name a trained system, such as {example}")
     settings = load_settings(run_dir)
@@ -113,7 +113,8 @@ def find_system(model: Path) -> TrainedSystem:
             chosen = (name,) if single else tuple(networks)
             for network in chosen:
                 load_artifact(run_dir, network)
-            return TrainedSystem(run_dir, settings, BASELINE if single else system, chosen)
+            scaled_as = system_of(baseline_names(settings)[0]) if single else system
+            return TrainedSystem(run_dir, settings, scaled_as, chosen)
     raise UserError(f"{model} is not a system of the run {run_dir}: name {example}")
 
 

@@ -24,7 +24,7 @@ from kd_asr.models.ensemble import average_log_posteriors
 from kd_asr.parallel import parallel_map
 from kd_asr.stages.networks import ROOMS, posteriors_by_group, score_utterances
 from kd_asr.stages.speech import labels, utterance_chunks
-from kd_asr.stages.systems import ENSEMBLE, load_networks, member_names
+from kd_asr.stages.systems import ENSEMBLE, load_networks, member_names, system_of
 
 SHARD_FRAMES = 50_000
 # Of a set: a reader maps every shard, and Linux allows a process 65,530 mappings.
@@ -63,7 +63,7 @@ def _load(run_dir: Path, settings: Settings) -> None:
     folders = run_dir / "align" / "train", run_dir / "transfer" / "alignments"
     alignments = AlignmentStore.open(folders[0]), AlignmentStore.open(folders[1])
     stores = store, FrameStore.open(run_dir / "transfer" / "frames")
-    _worker = _Worker(models, [name.rsplit("/", maxsplit=1)[1] for name in names], stores, alignments, settings)
+    _worker = _Worker(models, [system_of(name) for name in names], stores, alignments, settings)
 
 
 def _compute(shard: _Shard, *, folder: Path) -> None:

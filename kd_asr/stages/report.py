@@ -17,7 +17,7 @@ from kd_asr.corpora.manifest import SETS, read_manifest
 from kd_asr.errors import UserError
 from kd_asr.evaluation.frame_accuracy import FrameScores
 from kd_asr.reporting.contents import console_table
-from kd_asr.reporting.figures import BASELINE, DISTILLED, ENSEMBLE, run_figures
+from kd_asr.reporting.figures import BASELINE, DISTILLED, ENSEMBLE, networks_of_systems, run_figures
 from kd_asr.reporting.markdown import page, summary
 from kd_asr.reporting.paper import PAPER
 from kd_asr.reporting.plots import plot_dev_grid, plot_frame_accuracy, plot_training_curves, plot_wer
@@ -33,7 +33,7 @@ from kd_asr.reporting.run_results import (
 from kd_asr.reporting.sources import report_title, source_description, source_label
 from kd_asr.reporting.tables import to_rich
 from kd_asr.reporting.utterance_table import write_utterance_table
-from kd_asr.stages.systems import member_names, student_names, systems
+from kd_asr.stages.systems import baseline_names, member_names, student_names, system_of, systems
 
 DECODED_SETS = ("dev", "test")
 # Shown where a run has them, in the order of the work: a language model that is given makes no artifact.
@@ -94,7 +94,7 @@ def _load_artifacts(run_dir: Path, settings: Settings) -> dict[str, Artifact]:
     needed = [
         "prepare",
         "align",
-        BASELINE,
+        *baseline_names(settings),
         *member_names(settings),
         "posteriors",
         *student_names(settings),
@@ -110,18 +110,13 @@ def _stage_of(name: str) -> str:
     return name.split("/", maxsplit=1)[0]
 
 
-def _last(name: str) -> str:
-    """`student-00` of `distil/student-00`."""
-    return name.rsplit("/", maxsplit=1)[-1]
-
-
 def _write_report(
     folder: Path, run_dir: Path, artifacts: Mapping[str, Artifact], settings: Settings
 ) -> dict[str, Any]:
     frames_file = artifacts["evaluate"].path / "frames.json"
     evaluated = read_json(frames_file)
     compared = list(systems(settings))
-    students, member_labels = ([_last(name) for name in names(settings)] for names in (student_names, member_names))
+    member_labels = [system_of(name) for name in member_names(settings)]
     all_scores = _read_scores(evaluated, frames_file, [*compared, *member_labels])
     scores = {
         set_name: paired_scores({name: all_scores[name][set_name] for name in compared}, compared, set_name)
@@ -163,7 +158,7 @@ def _write_report(
             for name in ("prepare", "lexicon", "language_model", "align", "posteriors", "graph")
             if name in artifacts
         },
-        "timings": _timings(artifacts, evaluated["network_seconds"], decoded["test"], students),
+        "timings": _timings(artifacts, evaluated["network_seconds"], decoded["test"]),
         "settings": asdict(settings),
         "fingerprints": {name: artifact.fingerprint for name, artifact in artifacts.items()},
         "files": {"utterances": utterance_files},
@@ -206,8 +201,8 @@ def _read_scores(
 
 
 def _histories(artifacts: Mapping[str, Artifact], settings: Settings) -> dict[str, list[dict[str, Any]]]:
-    names = [BASELINE, *member_names(settings), *student_names(settings)]
-    return {_last(name): read_history(artifacts[name].path / "history.jsonl") for name in names}
+    names = [*baseline_names(settings), *member_names(settings), *student_names(settings)]
+    return {system_of(name): read_history(artifacts[name].path / "history.jsonl") for name in names}
 
 
 def _choice(artifact: Artifact) -> dict[str, Any]:
@@ -219,8 +214,12 @@ def _rejected_files(artifacts: Mapping[str, Artifact]) -> list[Path]:
 
 
 def _sizes(artifacts: Mapping[str, Artifact], settings: Settings) -> dict[str, dict[str, int]]:
-    """Parameters and bytes; the ensemble's are its members' sums, students are all of one size."""
-    networks = {BASELINE: [BASELINE], ENSEMBLE: member_names(settings), DISTILLED: student_names(settings)[:1]}
+    """Parameters and bytes; the ensemble's are its members' sums, baselines and students are each of one size."""
+    networks = {
+        BASELINE: baseline_names(settings)[:1],
+        ENSEMBLE: member_names(settings),
+        DISTILLED: student_names(settings)[:1],
+    }
     return {
         system: {
             field: sum(int(artifacts[name].metrics[field]) for name in names) for field in ("parameters", "bytes")
@@ -233,7 +232,6 @@ def _timings(
     artifacts: Mapping[str, Artifact],
     network_seconds: Mapping[str, Any],
     decoded_test: Mapping[str, Sequence[DecodedUtterance]],
-    students: Sequence[str],
 ) -> dict[str, Any]:
     """What differs from run to run on the same machine; everything else in `report.json` does not."""
     wall: dict[str, float] = {}
@@ -250,9 +248,8 @@ def _timings(
     factors = {}
     for field, of_system in (("network_real_time_factor", network), ("search_real_time_factor", search)):
         factors[field] = {
-            BASELINE: of_system(BASELINE),
-            ENSEMBLE: of_system(ENSEMBLE),
-            DISTILLED: sum(map(of_system, students)) / len(students),
+            system: sum(map(of_system, names)) / len(names)
+            for system, names in networks_of_systems(decoded_test).items()
         }
     return {
         "wall_seconds": {name: round(seconds, 3) for name, seconds in wall.items()},

@@ -31,7 +31,7 @@ from kd_asr.stages.language_model import arpa_file
 from kd_asr.stages.lexicon import file_digest
 from kd_asr.stages.networks import ROOMS
 from kd_asr.stages.recognise import log_prior, set_scores, utterances_to_decode
-from kd_asr.stages.systems import systems
+from kd_asr.stages.systems import system_of, systems
 
 Lists = list[list[Alternative]]
 
@@ -93,7 +93,7 @@ def print_table(artifacts: Sequence[Artifact]) -> None:
     """Print the word error rates on standard output."""
     rows = tuple(
         (
-            one.name.rsplit("/", maxsplit=1)[1],
+            system_of(one.name),
             f"{one.metrics['weight']:g}",
             *(percent(one.metrics[name][key]) for name in ("dev", "test") for key in ("before", "after", "oracle")),
         )

@@ -15,7 +15,6 @@ from kd_asr.errors import UserError
 from kd_asr.models.ensemble import Ensemble
 from kd_asr.models.files import load_network
 
-BASELINE = "baseline"
 ENSEMBLE = "ensemble"
 MODEL_FILE = "model.safetensors"
 
@@ -25,6 +24,11 @@ def member_names(settings: Settings) -> list[str]:
     return [f"ensemble/member-{number:02d}" for number in range(settings.ensemble.members)]
 
 
+def baseline_names(settings: Settings) -> list[str]:
+    """Artifacts of the networks that the students are compared with."""
+    return [f"baseline/baseline-{number:02d}" for number in range(settings.baseline.networks)]
+
+
 def student_names(settings: Settings) -> list[str]:
     """Artifacts of the students."""
     return [f"distil/student-{number:02d}" for number in range(settings.distil.students)]
@@ -32,8 +36,18 @@ def student_names(settings: Settings) -> list[str]:
 
 def systems(settings: Settings) -> dict[str, list[str]]:
     """The compared systems by name, each with the artifacts of its networks."""
-    students = {name.rsplit("/", maxsplit=1)[1]: [name] for name in student_names(settings)}
-    return {BASELINE: [BASELINE], ENSEMBLE: member_names(settings), **students}
+    baselines, students = ({system_of(name): [name] for name in names} for names in single_networks(settings))
+    return {**baselines, ENSEMBLE: member_names(settings), **students}
+
+
+def single_networks(settings: Settings) -> tuple[list[str], list[str]]:
+    """Artifacts of baselines and students: two systems of one network each, trained with several seeds."""
+    return baseline_names(settings), student_names(settings)
+
+
+def system_of(artifact: str) -> str:
+    """`student-00` of `distil/student-00`: how the system of one trained network is called."""
+    return artifact.rsplit("/", maxsplit=1)[-1]
 
 
 def as_student(settings: Settings) -> Settings:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kd_asr.artifacts import write_json
-from kd_asr.config import CorpusSettings, DistilSettings, EnsembleSettings, Settings
+from kd_asr.config import BaselineSettings, CorpusSettings, DistilSettings, EnsembleSettings, Settings
 from kd_asr.corpora.manifest import Rejected, Utterance, write_manifest, write_rejected
 
 UTTERANCES = {"train": 60, "dev": 40, "test": 50}
@@ -19,10 +19,14 @@ WORD_ERROR = {"baseline": 0.30, "ensemble": 0.26, "student": 0.27}
 WORDS = [f"WORD{number}" for number in range(17)]
 
 
-def settings(source: str = "librispeech", students: int = 3, members: int = 4) -> Settings:
+def settings(source: str = "librispeech", students: int = 3, members: int = 4, baselines: int = 2) -> Settings:
     corpus = CorpusSettings(source=source, dev="dev-from-train-100")  # type: ignore[arg-type]
     return replace(
-        Settings(), corpus=corpus, ensemble=EnsembleSettings(members=members), distil=DistilSettings(students=students)
+        Settings(),
+        corpus=corpus,
+        ensemble=EnsembleSettings(members=members),
+        baseline=BaselineSettings(networks=baselines),
+        distil=DistilSettings(students=students),
     )
 
 
@@ -113,6 +117,7 @@ def _grid(rate: float) -> list[dict[str, float]]:
 def write_run(run: Path, chosen: Settings, *, sweep: bool = False) -> None:
     """Write every artifact that the report reads."""
     generator = np.random.default_rng(5)
+    baselines = [f"baseline-{number:02d}" for number in range(chosen.baseline.networks)]
     students = [f"student-{number:02d}" for number in range(chosen.distil.students)]
     members = [f"member-{number:02d}" for number in range(chosen.ensemble.members)]
     prepared = {
@@ -151,8 +156,8 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False) -> None:
         75.0,
     )
     write_rejected(aligned / "rejected.tsv", [Rejected("12-train-0042", "x", "no path at beam 200", "align")])
-    networks = ["baseline", *(f"ensemble/{name}" for name in members), *(f"distil/{name}" for name in students)]
-    for name in networks:
+    of_stage = {"baseline": baselines, "ensemble": members, "distil": students}
+    for name in [f"{stage}/{name}" for stage, names in of_stage.items() for name in names]:
         kind = _kind(name.rsplit("/", maxsplit=1)[-1])
         folder = write_artifact(
             run, name, {"parameters": 1_234_567, "bytes": 4_938_268, "updates": 2000, "frames_per_second": 21000}
@@ -179,7 +184,7 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False) -> None:
         ids = _ids(set_name)
         frames = generator.integers(200, 900, len(ids))
         hard = generator.normal(0, 0.04, len(ids))
-        for name in ["baseline", "ensemble", *students, *members]:
+        for name in [*baselines, "ensemble", *students, *members]:
             rate = ACCURACY[_kind(name)] + hard + generator.normal(0, 0.01, len(ids)) + 0.04 * (set_name == "train")
             correct = np.round(rate * frames).astype(int)
             one = {
@@ -193,12 +198,12 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False) -> None:
             scores.setdefault(name, {})[set_name] = one
     seconds = {
         name: {"test": {"seconds": 10.2 if name == "ensemble" else 1.1, "audio_seconds": 275.0}}
-        for name in ["baseline", "ensemble", *students]
+        for name in [*baselines, "ensemble", *students]
     }
     write_json(evaluated / "frames.json", {"systems": scores, "network_seconds": seconds})
     write_artifact(run, "graph", {"states": 186000, "arcs": 412000}, 9.0)
     difficulty = {name: generator.gamma(4, 0.25, count) for name, count in UTTERANCES.items()}
-    for name in ["baseline", "ensemble", *students]:
+    for name in [*baselines, "ensemble", *students]:
         rate = WORD_ERROR[_kind(name)]
         folder = write_artifact(
             run,

@@ -36,7 +36,7 @@ def content(run: Path) -> dict:  # type: ignore[type-arg]
 def test_files(run: Path) -> None:
     names = {path.name for path in (run / "report").iterdir()}
     plots = {"frame_accuracy.png", "wer.png", "training_curves.png", "dev_grid.png"}
-    systems = ("baseline", "ensemble", "student-00", "student-01", "student-02")
+    systems = ("baseline-00", "baseline-01", "ensemble", "student-00", "student-01", "student-02")
     tables = {f"{set_name}-{name}.tsv" for set_name in ("dev", "test") for name in systems}
     assert names == {"manifest.json", "report.json", "report.md", *plots, *tables}
     page = (run / "report" / "report.md").read_text()
@@ -54,13 +54,16 @@ def test_word_error_rates(run: Path, content: dict) -> None:  # type: ignore[typ
         return jiwer.wer(references, hypotheses)
 
     by_system = content["figures"]["systems"]
-    assert by_system["baseline"]["test"]["wer"] == pytest.approx(wer("baseline"))
+    baselines = [wer(f"baseline-{number:02d}") for number in range(2)]
+    assert baselines[0] != baselines[1]
+    assert by_system["baseline"]["test"]["wer"] == pytest.approx(np.mean(baselines))
     assert by_system["ensemble"]["test"]["wer"] == pytest.approx(wer("ensemble"))
     students = [wer(f"student-{number:02d}") for number in range(3)]
     assert by_system["distilled"]["test"]["wer"] == pytest.approx(np.mean(students))
-    assert content["figures"]["spread_of_students"]["test"]["wer"]["standard_deviation"] == pytest.approx(
-        np.std(students, ddof=1)
-    )
+    for system, each in (("baseline", baselines), ("distilled", students)):
+        spread = content["figures"]["spread"][system]["test"]["wer"]
+        assert spread["standard_deviation"] == pytest.approx(np.std(each, ddof=1))
+        assert [one["test"]["wer"] for one in content["figures"]["networks"][system].values()] == pytest.approx(each)
     for one in (by_system[name][set_name] for name in by_system for set_name in ("dev", "test")):
         assert one["wer_interval"][0] < one["wer"] < one["wer_interval"][1]
         assert one["substitutions"] + one["deletions"] + one["insertions"] == pytest.approx(
@@ -78,7 +81,8 @@ def test_frame_accuracies_and_share_of_gain(run: Path, content: dict) -> None:  
     figures = content["figures"]
     for set_name in ("train", "dev", "test"):
         by_system = {name: one[set_name] for name, one in figures["systems"].items()}
-        baseline, ensemble = accuracy("baseline", set_name), accuracy("ensemble", set_name)
+        baseline = np.mean([accuracy(f"baseline-{number:02d}", set_name) for number in range(2)])
+        ensemble = accuracy("ensemble", set_name)
         student = np.mean([accuracy(f"student-{number:02d}", set_name) for number in range(3)])
         assert by_system["baseline"]["frame_accuracy"] == pytest.approx(baseline)
         assert by_system["distilled"]["frame_accuracy"] == pytest.approx(student)
@@ -106,7 +110,7 @@ def test_sizes_timings_and_rejected(content: dict) -> None:  # type: ignore[type
 
 
 def test_utterance_table(run: Path) -> None:
-    lines = (run / "report" / "test-baseline.tsv").read_text().splitlines()
+    lines = (run / "report" / "test-baseline-00.tsv").read_text().splitlines()
     head, rows = lines[0].split("\t"), [line.split("\t") for line in lines[1:]]
     assert len(rows) == 50
     for row in rows:
@@ -171,18 +175,18 @@ def _drop_last_line(path: Path) -> None:
 
 
 def test_sentences_for_incomplete_runs(tmp_path: Path) -> None:
-    chosen = settings(students=1, members=2)
+    chosen = settings(students=1, members=2, baselines=1)
     write_run(tmp_path, chosen)
     decoded = tmp_path / "decode" / "ensemble" / "test.jsonl"
     whole = decoded.read_text()
     _drop_last_line(decoded)
-    with pytest.raises(UserError, match="ensemble and baseline were decoded on different utterances of test"):
+    with pytest.raises(UserError, match="ensemble and baseline-00 were decoded on different utterances of test"):
         report(tmp_path, chosen)
     decoded.write_text(whole + '{"utterance_id": "x"}\n')
     with pytest.raises(UserError, match=r"test\.jsonl, line 51: not a decoded utterance"):
         report(tmp_path, chosen)
     decoded.write_text(whole)
-    history = tmp_path / "baseline" / "history.jsonl"
+    history = tmp_path / "baseline" / "baseline-00" / "history.jsonl"
     kept = history.read_text()
     history.write_text(kept + '{"update": 3}\n')
     with pytest.raises(UserError, match=r"history\.jsonl, line 41: epoch, train_loss, .* missing"):
@@ -213,7 +217,7 @@ def test_targets_and_who_aligned_them() -> None:
 def test_what_students_have_in_common_with_the_baseline(run: Path) -> None:
     alike = students_sentences(json.loads(json.dumps(asdict(settings()))))
     assert alike == (
-        "Baseline, members and students have one architecture and budget. Students learn from the ensemble's "
+        "Baselines, members and students have one architecture and budget. Students learn from the ensemble's "
         "posteriors at temperature 2 (weight 1) and from the hard labels (weight 0.5)."
     )
     assert alike in (run / "report" / "report.md").read_text()
@@ -222,4 +226,4 @@ def test_what_students_have_in_common_with_the_baseline(run: Path) -> None:
     assert "but for the dropout of hidden units: 0 in students, 0.2 in the others." in other
     assert other.endswith("the hard labels (weight 0.5), on the training set and 3 perturbed copies of it.")
     same = students_sentences(asdict(replace(settings(), network=network, distil=DistilSettings(dropout=0.2))))
-    assert same.startswith("Baseline, members and students have one architecture and budget. ")
+    assert same.startswith("Baselines, members and students have one architecture and budget. ")

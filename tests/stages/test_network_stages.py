@@ -74,8 +74,8 @@ def test_from_labels_to_frame_accuracies(aligned, settings, dilations, stride) -
     distil(aligned, settings)
     made = evaluate(aligned, settings)
     frames = json.loads((made.path / "frames.json").read_text())
-    assert set(frames["systems"]) == {"baseline", "ensemble", "student-00", "member-00", "member-01"}
-    assert set(frames["network_seconds"]) == {"baseline", "ensemble", "student-00"}
+    assert set(frames["systems"]) == {"baseline-00", "ensemble", "student-00", "member-00", "member-01"}
+    assert set(frames["network_seconds"]) == {"baseline-00", "ensemble", "student-00"}
 
     # The stored posteriors are those of the live ensemble.
     store = FrameStore.open(aligned / "features" / "train")
@@ -97,8 +97,8 @@ def test_from_labels_to_frame_accuracies(aligned, settings, dilations, stride) -
     counted = frames["systems"]["ensemble"]["train"]
     assert sum(counted["correct"]) == int((best == labels).sum())
     assert sum(counted["frames"]) == len(labels)
-    assert made.metrics["baseline"]["dev"] == pytest.approx(
-        load_artifact(aligned, "baseline").metrics["dev_frame_accuracy"], abs=1e-5
+    assert made.metrics["baseline-00"]["dev"] == pytest.approx(
+        load_artifact(aligned, "baseline/baseline-00").metrics["dev_frame_accuracy"], abs=1e-5
     )
 
     # Students and members have seeds of their own; none is a copy of another.
@@ -129,13 +129,13 @@ def test_the_same_seed_gives_the_same_bits_and_jobs_do_not_matter(aligned, setti
 
 
 def test_the_baseline_trained_beside_the_students_is_the_one_trained_alone(aligned, settings) -> None:
-    alone = (baseline(aligned, settings).path / "model.safetensors").read_bytes()
+    alone = (baseline(aligned, settings)[0].path / "model.safetensors").read_bytes()
     shutil.rmtree(aligned / "baseline")
     ensemble(aligned, settings)
     transfer(aligned, settings)
     posteriors(aligned, settings)
     distil(aligned, replace(settings, distil=replace(settings.distil, dropout=0.5)))
-    assert (load_artifact(aligned, "baseline").path / "model.safetensors").read_bytes() == alone
+    assert (load_artifact(aligned, "baseline/baseline-00").path / "model.safetensors").read_bytes() == alone
     features_of_train = FrameStore.open(aligned / "features" / "train").features
     _, network, _ = load_networks(aligned, ["distil/student-00"], features_of_train)
     assert network == replace(settings.network, dropout=0.5) != settings.network
@@ -174,14 +174,14 @@ def test_students_learn_from_the_training_set_and_its_copies(aligned, settings) 
     scores = json.loads((aligned / "posteriors" / "train_scores.json").read_text())
     assert sum(scores["ensemble"]["frames"]) == len(inputs)
     distil(aligned, with_copies)
-    student, plain = (load_artifact(aligned, name).metrics for name in ("distil/student-00", "baseline"))
+    student, plain = (load_artifact(aligned, name).metrics for name in ("distil/student-00", "baseline/baseline-00"))
     assert student["updates"] == plain["updates"]
     assert student["best_epoch"] == plain["best_epoch"] == 1.0
 
 
 def test_baseline_and_teachers_learn_from_copies_at_other_rates(aligned, settings) -> None:
-    plain = baseline(aligned, settings).metrics
-    weights = (aligned / "baseline" / "model.safetensors").read_bytes()
+    plain = baseline(aligned, settings)[0].metrics
+    weights = (aligned / "baseline" / "baseline-00" / "model.safetensors").read_bytes()
     with_copies = replace(settings, augment=replace(settings.augment, copies=2, copy_rate=0.3))
     copied = augment(aligned, with_copies)
     store, copies = FrameStore.open(copied.path / "frames"), AlignmentStore.open(copied.path / "alignments")
@@ -195,7 +195,7 @@ def test_baseline_and_teachers_learn_from_copies_at_other_rates(aligned, setting
         for name in copies.utterance_ids
     ]
     assert np.concatenate(same).mean() > 0.8
-    made = baseline(aligned, with_copies)
+    (made,) = baseline(aligned, with_copies)
     assert made.metrics["updates"] == plain["updates"]
     assert (made.path / "model.safetensors").read_bytes() != weights
     ensemble(aligned, with_copies)
@@ -213,9 +213,9 @@ def test_masks_change_what_is_learnt_and_are_resumed(aligned, settings, dilation
     # With copies, whose part of a batch may be empty.
     masked = replace(plain, augment=replace(plain.augment, frequency_mask=10, time_mask=3, copies=1))
     augment(aligned, masked)
-    weights = [(baseline(aligned, kind).path / "model.safetensors").read_bytes() for kind in (plain, masked)]
+    weights = [(baseline(aligned, kind)[0].path / "model.safetensors").read_bytes() for kind in (plain, masked)]
     shutil.rmtree(aligned / "baseline")
-    assert (baseline(aligned, masked).path / "model.safetensors").read_bytes() == weights[1] != weights[0]
+    assert (baseline(aligned, masked)[0].path / "model.safetensors").read_bytes() == weights[1] != weights[0]
 
 
 @pytest.mark.parametrize("dilations", [(), (1, 2)], ids=["dnn", "tdnn"])
@@ -227,12 +227,12 @@ def test_dev_and_test_are_scored_by_networks_that_follow_the_speaker(aligned, se
     plain = json.loads((evaluate(aligned, settings).path / "frames.json").read_text())["systems"]
     adapting = replace(settings, adapt=AdaptSettings(prior_frames=100))
     made = json.loads((evaluate(aligned, adapting).path / "frames.json").read_text())["systems"]
-    assert made["baseline"]["train"] == plain["baseline"]["train"]
+    assert made["baseline-00"]["train"] == plain["baseline-00"]["train"]
 
     # By hand: each speaker's frames through the network, as often as there are utterances of that speaker.
     store, labels = FrameStore.open(aligned / "features" / "dev"), AlignmentStore.open(aligned / "align" / "dev")
     speakers = speakers_of(aligned, "dev")
-    (model,), _, _ = load_networks(aligned, ["baseline"], store.features)
+    (model,), _, _ = load_networks(aligned, ["baseline/baseline-00"], store.features)
     expected, scores = {}, {}
     for speaker in sorted(set(speakers.values())):
         names = [name for name in labels.utterance_ids if speakers[name] == speaker]
@@ -243,14 +243,14 @@ def test_dev_and_test_are_scored_by_networks_that_follow_the_speaker(aligned, se
             scores[name] = log_posteriors_of_inputs(model, inputs, precision=settings.train.precision)
             expected[name] = -float(scores[name].gather(1, torch.from_numpy(labels.pdfs(name)).long()[:, None]).sum())
         statistics.return_to_training()
-    found = made["baseline"]["dev"]
+    found = made["baseline-00"]["dev"]
     assert found["utterance_ids"] == labels.utterance_ids
     assert found["cross_entropy_sum"] == pytest.approx([expected[name] for name in labels.utterance_ids], rel=2e-2)
-    assert found["cross_entropy_sum"] != plain["baseline"]["dev"]["cross_entropy_sum"]
+    assert found["cross_entropy_sum"] != plain["baseline-00"]["dev"]["cross_entropy_sum"]
 
     # The decoder's scores are the same, whatever order the utterances come in.
     prior = torch.zeros(scores[labels.utterance_ids[0]].shape[1])
-    decoded = set_scores(aligned, "dev", ["baseline"], adapting, prior)
+    decoded = set_scores(aligned, "dev", ["baseline/baseline-00"], adapting, prior)
     for name in reversed(labels.utterance_ids):
         assert np.allclose(decoded(name), scores[name].numpy(), atol=0.05)
 
@@ -262,7 +262,7 @@ def test_a_sweep_of_nothing_is_an_empty_list(aligned, settings) -> None:
 
 
 def test_seeds_are_stable_and_differ() -> None:
-    names = ["baseline", "ensemble/member-00", "ensemble/member-01", "distil/student-00"]
+    names = ["baseline/baseline-00", "ensemble/member-00", "ensemble/member-01", "distil/student-00"]
     seeds = {network_seed(seed, name) for seed in (1, 2) for name in names}
     assert len(seeds) == 8
-    assert network_seed(1, "baseline") == network_seed(1, "baseline")
+    assert network_seed(1, "baseline/baseline-00") == network_seed(1, "baseline/baseline-00")

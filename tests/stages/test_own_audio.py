@@ -29,6 +29,8 @@ from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.rescore import rescore
 from kd_asr.stages.transfer import transfer
 
+BASELINE = "baseline/baseline-00"
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -62,7 +64,7 @@ def speaker_files(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize(
     ("model", "system"),
-    [("baseline", "baseline"), ("distil/student-00", "student-00"), ("ensemble", "ensemble")],
+    [(BASELINE, "baseline-00"), ("distil/student-00", "student-00"), ("ensemble", "ensemble")],
 )
 def test_files_of_a_speaker_are_recognised_as_when_they_were_a_set(decoded: Path, folder: Path, model, system) -> None:
     lines = (decoded / "decode" / system / "dev.jsonl").read_text().splitlines()
@@ -83,7 +85,7 @@ def test_other_rates_and_channels_are_read_and_bad_files_are_told(decoded: Path,
     soundfile.write(stereo, np.stack([samples, samples], axis=1)[::2], 8000)
     broken.write_bytes(b"fLaC" + b"\0" * 100)
     soundfile.write(silent, np.zeros(16000), 16000)
-    timed, failed = transcribe(decoded / "baseline", [broken, stereo, silent, tmp_path / "none.wav"], jobs=1)
+    timed, failed = transcribe(decoded / BASELINE, [broken, stereo, silent, tmp_path / "none.wav"], jobs=1)
     assert [item.file for item in timed] == [stereo]
     assert [item.file.name for item in failed] == ["broken.flac", "silent.wav", "none.wav"]
     assert "unreadable audio" in failed[0].reason
@@ -96,7 +98,7 @@ def test_align_files_writes_what_other_programs_read(decoded: Path, folder: Path
         files.append(Path(shutil.copy(file, tmp_path)))
         files[-1].with_suffix(".txt").write_text("One, two!\n")
     lone = Path(shutil.copy(files[0], tmp_path / "lone.flac"))
-    timed, failed = align_files(decoded / "baseline", [*files, lone], tmp_path / "out", one_speaker=True, jobs=1)
+    timed, failed = align_files(decoded / BASELINE, [*files, lone], tmp_path / "out", one_speaker=True, jobs=1)
     assert [(item.file, item.reason) for item in failed] == [(lone, f"there is no transcript {tmp_path}/lone.txt")]
     for item in timed:
         words = read_ctm(tmp_path / "out" / f"{item.file.stem}.ctm")[item.file.stem]
@@ -109,14 +111,14 @@ def test_align_files_writes_what_other_programs_read(decoded: Path, folder: Path
         assert 'name = "phones"' in text_grid
         assert 'text = "AH1"' in text_grid  # as the dictionary names it, without its position
     files[0].with_suffix(".txt").write_text("one two xyzzy")
-    aligned, failed = align_files(decoded / "baseline", files[:1], tmp_path / "out", jobs=1)
+    aligned, failed = align_files(decoded / BASELINE, files[:1], tmp_path / "out", jobs=1)
     assert "XYZZY" in capsys.readouterr().err
     assert [word.word for word in aligned[0].words] == ["ONE", "TWO", "XYZZY"] or failed
 
 
 def test_a_member_has_the_baselines_scale_and_wrong_folders_are_told(decoded: Path, tmp_path: Path) -> None:
     system = find_system(decoded / "ensemble" / "member-01")
-    assert (system.name, system.networks) == ("baseline", ("ensemble/member-01",))
+    assert (system.name, system.networks) == ("baseline-00", ("ensemble/member-01",))
     assert find_system(decoded / "distil" / "student-00").name == "student-00"
     with pytest.raises(UserError, match="not in a run folder"):
         find_system(tmp_path)
@@ -128,27 +130,27 @@ def test_the_commands_print_text_and_json_and_fail_when_nothing_can_be_used(
     decoded: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = speaker_files(folder)[0]
-    assert main(["transcribe", str(decoded / "baseline"), str(file), "--jobs", "1"]) == 0
+    assert main(["transcribe", str(decoded / BASELINE), str(file), "--jobs", "1"]) == 0
     name, text = capsys.readouterr().out.rstrip("\n").split("\t")
     assert name == str(file)
-    assert main(["transcribe", str(decoded / "baseline"), str(file), "--jobs", "1", "--json"]) == 0
+    assert main(["transcribe", str(decoded / BASELINE), str(file), "--jobs", "1", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["text"] == text == " ".join(word["word"] for word in content["words"])
     assert content["seconds"] == pytest.approx(soundfile.info(file).duration, abs=1e-3)
     assert all(0 <= word["start"] < word["end"] <= content["seconds"] + 0.02 for word in content["words"])
     assert all(0 < word["mean_posterior"] <= 1 for word in content["words"])
     options = ["--jobs", "1", "--json", "--alternatives", "3"]
-    assert main(["transcribe", str(decoded / "baseline"), str(file), *options]) == 0
+    assert main(["transcribe", str(decoded / BASELINE), str(file), *options]) == 0
     several = json.loads(capsys.readouterr().out)
     assert several["text"] == several["alternatives"][0]["text"]
     assert 1 <= len(several["alternatives"]) <= 3
     costs = [one["cost"] for one in several["alternatives"]]
     assert costs == sorted(costs) and costs[0] == 0
     assert all(0 < word["confidence"] <= 1 for word in several["words"])
-    assert main(["transcribe", str(decoded / "baseline"), str(file), "--alternatives", "-1"]) == 2
-    assert main(["transcribe", str(decoded / "baseline"), str(folder / "none.wav"), "--jobs", "1"]) == 2
+    assert main(["transcribe", str(decoded / BASELINE), str(file), "--alternatives", "-1"]) == 2
+    assert main(["transcribe", str(decoded / BASELINE), str(folder / "none.wav"), "--jobs", "1"]) == 2
     assert "none of the files could be used" in capsys.readouterr().err
-    assert main(["align-files", str(decoded / "baseline"), str(file), str(file), "--jobs", "1"]) == 2
+    assert main(["align-files", str(decoded / BASELINE), str(file), str(file), "--jobs", "1"]) == 2
     assert f"two files are called {file.stem}" in capsys.readouterr().err
 
 

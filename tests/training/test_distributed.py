@@ -61,13 +61,11 @@ def test_two_ranks_train_the_network_that_one_process_trains(runs) -> None:
     for folder, ranks in ((alone, 1), (together, 2)):
         done = run(folder, "baseline", ranks=ranks)
         assert done.returncode == 0, done.stderr
-    first, second = (load_network(folder / "baseline" / "model.safetensors")[0].state_dict() for folder in runs)
+    made = [folder / "baseline" / "baseline-00" for folder in runs]
+    first, second = (load_network(folder / "model.safetensors")[0].state_dict() for folder in made)
     for name, value in first.items():
         assert torch.allclose(second[name], value, rtol=1e-3, atol=1e-4), name
-    histories = [
-        [json.loads(line) for line in (folder / "baseline" / "history.jsonl").read_text().splitlines()]
-        for folder in runs
-    ]
+    histories = [[json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()] for folder in made]
     assert len(histories[0]) == len(histories[1])
     for one, other in zip(*histories, strict=True):
         assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-4)
