@@ -78,6 +78,7 @@ def reduced_figures(
             "test_frame_accuracy": (correct[fraction, kind].sum(axis=1) / frames.sum()).tolist(),
             "part_frame_accuracy": [row["part"]["frame_accuracy"] for row in own],
             "dev_frame_accuracy": [row["dev"]["frame_accuracy"] for row in own],
+            "dev_cross_entropy": [row["dev"]["cross_entropy"] for row in own],
         }
         if word_errors is not None and words is not None:
             of_repetitions["test_wer"] = (word_errors[fraction, kind].sum(axis=1) / words.sum()).tolist()

@@ -27,6 +27,8 @@ HOW_TO_READ = """\
   when a small part is learnt by heart, of the very network whose last weights are *to the end*. The soft kinds are
   always the last weights: dev chooses nothing for them.
 - **Train accuracy** is on the labelled part, without augmentation; **test** was read once.
+- **Dev cross-entropy** shows what accuracy may hide: a network that has learnt its part by heart goes on becoming surer
+  of what it gets wrong.
 - **Intervals in brackets** are of a bootstrap over test utterances (10,000 draws, the mean over repetitions inside each
   draw); those over repetitions are Student's t, and say what other parts and seeds would give. Differences are paired.
 - **Won back** is (soft - stopped early) / (all labels, stopped early - stopped early), in test frame accuracy.
@@ -52,6 +54,7 @@ def main_table(report: Mapping[str, Any]) -> Table:
                 percent_interval(one["test_frame_accuracy_interval"]),
                 percent_interval(accuracy["interval_over_repetitions"]),
                 percent(one["share_of_all_labels"], 1),
+                decimal(one["dev_cross_entropy"]["mean"]),
                 percent(wer["mean"]),
                 percent_interval(one["test_wer_interval"]),
             )
@@ -63,6 +66,7 @@ def main_table(report: Mapping[str, Any]) -> Table:
         "[over utterances]",
         "over repetitions",
         "of all labels' %",
+        "dev cross-entropy, nats",
         "test WER %",
         "[over utterances] ",
     )
@@ -72,7 +76,7 @@ def main_table(report: Mapping[str, Any]) -> Table:
 def console_table(report: Mapping[str, Any]) -> Table:
     """The main table without its intervals."""
     table = main_table(report)
-    shown = (0, 1, 2, 5, 6)
+    shown = (0, 1, 2, 5, 7)
     return Table(
         tuple(table.columns[column] for column in shown),
         tuple(tuple(row[column] for column in shown) for row in table.rows),

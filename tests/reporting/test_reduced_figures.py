@@ -22,11 +22,11 @@ def figures() -> dict:
             "fraction": fraction,
             "kind": kind,
             "part": {"frame_accuracy": 0.7},
-            "dev": {"frame_accuracy": 0.5},
+            "dev": {"frame_accuracy": 0.5, "cross_entropy": 2.5 + repetition},
             "choice": {"acoustic_scale": 0.2},
         }
         for fraction, kind in correct
-        for _ in range(2)
+        for repetition in range(2)
     ]
     return reduced_figures(
         rows,
@@ -44,6 +44,7 @@ def test_means_shares_and_what_was_won_back() -> None:
     assert by_key[0.1, STOPPED]["test_frame_accuracy"]["values"] == pytest.approx([0.4, 0.3])
     assert by_key[0.1, SOFT]["share_of_all_labels"] == pytest.approx(0.50 / 0.55)
     assert by_key[0.1, SOFT]["test_wer"]["mean"] == pytest.approx(0.3)
+    assert by_key[0.1, SOFT]["dev_cross_entropy"]["mean"] == pytest.approx(3.0)
     # Every utterance has the same rates, so every draw gives the set's figure.
     assert by_key[0.1, SOFT]["test_wer_interval"] == pytest.approx((0.3, 0.3))
     compared = {(one["fraction"], one["kind"]): one for one in found["comparisons"]}
@@ -86,7 +87,7 @@ def test_the_page_says_what_the_figures_say() -> None:
     assert "win back 75 % of" in summary(content)
     soft = next(row for row in main_table(content).rows if row[0] == "10 %: soft targets, to the end")
     assert soft[1:3] == ("70.00", "50.00")
-    assert (soft[5], soft[6]) == ("90.9", "30.00")
+    assert soft[5:8] == ("90.9", "3.00", "30.00")
     assert comparison_table(content).rows[0][2] == "75"
     assert data_table(content).rows == (("10 %, repetition 1", "1 min 01 s", "3", "2", "20.0", "2.5"),)
     text = page(content)
