@@ -34,6 +34,9 @@ from kd_asr.stages.sweep import sweep
 from kd_asr.stages.systems import load_networks, member_names, network_seed, systems
 from kd_asr.stages.transfer import transfer
 
+# No preset adapts or masks a DNN.
+KINDS = [pytest.param((), marks=pytest.mark.slow, id="dnn"), pytest.param((1, 2), id="tdnn")]
+
 
 def make_aligned(run_dir: Path, settings: Settings) -> None:
     """An `align` artifact whose pdf is decided by the loudest third of the spectrum."""
@@ -206,7 +209,7 @@ def test_baseline_and_teachers_learn_from_copies_at_other_rates(aligned, setting
     assert not np.array_equal(counts, np.load(copied.path / "alignments" / "frames.npy"))
 
 
-@pytest.mark.parametrize("dilations", [(), (1, 2)], ids=["dnn", "tdnn"])
+@pytest.mark.parametrize("dilations", KINDS)
 def test_masks_change_what_is_learnt_and_are_resumed(aligned, settings, dilations) -> None:
     network = replace(settings.network, dilations=dilations, principal_components=0)
     plain = replace(settings, network=network, train=replace(settings.train, chunk_frames=8))
@@ -218,7 +221,7 @@ def test_masks_change_what_is_learnt_and_are_resumed(aligned, settings, dilation
     assert (baseline(aligned, masked)[0].path / "model.safetensors").read_bytes() == weights[1] != weights[0]
 
 
-@pytest.mark.parametrize("dilations", [(), (1, 2)], ids=["dnn", "tdnn"])
+@pytest.mark.parametrize("dilations", KINDS)
 def test_dev_and_test_are_scored_by_networks_that_follow_the_speaker(aligned, settings, dilations) -> None:
     network = replace(settings.network, dilations=dilations, principal_components=0)
     settings = replace(settings, network=network, train=replace(settings.train, chunk_frames=8))
