@@ -73,7 +73,7 @@ def console_table(report: Report) -> Table:
     counts |= {system: len(networks) for system, networks in figures["networks"].items()}
     rows = []
     for system in SYSTEMS:
-        test, paper = report["figures"]["systems"][system]["test"], report["paper"]["systems"][system]
+        test, paper = figures["systems"][system]["test"], report["paper"]["systems"][system]
         rows.append(
             (
                 f"{system} ({counts[system]})",

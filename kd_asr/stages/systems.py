@@ -41,7 +41,7 @@ def systems(settings: Settings) -> dict[str, list[str]]:
 
 
 def single_networks(settings: Settings) -> tuple[list[str], list[str]]:
-    """Artifacts of baselines and students: two systems of one network each, trained with several seeds."""
+    """Artifacts of baselines, and of students: what dev chooses for the first of either holds for the others."""
     return baseline_names(settings), student_names(settings)
 
 
