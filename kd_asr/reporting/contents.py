@@ -244,18 +244,18 @@ def speed_table(report: Report) -> Table:
 
 
 def choices_table(report: Report) -> Table:
-    """Acoustic scale and insertion penalty that dev chose for each system."""
+    """Acoustic scale and insertion penalty that dev chose for each kind of system."""
     return Table(
         ("system", "acoustic scale", "insertion penalty", "dev WER %", "pairs tried"),
         tuple(
             (
-                name,
-                f"{one['acoustic_scale']:g}",
-                f"{one['insertion_penalty']:g}",
-                percent(one["dev_wer"]),
-                count(len(one["grid"])),
+                system_label(report, system),
+                f"{report['choices'][system]['acoustic_scale']:g}",
+                f"{report['choices'][system]['insertion_penalty']:g}",
+                percent(report["figures"]["systems"][system]["dev"]["wer"]),
+                count(len(report["choices"][system]["grid"])),
             )
-            for name, one in report["choices"].items()
+            for system in SYSTEMS
         ),
     )
 

@@ -137,7 +137,8 @@ def page(report: Report) -> str:
         "that of networks trained on hard labels; the hard-label loss can.",
         "## Chosen on dev",
         _table(contents.choices_table(report)),
-        "The pairs of the plot were compared with a narrower beam (`decode.tuning_beam`) than dev's WER.",
+        "Each pair's WER is the mean over the networks of the system. The pairs of the plot were compared with a "
+        "narrower beam (`decode.tuning_beam`) than dev's WER in the table.",
         "![Dev WER over acoustic scale and insertion penalty](dev_grid.png)",
         *_sweep(report),
         "## Size and speed",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,80 +17,89 @@ from kd_asr.decoding.tuning import choose_on_grid
 from kd_asr.parallel import Workers
 from kd_asr.stages.networks import ROOMS
 from kd_asr.stages.recognise import Recognised, log_prior, recognise, set_scores, set_wer, write_hypotheses
-from kd_asr.stages.systems import baseline_names, single_networks, system_of, systems
+from kd_asr.stages.systems import kinds, systems
+
+_ROOMS = (*ROOMS, "decoding", "evaluation")
+_SHARED = ("networks", "recognise", "speakers", "speech", "systems")
+
+
+def tuning_name(kind: str) -> str:
+    """Artifact of the acoustic scale and the insertion penalty of a kind of systems; see `systems.kinds`."""
+    return f"decode/tuning-{kind}"
 
 
 def decode(run_dir: Path, settings: Settings) -> list[Artifact]:
     """Write `decode/<system>/dev.jsonl` and `test.jsonl` for every baseline, the ensemble and every student.
 
-    The baselines are one system, and so are the students: what dev chooses for the first one, scale and penalty, holds
-    for all. The first baseline's choice is where the search of ensemble and students begins.
+    Scale and penalty are chosen once for all systems of a kind, on the mean of their WERs on dev: one network's dev
+    WER is too noisy to choose by.
     """
     made: list[Artifact] = []
-    begin: dict[str, Artifact] = {}
-    first_baseline = system_of(baseline_names(settings)[0])
-    firsts = {system_of(name): system_of(names[0]) for names in single_networks(settings) for name in names}
+    start: Artifact | None = None
     with Workers(settings.jobs) as workers:
-        for system in systems(settings):
-            first = firsts.get(system, system)
-            start = begin.get(first if system != first else first_baseline)
-            artifact = _decode_system(run_dir, settings, system, start, workers, frozen=system != first)
-            begin[system] = artifact
-            made.append(artifact)
+        for kind, members in kinds(settings).items():
+            tuned = _tune(run_dir, settings, kind, start, workers)
+            start = start or tuned
+            made += [tuned, *(_decode_system(run_dir, settings, name, tuned, workers) for name in members)]
     return made
 
 
-def _decode_system(
-    run_dir: Path, settings: Settings, system: str, start: Artifact | None, workers: Workers, *, frozen: bool
-) -> Artifact:
-    """Decode both sets with one system; `start` is another system's artifact whose choice is begun with or, if
-    `frozen`, kept."""
-    names = systems(settings)[system]
-    inputs = [load_artifact(run_dir, name) for name in ("prepare", "features", "align", "graph", *names)]
-    aligned = inputs[2]
+def _tune(run_dir: Path, settings: Settings, kind: str, start: Artifact | None, workers: Workers) -> Artifact:
+    """Choose for the systems of a kind, beginning with what another kind's artifact `start` has."""
+    members = kinds(settings)[kind]
+    origin = None if start is None else _choice(start)
 
     def work(folder: Path) -> dict[str, Any]:
-        num_pdfs = Topology.load(aligned.path / "topology.json").num_pdfs
-        prior = log_prior(AlignmentStore.open(aligned.path / "train"), num_pdfs)
-        wide = Search(acoustic_scale=1.0, beam=settings.decode.beam, max_active=settings.decode.max_active)
-        narrow = replace(wide, beam=min(settings.decode.tuning_beam, settings.decode.beam))
+        decode = settings.decode
+        beam = min(decode.tuning_beam, decode.beam)
+        search = partial(_recognise, run_dir, settings, beam=beam, workers=workers, scratch=folder)
 
-        def run(set_name: str, search: Search, scale: float, penalty: float) -> Recognised:
-            return recognise(
-                run_dir,
-                set_name,
-                set_scores(run_dir, set_name, names, settings, prior),
-                replace(search, acoustic_scale=scale, insertion_penalty=penalty),
-                workers,
-                scratch=folder,
-                description=f"decode {system} {set_name} ({scale:g}, {penalty:g})",
-            )
+        def dev_wer(*point: float) -> float:
+            return sum(set_wer(*search(name, "dev", point)) for name in members) / len(members)
 
-        origin = (start.metrics["acoustic_scale"], start.metrics["insertion_penalty"]) if start is not None else None
-        if frozen and origin is not None:
-            chosen, grid = origin, {}
-        else:
-            scales, penalties = settings.decode.acoustic_scales, settings.decode.insertion_penalties
-            choice = choose_on_grid(
-                lambda scale, penalty: set_wer(*run("dev", narrow, scale, penalty)), scales, penalties, start=origin
-            )
-            chosen, grid = (choice.acoustic_scale, choice.insertion_penalty), choice.grid
-        on_dev = run("dev", wide, *chosen)
-        write_hypotheses(folder / "dev.jsonl", *on_dev)
-        utterances, hypotheses = run("test", wide, *chosen)
-        write_hypotheses(folder / "test.jsonl", utterances, hypotheses)
-        dev_wer = set_wer(*on_dev)
-        seconds = sum(item.search_seconds for item in hypotheses)
-        say(f"{system}: {100 * dev_wer:.2f} % WER on dev, acoustic scale {chosen[0]:g}, "
-            f"insertion penalty {chosen[1]:g}")  # fmt: skip
+        choice = choose_on_grid(dev_wer, decode.acoustic_scales, decode.insertion_penalties, start=origin)
         return {
-            "acoustic_scale": chosen[0],
-            "insertion_penalty": chosen[1],
-            "dev_wer": dev_wer,
+            "acoustic_scale": choice.acoustic_scale,
+            "insertion_penalty": choice.insertion_penalty,
             "grid": [
                 {"acoustic_scale": scale, "insertion_penalty": penalty, "dev_wer": wer}
-                for (scale, penalty), wer in sorted((grid or {chosen: dev_wer}).items())
+                for (scale, penalty), wer in sorted(choice.grid.items())
             ],
+        }
+
+    networks = [network for name in members for network in systems(settings)[name]]
+    return build_artifact(
+        run_dir,
+        tuning_name(kind),
+        stage="decode",
+        settings={**_settings(settings), "start": origin},
+        inputs=_inputs(run_dir, networks),
+        rooms=_ROOMS,
+        shared=_SHARED,
+        work=work,
+    )
+
+
+def _decode_system(run_dir: Path, settings: Settings, system: str, tuned: Artifact, workers: Workers) -> Artifact:
+    """Decode both sets with one system, as `tuned` says."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        found = {}
+        for set_name in ("dev", "test"):
+            found[set_name] = _recognise(
+                run_dir, settings, system, set_name, _choice(tuned),
+                beam=settings.decode.beam, workers=workers, scratch=folder,
+            )  # fmt: skip
+            write_hypotheses(folder / f"{set_name}.jsonl", *found[set_name])
+        dev_wer = set_wer(*found["dev"])
+        scale, penalty = _choice(tuned)
+        say(f"{system}: {100 * dev_wer:.2f} % WER on dev, acoustic scale {scale:g}, insertion penalty {penalty:g}")
+        utterances, hypotheses = found["test"]
+        seconds = sum(item.search_seconds for item in hypotheses)
+        return {
+            "acoustic_scale": scale,
+            "insertion_penalty": penalty,
+            "dev_wer": dev_wer,
             "search_real_time_factor": round(seconds / sum(item.seconds for item in utterances), 5),
             "unfinished": sum(not item.reached_final for item in hypotheses),
         }
@@ -98,16 +108,52 @@ def _decode_system(
         run_dir,
         f"decode/{system}",
         stage="decode",
-        settings={
-            "decode": settings.decode,
-            "adapt": settings.adapt,
-            "average": settings.ensemble.average,
-            "precision": settings.train.precision,
-            "start": None if start is None else [start.metrics["acoustic_scale"], start.metrics["insertion_penalty"]],
-            "frozen": frozen,
-        },
-        inputs=inputs,
-        rooms=(*ROOMS, "decoding", "evaluation"),
-        shared=("networks", "recognise", "speakers", "speech", "systems"),
+        settings=_settings(settings),
+        inputs=[*_inputs(run_dir, systems(settings)[system]), tuned],
+        rooms=_ROOMS,
+        shared=_SHARED,
         work=work,
+    )
+
+
+def _choice(tuned: Artifact) -> tuple[float, float]:
+    return tuned.metrics["acoustic_scale"], tuned.metrics["insertion_penalty"]
+
+
+def _settings(settings: Settings) -> dict[str, Any]:
+    return {
+        "decode": settings.decode,
+        "adapt": settings.adapt,
+        "average": settings.ensemble.average,
+        "precision": settings.train.precision,
+    }
+
+
+def _inputs(run_dir: Path, networks: Sequence[str]) -> list[Artifact]:
+    return [load_artifact(run_dir, name) for name in ("prepare", "features", "align", "graph", *networks)]
+
+
+def _recognise(
+    run_dir: Path,
+    settings: Settings,
+    system: str,
+    set_name: str,
+    point: Sequence[float],
+    *,
+    beam: float,
+    workers: Workers,
+    scratch: Path,
+) -> Recognised:
+    """A set's words by a system, at a point (acoustic scale, insertion penalty)."""
+    aligned = load_artifact(run_dir, "align").path
+    prior = log_prior(AlignmentStore.open(aligned / "train"), Topology.load(aligned / "topology.json").num_pdfs)
+    scale, penalty = point
+    return recognise(
+        run_dir,
+        set_name,
+        set_scores(run_dir, set_name, systems(settings)[system], settings, prior),
+        Search(scale, penalty, beam=beam, max_active=settings.decode.max_active),
+        workers,
+        scratch=scratch,
+        description=f"decode {system} {set_name} ({scale:g}, {penalty:g})",
     )

@@ -33,7 +33,8 @@ from kd_asr.reporting.run_results import (
 from kd_asr.reporting.sources import report_title, source_description, source_label
 from kd_asr.reporting.tables import to_rich
 from kd_asr.reporting.utterance_table import write_utterance_table
-from kd_asr.stages.systems import baseline_names, member_names, student_names, system_of, systems
+from kd_asr.stages.decode import tuning_name
+from kd_asr.stages.systems import baseline_names, kinds, member_names, student_names, system_of, systems
 
 DECODED_SETS = ("dev", "test")
 # Shown where a run has them, in the order of the work: a language model that is given makes no artifact.
@@ -99,6 +100,7 @@ def _load_artifacts(run_dir: Path, settings: Settings) -> dict[str, Artifact]:
         "posteriors",
         *student_names(settings),
         "evaluate",
+        *map(tuning_name, kinds(settings)),
         *(f"decode/{name}" for name in systems(settings)),
     ]
     needed += [name for name in _OPTIONAL if (run_dir / name / MANIFEST).exists()]
@@ -150,7 +152,7 @@ def _write_report(
         "figures": run_figures(scores, decoded, members, speakers.__getitem__),
         "paper": PAPER,
         "sizes": _sizes(artifacts, settings),
-        "choices": {name: _choice(artifacts[f"decode/{name}"]) for name in compared},
+        "choices": {kind: artifacts[tuning_name(kind)].metrics for kind in kinds(settings)},
         "sweep": artifacts["sweep"].metrics["rows"] if "sweep" in artifacts else [],
         "rejected": count_rejected(read_rejected(_rejected_files(artifacts))),
         "stages": {
@@ -169,8 +171,7 @@ def _write_report(
     plot_frame_accuracy(content, folder / "frame_accuracy.png")
     plot_wer(content, folder / "wer.png")
     plot_training_curves(_histories(artifacts, settings), label, folder / "training_curves.png")
-    tried = {name: choice for name, choice in content["choices"].items() if len(choice["grid"]) > 1}
-    plot_dev_grid(tried or content["choices"], label, folder / "dev_grid.png")
+    plot_dev_grid(content["choices"], label, folder / "dev_grid.png")
     (folder / "report.md").write_text(page(content), encoding="utf-8")
     write_json(folder / "report.json", content)
     return {
@@ -203,10 +204,6 @@ def _read_scores(
 def _histories(artifacts: Mapping[str, Artifact], settings: Settings) -> dict[str, list[dict[str, Any]]]:
     names = [*baseline_names(settings), *member_names(settings), *student_names(settings)]
     return {system_of(name): read_history(artifacts[name].path / "history.jsonl") for name in names}
-
-
-def _choice(artifact: Artifact) -> dict[str, Any]:
-    return {name: artifact.metrics[name] for name in ("acoustic_scale", "insertion_penalty", "dev_wer", "grid")}
 
 
 def _rejected_files(artifacts: Mapping[str, Artifact]) -> list[Path]:

@@ -36,13 +36,17 @@ def student_names(settings: Settings) -> list[str]:
 
 def systems(settings: Settings) -> dict[str, list[str]]:
     """The compared systems by name, each with the artifacts of its networks."""
-    baselines, students = ({system_of(name): [name] for name in names} for names in single_networks(settings))
+    baselines, students = ({system_of(name): [name] for name in of(settings)} for of in (baseline_names, student_names))
     return {**baselines, ENSEMBLE: member_names(settings), **students}
 
 
-def single_networks(settings: Settings) -> tuple[list[str], list[str]]:
-    """Artifacts of baselines, and of students: what dev chooses for the first of either holds for the others."""
-    return baseline_names(settings), student_names(settings)
+def kinds(settings: Settings) -> dict[str, list[str]]:
+    """Which of the systems are seeds of the same kind, so that what dev chooses for one of them holds for all."""
+    return {
+        "baseline": [system_of(name) for name in baseline_names(settings)],
+        ENSEMBLE: [ENSEMBLE],
+        "distilled": [system_of(name) for name in student_names(settings)],
+    }
 
 
 def system_of(artifact: str) -> str:

@@ -203,16 +203,17 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False) -> None:
     write_json(evaluated / "frames.json", {"systems": scores, "network_seconds": seconds})
     write_artifact(run, "graph", {"states": 186000, "arcs": 412000}, 9.0)
     difficulty = {name: generator.gamma(4, 0.25, count) for name, count in UTTERANCES.items()}
+    chosen_pair = {"acoustic_scale": 0.11, "insertion_penalty": 0.5}
+    for kind, system in (("baseline", "baseline"), ("ensemble", "ensemble"), ("distilled", "student")):
+        write_artifact(run, f"decode/tuning-{kind}", {**chosen_pair, "grid": _grid(WORD_ERROR[system])}, 60.0)
     for name in [*baselines, "ensemble", *students]:
         rate = WORD_ERROR[_kind(name)]
         folder = write_artifact(
             run,
             f"decode/{name}",
             {
-                "acoustic_scale": 0.11,
-                "insertion_penalty": 0.5,
+                **chosen_pair,
                 "dev_wer": rate,
-                "grid": _grid(rate),
                 "search_real_time_factor": 0.12,
             },
             40.0,
