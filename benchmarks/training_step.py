@@ -142,7 +142,9 @@ def measure(*, repeats: int) -> dict[str, Any]:
     results: dict[str, Any] = {"arithmetic": "bf16" if bf16 else "fp32", "threads": 1, "repeats": repeats}
     with tempfile.TemporaryDirectory() as folder:
         kinds = [_digits(512), _digits(1024)]
-        kinds += [_acoustic(Path(folder) / f"{units}", units, 1024) for units in (512, 1024, 2560)]
+        # AdamW reads and writes 28 bytes a weight and update, whatever the batch: wide networks want larger ones.
+        shapes = ((512, 1024), (1024, 1024), (2560, 1024), (2560, 2048))
+        kinds += [_acoustic(Path(folder) / f"{units}-{batch}", units, batch) for units, batch in shapes]
         for kind in kinds:
             operations = step_operations(kind.sizes)
             peaks, floors, speeds = [], [], []

@@ -41,8 +41,8 @@ def read_audio(path: str | Path, target_rate: int) -> np.ndarray:
     Raises:
         soundfile.LibsndfileError: the file cannot be read.
     """
-    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    mono: np.ndarray = samples.mean(axis=1, dtype=np.float32)
+    samples, rate = soundfile.read(path, dtype="float32")
+    mono: np.ndarray = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
     if rate == target_rate:
         return mono
     import librosa  # at use: importing it costs seconds, and most corpora never need it
@@ -70,13 +70,15 @@ def log_mel(samples: np.ndarray, settings: FeatureSettings) -> np.ndarray:
     options.mel_opts.num_bins = settings.num_mel_bins
     options.use_energy = False
     bank = kaldi_native_fbank.OnlineFbank(options)
-    # Kaldi reads 16-bit integers as floats: without this factor its energy floor would cut in earlier.
-    bank.accept_waveform(settings.sample_rate, samples * np.float32(32768.0))
+    # Kaldi reads 16-bit integers as floats: without this factor its energy floor would cut in earlier. The library takes
+    # a list apart faster than an array, by a fifth of the whole time.
+    bank.accept_waveform(settings.sample_rate, (samples * np.float32(32768.0)).tolist())
     bank.input_finished()
     count = bank.num_frames_ready
     if count == 0:
         return np.zeros((0, settings.num_mel_bins), dtype=np.float32)
-    return np.stack([bank.get_frame(index) for index in range(count)])
+    frames = np.concatenate([bank.get_frame(index) for index in range(count)])
+    return frames.reshape(count, settings.num_mel_bins)
 
 
 def normalise(blocks: list[np.ndarray]) -> list[np.ndarray]:
@@ -90,6 +92,7 @@ def normalise(blocks: list[np.ndarray]) -> list[np.ndarray]:
     """
     count = sum(len(block) for block in blocks)
     mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks) / count
-    variance = sum(np.square(block - mean).sum(axis=0, dtype=np.float64) for block in blocks) / count
-    scale = np.where(variance > 1e-10, 1.0 / np.sqrt(np.maximum(variance, 1e-10)), 0.0)
-    return [((block - mean) * scale).astype(np.float32) for block in blocks]
+    centred = [block - mean.astype(np.float32) for block in blocks]
+    variance = sum(np.square(block).sum(axis=0, dtype=np.float64) for block in centred) / count
+    scale = np.where(variance > 1e-10, 1.0 / np.sqrt(np.maximum(variance, 1e-10)), 0.0).astype(np.float32)
+    return [block * scale for block in centred]
