@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import jiwer
 import numpy as np
 import pytest
 import soundfile
@@ -13,6 +14,7 @@ from test_align_stage import LEXICON, make_run
 from kd_asr.alignment.ctm import read_ctm
 from kd_asr.alignment.lexicon import with_positions
 from kd_asr.alignment.store import AlignmentStore
+from kd_asr.artifacts import load_artifact
 from kd_asr.cli import main
 from kd_asr.config import AdaptSettings, Settings, load_settings, save_settings
 from kd_asr.decoding.arpa import write_arpa
@@ -27,6 +29,7 @@ from kd_asr.stages.language_model import language_model
 from kd_asr.stages.own_audio import align_files, find_system, transcribe
 from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.rescore import rescore
+from kd_asr.stages.systems import kinds
 from kd_asr.stages.transfer import transfer
 
 BASELINE = "baseline/baseline-00"
@@ -46,8 +49,12 @@ def decoded(folder: Path, settings: Settings, utterances) -> Path:
         made = replace(
             made,
             align=replace(made.align, leaves=24, leaf_min_frames=2, tied_gaussians=40, tied_iterations=1),
-            decode=replace(made.decode, acoustic_scales=(0.2,), insertion_penalties=(0.0, 0.5)),
+            decode=replace(
+                made.decode, acoustic_scales=(0.2,), insertion_penalties=(0.0, 0.5), tuning_beam=made.decode.beam
+            ),
             train=replace(made.train, epochs=8),
+            baseline=replace(made.baseline, networks=2),
+            distil=replace(made.distil, students=2),
             adapt=AdaptSettings(prior_frames=100),  # recognised as in the set means: with the same speaker's statistics
         )
         save_settings(run, made)
@@ -77,6 +84,23 @@ def test_files_of_a_speaker_are_recognised_as_when_they_were_a_set(decoded: Path
         ends = [word.start_frame + word.num_frames for word in item.words]
         assert all(word.start_frame >= end for word, end in zip(item.words, [0, *ends], strict=False))
         assert item.seconds == pytest.approx(soundfile.info(item.file).duration)
+
+
+@pytest.mark.parametrize("kind", ["baseline", "ensemble", "distilled"])
+def test_the_pair_of_a_kind_is_the_best_for_the_mean_of_its_networks(decoded: Path, kind: str) -> None:
+    tuned = load_artifact(decoded, f"decode/tuning-{kind}").metrics
+    names = kinds(load_settings(decoded))[kind]
+    assert len(names) == (1 if kind == "ensemble" else 2)
+    wers = []
+    for name in names:
+        made = load_artifact(decoded, f"decode/{name}")
+        assert (made.metrics["acoustic_scale"], made.metrics["insertion_penalty"]) == (0.2, tuned["insertion_penalty"])
+        lines = [json.loads(line) for line in (made.path / "dev.jsonl").read_text().splitlines()]
+        references, hypotheses = ([" ".join(line[of]) for line in lines] for of in ("reference", "hypothesis"))
+        wers.append(jiwer.wer(references, hypotheses))
+    grid = {cell["insertion_penalty"]: cell["dev_wer"] for cell in tuned["grid"]}
+    assert set(grid) == {0.0, 0.5}
+    assert grid[tuned["insertion_penalty"]] == min(grid.values()) == pytest.approx(sum(wers) / len(wers))
 
 
 def test_other_rates_and_channels_are_read_and_bad_files_are_told(decoded: Path, folder: Path, tmp_path: Path) -> None:
