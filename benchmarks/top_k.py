@@ -1,7 +1,8 @@
 """What a student loses by the classes that the posterior store leaves out: dev frame accuracy by k.
 
 The run is a finished main job's, $RUN, whose ensemble says anew what it thinks of every frame, with each k; students
-with the same seeds learn from each store. The run itself is not changed: the copy shares its files.
+with the same seeds learn from each store, at last from one that keeps all classes. The run itself is not changed: the
+copy shares its files.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kd_asr.artifacts import load_artifact
 from kd_asr.config import SETTINGS_FILE, load_settings
 from kd_asr.errors import UserError
 from kd_asr.stages.networks import NetworkTask, train_networks
@@ -34,7 +36,8 @@ def measure(*, repeats: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="kd_asr-top_k-", dir=run.parent) as name:
         copy = Path(name) / "run"
         shutil.copytree(run, copy, copy_function=os.link, ignore=shutil.ignore_patterns(*_MADE_HERE, ".*"))
-        for kept in KEPT:
+        classes = load_artifact(copy, "align").metrics["pdfs"]
+        for kept in [*(one for one in KEPT if one < classes), classes]:
             settings = load_settings(copy)
             settings = replace(
                 settings,
