@@ -88,7 +88,7 @@ def plan(seconds: dict[str, float], rng: random.Random) -> list[str]:
     others = {name: spent for name, spent in seconds.items() if spent > 0.2}  # shorter ones would be over unseen
     chosen += rng.choices(list(others), list(others.values()), k=KILLS - len(LONG))
     order = [stage.name for stage in STAGES]
-    systems = ["baseline-00", "ensemble"]
+    systems = ["tuning-baseline", "baseline-00", "tuning-ensemble", "ensemble", "tuning-distilled"]
 
     def place(name: str) -> tuple[int, int, str]:
         rest = name.partition("/")[2]

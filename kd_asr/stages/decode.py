@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
@@ -133,6 +135,12 @@ def _inputs(run_dir: Path, networks: Sequence[str]) -> list[Artifact]:
     return [load_artifact(run_dir, name) for name in ("prepare", "features", "align", "graph", *networks)]
 
 
+@lru_cache(maxsize=1)
+def _prior(aligned: Path, fingerprint: str) -> Tensor:
+    """`log_prior` of an alignment, which `fingerprint` tells from an earlier one in the same folder."""
+    return log_prior(AlignmentStore.open(aligned / "train"), Topology.load(aligned / "topology.json").num_pdfs)
+
+
 def _recognise(
     run_dir: Path,
     settings: Settings,
@@ -145,13 +153,12 @@ def _recognise(
     scratch: Path,
 ) -> Recognised:
     """A set's words by a system, at a point (acoustic scale, insertion penalty)."""
-    aligned = load_artifact(run_dir, "align").path
-    prior = log_prior(AlignmentStore.open(aligned / "train"), Topology.load(aligned / "topology.json").num_pdfs)
+    aligned = load_artifact(run_dir, "align")
     scale, penalty = point
     return recognise(
         run_dir,
         set_name,
-        set_scores(run_dir, set_name, systems(settings)[system], settings, prior),
+        set_scores(run_dir, set_name, systems(settings)[system], settings, _prior(aligned.path, aligned.fingerprint)),
         Search(scale, penalty, beam=beam, max_active=settings.decode.max_active),
         workers,
         scratch=scratch,
