@@ -163,6 +163,7 @@ class NetworkSettings:
         dropout: probability of dropping a hidden unit.
         input_dropout: probability of dropping an input.
         batch_normalisation: normalise each hidden layer's input over the batch.
+        initial_scale: of the hidden layers' initial weights, relative to those of He and others (2015).
         principal_components: of the window that the first layer sees while it is trained; 0: the window itself. The
             saved network is one on windows again.
         whitening: what is taken of the components' differences in variance, 0 nothing, 1 all.
@@ -176,6 +177,7 @@ class NetworkSettings:
     dropout: float = 0.1
     input_dropout: float = 0.0
     batch_normalisation: bool = True
+    initial_scale: float = 1.0
     principal_components: int = 0
     whitening: float = 0.5
 
@@ -218,9 +220,11 @@ class TrainSettings:
         chunk_frames: frames of an utterance that a TDNN learns from together; a batch holds several such chunks.
         frame_stride: distance of a chunk's frames. Neighbours are much alike: chunks of every third frame show a batch
             three times as much speech. Every frame is still learned from once in an epoch, and recognition needs all.
+        optimiser: `adamw` (Loshchilov & Hutter 2019), or `sgd`: stochastic gradient descent with Nesterov momentum 0.9
+            (Sutskever and others 2013), which wants a learning rate some twenty times as large.
         learning_rate: peak of the schedule.
         warmup: share of the updates in which the learning rate rises.
-        weight_decay: decoupled weight decay (AdamW).
+        weight_decay: decoupled weight decay of `adamw`; of `sgd` the factor of an L2 penalty's gradient.
         precision: arithmetic of the matrix products; `auto` takes bf16 where the processor is faster in it.
         checkpoint_seconds: time between checkpoints.
     """
@@ -229,6 +233,7 @@ class TrainSettings:
     batch_frames: int = 512
     chunk_frames: int = 40
     frame_stride: int = 1
+    optimiser: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = 2e-3
     warmup: float = 0.05
     weight_decay: float = 1e-2
@@ -499,6 +504,7 @@ def _problems(settings: Settings) -> list[str]:
         "distil.soft_weight + distil.hard_weight": distil.soft_weight + distil.hard_weight,
         "decode.beam": decode.beam,
         "decode.tuning_beam": decode.tuning_beam,
+        "network.initial_scale": network.initial_scale,
         "reduced.beam": reduced.beam,
         "reduced.epochs": reduced.epochs,
         "number of reduced.fractions": len(reduced.fractions),

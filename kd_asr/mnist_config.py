@@ -34,12 +34,14 @@ class DigitNetworkSettings:
         dropout: probability of dropping a hidden unit.
         max_norm: largest Euclidean norm of a unit's incoming weights; 0: no limit.
         batch_normalisation: normalise each hidden layer's input over the batch.
+        initial_scale: of the hidden layers' initial weights; see `NetworkSettings`.
         jitter_pixels: images are shifted by up to so many pixels, anew in each epoch.
         epochs: passes over the training images.
         batch_images: images per update.
+        optimiser: see `TrainSettings`.
         learning_rate: peak of the schedule.
         warmup: share of the updates in which the learning rate rises.
-        weight_decay: decoupled weight decay (AdamW).
+        weight_decay: see `TrainSettings`.
     """
 
     hidden_layers: int = 2
@@ -48,9 +50,11 @@ class DigitNetworkSettings:
     dropout: float = 0.0
     max_norm: float = 0.0
     batch_normalisation: bool = False
+    initial_scale: float = 1.0
     jitter_pixels: int = 0
     epochs: int = 20
     batch_images: int = 512
+    optimiser: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = 1e-3
     warmup: float = 0.05
     weight_decay: float = 0.0
@@ -65,6 +69,7 @@ class DigitNetworkSettings:
             dropout=self.dropout,
             input_dropout=self.input_dropout,
             batch_normalisation=self.batch_normalisation,
+            initial_scale=self.initial_scale,
         )
 
     def budget(self) -> TrainSettings:
@@ -72,6 +77,7 @@ class DigitNetworkSettings:
         return TrainSettings(
             epochs=self.epochs,
             batch_frames=self.batch_images,
+            optimiser=self.optimiser,
             learning_rate=self.learning_rate,
             warmup=self.warmup,
             weight_decay=self.weight_decay,
@@ -244,9 +250,9 @@ class MnistSettings:
             at_least |= {
                 f"{name}.{item.name}": (getattr(one, item.name), _LEAST.get(item.name, 0))
                 for item in fields(one)
-                if item.name != "learning_rate"
+                if item.name not in {"optimiser", "initial_scale", "learning_rate"}
             }
-            positive[f"{name}.learning_rate"] = one.learning_rate
+            positive |= {f"{name}.{key}": getattr(one, key) for key in ("initial_scale", "learning_rate")}
             below_one |= {f"{name}.{key}": getattr(one, key) for key in ("dropout", "input_dropout", "warmup")}
         found = [f"{name}: {value} is less than {least}" for name, (value, least) in at_least.items() if value < least]
         found += [f"{name}: {value} is not above 0" for name, value in positive.items() if value <= 0]

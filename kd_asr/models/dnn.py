@@ -52,10 +52,10 @@ class SplicedDNN(nn.Module):
         return "hidden.0" if len(self.hidden) else "output"
 
     def reset_parameters(self) -> None:
-        """Draw initial weights from torch's global generator: He (2015) for the hidden layers, small for the output."""
+        """Draw initial weights from torch's global generator: `draw_hidden_weights`, small ones for the output."""
         for module in self.hidden:
             if isinstance(module, nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                draw_hidden_weights(module.weight, self.settings)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.xavier_normal_(self.output.weight)
@@ -65,6 +65,17 @@ class SplicedDNN(nn.Module):
         """Logits, (batch, num_classes)."""
         logits: Tensor = self.output(self.hidden(self.input_dropout(inputs)))
         return logits
+
+
+@torch.no_grad()
+def draw_hidden_weights(weight: Tensor, settings: NetworkSettings) -> None:
+    """Fill in the weights of rectified linear units, (units, inputs): He and others (2015), times `initial_scale`.
+
+    Small ones let a network change what its hidden units see before it fits (Chizat, Oyallon, Bach 2019); large ones
+    leave them nearly as they were drawn.
+    """
+    nn.init.kaiming_normal_(weight, nonlinearity="relu")
+    weight.mul_(settings.initial_scale)
 
 
 def count_parameters(model: nn.Module) -> int:

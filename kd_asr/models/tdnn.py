@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_asr.config import NetworkSettings
+from kd_asr.models.dnn import draw_hidden_weights
 from kd_asr.models.dropout import ByteDropout
 
 
@@ -25,7 +26,7 @@ class TDNNLayer(nn.Module):
         self.linear = nn.Linear(3 * inputs, units, bias=not settings.batch_normalisation)
         self.normalisation = nn.BatchNorm1d(units) if settings.batch_normalisation else nn.Identity()
         self.dropout = ByteDropout(settings.dropout)
-        nn.init.kaiming_normal_(self.linear.weight, nonlinearity="relu")
+        draw_hidden_weights(self.linear.weight, settings)
         if self.linear.bias is not None:
             nn.init.zeros_(self.linear.bias)
 

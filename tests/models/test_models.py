@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from kd_asr.models.dnn import count_parameters, seeded_dnn
 from kd_asr.models.ensemble import Ensemble, average_log_posteriors
 from kd_asr.models.files import load_network, save_network
 from kd_asr.models.inference import evaluation_mode, log_posteriors
+from kd_asr.models.tdnn import seeded_tdnn
 
 SETTINGS = NetworkSettings(left_context=2, right_context=1, hidden_layers=2, hidden_units=16, dropout=0.3)
 FEATURES = {"num_mel_bins": 10}
@@ -29,6 +31,19 @@ def test_initial_weights_depend_on_the_seed_alone() -> None:
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("dilations", [(), (1, 3)])
+def test_hidden_layers_start_at_the_scale_asked_for(dilations) -> None:
+    settings = replace(SETTINGS, hidden_units=400, dilations=dilations)
+    build = seeded_tdnn if dilations else seeded_dnn
+    plain, small = (build(40, 9, replace(settings, initial_scale=scale), 1) for scale in (1.0, 0.25))
+    wholes, parts = ([one for name, one in model.named_parameters() if one.ndim > 1] for model in (plain, small))
+    for number, (whole, part) in enumerate(zip(wholes, parts, strict=True)):
+        is_output = number == len(wholes) - 1
+        assert torch.equal(part, whole if is_output else whole / 4)
+        expected = (2 / (400 + 9)) ** 0.5 if is_output else (2 / whole.shape[1]) ** 0.5
+        assert float(whole.detach().std()) == pytest.approx(expected, rel=0.1)
 
 
 @pytest.mark.parametrize("average", ["arithmetic", "geometric"])

@@ -59,15 +59,38 @@ def test_it_learns_and_writes_a_history(tmp_path) -> None:
     assert lines[-1]["train_loss"] < lines[0]["train_loss"]
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_stochastic_gradient_descent_by_hand(tmp_path, decay: float) -> None:
+    """One linear layer, one batch an epoch: Nesterov momentum and the L2 penalty, which leaves the bias alone."""
+    torch.manual_seed(3)
+    model = nn.Linear(6, 4)
+    weight, bias = model.weight.detach().clone(), model.bias.detach().clone()
+    examples = problem()
+    settings = replace(SETTINGS, batch_frames=200, optimiser="sgd", warmup=0.0, weight_decay=decay)
+    fit(model, examples, HardObjective(), settings, seed=1, folder=tmp_path, validate=None)
+    velocities = [torch.zeros_like(weight), torch.zeros_like(bias)]
+    for update in range(3):
+        rate = learning_rate(update, updates=3, peak=settings.learning_rate, warmup=0.0)
+        error = (examples.inputs @ weight.T + bias).softmax(dim=1) - torch.eye(4)[examples.hard_labels]
+        gradients = [error.T @ examples.inputs / 200 + decay * weight, error.mean(dim=0)]
+        velocities = [0.9 * velocity + gradient for velocity, gradient in zip(velocities, gradients, strict=True)]
+        weight = weight - rate * (gradients[0] + 0.9 * velocities[0])
+        bias = bias - rate * (gradients[1] + 0.9 * velocities[1])
+    assert torch.allclose(model.weight, weight, atol=1e-6)
+    assert torch.allclose(model.bias, bias, atol=1e-6)
+
+
 class Killed(Exception):
     pass
 
 
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 @pytest.mark.parametrize("kill_at", [1, 7, 12, 13, 25, 36])
-def test_killed_at_any_update_it_ends_with_the_same_bits(tmp_path, kill_at: int) -> None:
+def test_killed_at_any_update_it_ends_with_the_same_bits(tmp_path, kill_at: int, optimiser) -> None:
+    settings = replace(SETTINGS, optimiser=optimiser)
     whole = network()
     (tmp_path / "whole").mkdir()
-    expected = fit(whole, problem(), HardObjective(), SETTINGS, seed=1, folder=tmp_path / "whole", validate=accuracy)
+    expected = fit(whole, problem(), HardObjective(), settings, seed=1, folder=tmp_path / "whole", validate=accuracy)
 
     done = 0
 
@@ -80,10 +103,10 @@ def test_killed_at_any_update_it_ends_with_the_same_bits(tmp_path, kill_at: int)
     (tmp_path / "cut").mkdir()
     cut = {"seed": 1, "folder": tmp_path / "cut", "validate": accuracy}
     with pytest.raises(Killed):
-        fit(network(), problem(), HardObjective(), SETTINGS, **cut, advance=advance)
+        fit(network(), problem(), HardObjective(), settings, **cut, advance=advance)
     torch.manual_seed(99)  # a new process has another random state
     resumed = network()
-    result = fit(resumed, problem(), HardObjective(), SETTINGS, **cut)
+    result = fit(resumed, problem(), HardObjective(), settings, **cut)
     assert (result.updates, result.best, result.best_epoch) == (expected.updates, expected.best, expected.best_epoch)
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
     assert (tmp_path / "whole" / HISTORY).read_text() == (tmp_path / "cut" / HISTORY).read_text()
