@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
@@ -180,7 +180,8 @@ class Workers:
                         pending[submitted] = self._pool.submit(_call, function, items[submitted])
                         submitted += 1
                     while not pending[wanted].done():
-                        wait(pending.values(), return_when=FIRST_COMPLETED, timeout=0.2)
+                        # For this one alone: with the others, of which some are done, it would not wait at all.
+                        wait([pending[wanted]], timeout=0.2)
                         _drain(self._queue, bars, task)
                     result = pending.pop(wanted).result()
                     _drain(self._queue, bars, task)

@@ -74,6 +74,14 @@ def test_workers_serve_one_map_after_another() -> None:
         assert first == second != [os.getpid()]
 
 
+def test_waiting_for_a_slow_item_takes_no_processor_from_the_workers() -> None:
+    with Workers(2) as workers:
+        list(workers.map(time.sleep, [0.0] * 2, description="start", unit="items"))
+        before = time.process_time()
+        list(workers.map(time.sleep, [2.0, 0.0, 0.0], description="sleep", unit="items"))
+        assert time.process_time() - before < 0.5  # of the two seconds
+
+
 def test_errors_come_through() -> None:
     with pytest.raises(ZeroDivisionError, match="item 1"):
         list(parallel_map(fail, [1, 2], description="failing", unit="items", jobs=2))
