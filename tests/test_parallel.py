@@ -1,9 +1,11 @@
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from kd_asr.errors import UserError
@@ -26,6 +28,15 @@ def threads(_: int) -> int:
     import torch
 
     return torch.get_num_threads()
+
+
+def page_faults(rounds: int) -> int:
+    """Of arrays of 20 MB that are made and given up one after another, in the later half of the rounds."""
+    counts = []
+    for _ in range(rounds):
+        np.ones(5_000_000, dtype=np.float32).sum()
+        counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+    return counts[-1] - counts[len(counts) // 2]
 
 
 def fail(number: int) -> int:
@@ -66,6 +77,12 @@ def test_workers_have_one_thread() -> None:
 def process_number(_: int) -> int:
     time.sleep(0.05)
     return os.getpid()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other allocators")
+def test_workers_keep_the_memory_that_every_step_wants_anew() -> None:
+    [found] = parallel_map(page_faults, [40], description="arrays", unit="rounds")
+    assert found < 1000  # 20 rounds of 20 MB are 100,000 pages
 
 
 def test_workers_serve_one_map_after_another() -> None:

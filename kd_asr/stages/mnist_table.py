@@ -49,17 +49,17 @@ def table(run_dir: Path, settings: MnistSettings) -> Artifact:
     laid = digits(run_dir, settings)
     named = systems(settings)
     teachers = [teacher_name(number) for number in range(max(settings.members, settings.seeds))]
-    # Students first: with a teacher's size and a longer training they would keep one core waiting at the end.
-    tasks = [_student(run_dir, settings, name, "") for [name] in named["hard"]]
-    tasks += [teacher_task(run_dir, settings, name) for name in teachers]
-    trained = train_digit_networks(tasks, description=f"{len(teachers)} teachers, {settings.seeds} students on labels")
+    tasks = [teacher_task(run_dir, settings, name) for name in teachers]
+    trained = train_digit_networks(tasks, description=f"{len(tasks)} teachers")
     store_ensemble(run_dir, ENSEMBLE_POSTERIORS, named["ensemble"][0])
-    tasks = [
+    # None beside teachers, which take the cache from students and a third of their speed.
+    tasks = [_student(run_dir, settings, name, "") for [name] in named["hard"]]
+    tasks += [
         _student(run_dir, settings, name, posteriors_name(teacher))
         for [name], [teacher] in zip(named["distilled"], named["teacher"], strict=True)
     ]
     tasks += [_student(run_dir, settings, name, ENSEMBLE_POSTERIORS) for [name] in named["ensemble student"]]
-    trained += train_digit_networks(tasks, description=f"{len(tasks)} distilled students")
+    trained += train_digit_networks(tasks, description=f"{len(tasks)} students")
 
     def work(folder: Path) -> dict[str, Any]:
         labels = DigitArrays.load(load_artifact(run_dir, DIGITS).path).test_labels.numpy()
