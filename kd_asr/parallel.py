@@ -83,8 +83,8 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    # glibc gives freed memory at the end of its heap back at once, and every training step is given the same pages anew:
-    # a third of the time of small networks went there.
+    # glibc gives freed memory at the end of its heap back at once, and every training step gets the same pages anew: a
+    # third of the time of small networks went there.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }

@@ -31,10 +31,11 @@ def threads(_: int) -> int:
 
 
 def page_faults(rounds: int) -> int:
-    """Of arrays of 20 MB that are made and given up one after another, in the later half of the rounds."""
+    """Of twelve arrays of 5 MB that are made and given up in every round, in the later half of the rounds."""
     counts = []
     for _ in range(rounds):
-        np.ones(5_000_000, dtype=np.float32).sum()
+        arrays = [np.ones(1_250_000, dtype=np.float32) for _ in range(12)]
+        del arrays
         counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
     return counts[-1] - counts[len(counts) // 2]
 
@@ -82,7 +83,7 @@ def process_number(_: int) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have other allocators")
 def test_workers_keep_the_memory_that_every_step_wants_anew() -> None:
     [found] = parallel_map(page_faults, [40], description="arrays", unit="rounds")
-    assert found < 1000  # 20 rounds of 20 MB are 100,000 pages
+    assert found < 1000  # 20 rounds of 60 MB are 300,000 pages
 
 
 def test_workers_serve_one_map_after_another() -> None:
