@@ -9,16 +9,14 @@ handed to the stage again, which goes on from what it finds there.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import io
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, is_dataclass
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +24,9 @@ import numpy as np
 
 from kd_asr.console import say
 from kd_asr.errors import UserError
+from kd_asr.fingerprints import canonical, code_digest, digest
 
 MANIFEST = "manifest.json"
-PACKAGE = Path(__file__).parent
-
-# The rooms in the direction of flow: a stage's result depends on the code of its rooms and of all to their left.
-ROOMS = (
-    "corpora",
-    "features",
-    "alignment",
-    "models",
-    "distillation",
-    "training",
-    "methods",
-    "decoding",
-    "evaluation",
-    "reporting",
-)
 
 
 @dataclass(frozen=True)
@@ -67,35 +51,6 @@ def locked(folder: Path) -> Iterator[None]:
             say(f"{folder}: waiting for another command that is at work there")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _canonical(value: object) -> str:
-    """JSON with sorted keys; dataclasses become mappings."""
-
-    def default(item: object) -> object:
-        if is_dataclass(item) and not isinstance(item, type):
-            return asdict(item)
-        if isinstance(item, Path):
-            return str(item)
-        raise TypeError(f"cannot fingerprint {type(item).__name__}")
-
-    return json.dumps(value, sort_keys=True, default=default)
-
-
-def digest(value: object) -> str:
-    """SHA-256 (16 hexadecimal digits) of the canonical JSON form of `value`; dataclasses count as mappings."""
-    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:16]
-
-
-@cache
-def code_version(rooms: tuple[str, ...], stage_files: tuple[str, ...]) -> str:
-    """SHA-256 over the source of the named rooms and of `stages/<stage_file>.py`."""
-    files = [path for room in rooms for path in sorted((PACKAGE / room).glob("*.py"))]
-    files += [PACKAGE / "stages" / f"{name}.py" for name in stage_files]
-    total = hashlib.sha256()
-    for path in files:
-        total.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return total.hexdigest()[:16]
 
 
 def write_json(path: Path, value: object) -> None:
@@ -188,31 +143,18 @@ def _command(run_dir: Path, name: str) -> str:
 
 
 def current_artifact(
-    run_dir: Path,
-    name: str,
-    *,
-    stage: str,
-    settings: Mapping[str, object],
-    inputs: Iterable[Artifact],
-    rooms: Sequence[str],
-    shared: Sequence[str] = (),
+    run_dir: Path, name: str, *, code: str | Sequence[str], settings: object, inputs: Iterable[Artifact]
 ) -> Artifact | None:
     """The artifact that `build_artifact` with these arguments would find done; None where it would have work to do."""
-    return _with_fingerprint(run_dir / name, digest(_ingredients(stage, settings, inputs, rooms, shared)))
+    return _with_fingerprint(run_dir / name, digest(_ingredients(code, settings, inputs)))
 
 
-def _ingredients(
-    stage: str,
-    settings: Mapping[str, object],
-    inputs: Iterable[Artifact],
-    rooms: Sequence[str],
-    shared: Sequence[str],
-) -> dict[str, Any]:
+def _ingredients(code: str | Sequence[str], settings: object, inputs: Iterable[Artifact]) -> dict[str, Any]:
     """What a fingerprint is taken of."""
     return {
-        "settings": settings,
+        "settings": canonical(settings),
         "inputs": {artifact.name: artifact.fingerprint for artifact in inputs},
-        "code": code_version(tuple(room for room in ROOMS if room in rooms), (stage, *shared)),
+        "code": code_digest([code] if isinstance(code, str) else code),
     }
 
 
@@ -228,27 +170,24 @@ def build_artifact(
     run_dir: Path,
     name: str,
     *,
-    stage: str,
-    settings: Mapping[str, object],
+    code: str | Sequence[str],
+    settings: object,
     inputs: Iterable[Artifact],
-    rooms: Sequence[str],
     work: Callable[[Path], dict[str, Any]],
-    shared: Sequence[str] = (),
 ) -> Artifact:
     """Make the artifact `name`, unless it is there with the same fingerprint.
 
     Args:
         run_dir: folder of the run; must exist.
         name: folder name below `run_dir`, such as `align` or `ensemble/member-03`.
-        stage: file in `kd_asr/stages` that holds the stage, part of the fingerprint.
+        code: the module that makes it, `__name__` where that is the caller, or several: what they import belongs to the
+            fingerprint.
         settings: everything that decides the result, beside the inputs.
         inputs: the artifacts read.
-        rooms: the rooms whose code decides the result.
         work: writes into the folder it is given, returns the metrics. It may find there what an interrupted run with
             the same fingerprint had left.
-        shared: other files in `kd_asr/stages` that the stage relies on.
     """
-    ingredients = _ingredients(stage, settings, inputs, rooms, shared)
+    ingredients = _ingredients(code, settings, inputs)
     fingerprint = digest(ingredients)
     final = run_dir / name
     artifact = _with_fingerprint(final, fingerprint)
@@ -275,7 +214,7 @@ def build_artifact(
     manifest = {
         "name": name,
         "fingerprint": fingerprint,
-        "settings": json.loads(_canonical(settings)),
+        "settings": ingredients["settings"],
         "inputs": ingredients["inputs"],
         "code": ingredients["code"],
         "metrics": metrics,

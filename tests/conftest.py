@@ -40,7 +40,8 @@ def make_prepared(run_dir: Path, sets: Mapping[str, list[Utterance]]) -> Artifac
             write_manifest(folder / f"{name}.jsonl", sets[name])
         return {}
 
-    return build_artifact(run_dir, "prepare", stage="features", settings={"sets": sets}, inputs=[], rooms=[], work=work)
+    code = "kd_asr.stages.features"
+    return build_artifact(run_dir, "prepare", code=code, settings={"sets": sets}, inputs=[], work=work)
 
 
 def random_tree(phones: Sequence[str], seed: int) -> StateTree:

@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from kd_asr import artifacts
-from kd_asr.artifacts import build_artifact, digest, load_artifact, write_json
-from kd_asr.config import TrainSettings
+from kd_asr.artifacts import build_artifact, load_artifact, write_json
 from kd_asr.errors import UserError
 
 
@@ -15,7 +14,7 @@ def build(run_dir: Path, name: str = "features", *, value: int = 1, inputs=(), w
         return {"value": value}
 
     return build_artifact(
-        run_dir, name, stage="features", settings={"value": value}, inputs=inputs, rooms=["features"],
+        run_dir, name, code="kd_asr.stages.features", settings={"value": value}, inputs=inputs,
         work=work or default,
     )  # fmt: skip
 
@@ -47,21 +46,8 @@ def test_other_settings_and_other_inputs_make_it_anew(tmp_path) -> None:
 
 def test_other_code_makes_it_anew(tmp_path, monkeypatch) -> None:
     first = build(tmp_path)
-    monkeypatch.setattr(artifacts, "code_version", lambda rooms, stages: "another version")
+    monkeypatch.setattr(artifacts, "code_digest", lambda modules: "another version")
     assert build(tmp_path).fingerprint != first.fingerprint
-
-
-def test_code_version_sees_the_rooms_it_is_given_and_no_others(tmp_path, monkeypatch) -> None:
-    for room in ("features", "models", "stages"):
-        (tmp_path / room).mkdir()
-        (tmp_path / room / "code.py").write_text("1")
-    monkeypatch.setattr(artifacts, "PACKAGE", tmp_path)
-    version = artifacts.code_version.__wrapped__
-    before = version(("features",), ("code",))
-    (tmp_path / "models" / "code.py").write_text("2")
-    assert version(("features",), ("code",)) == before
-    (tmp_path / "features" / "code.py").write_text("2")
-    assert version(("features",), ("code",)) != before
 
 
 def test_interrupted_work_finds_what_it_left_and_other_work_does_not(tmp_path) -> None:
@@ -92,13 +78,6 @@ def test_damaged_manifest_is_a_clear_error(tmp_path) -> None:
     (made.path / "manifest.json").write_text('{"name": ')
     with pytest.raises(UserError, match=r"manifest\.json is damaged \(not valid JSON"):
         load_artifact(tmp_path, "features")
-
-
-def test_digest_depends_on_values_not_on_order() -> None:
-    assert digest({"a": 1, "b": TrainSettings()}) == digest({"b": TrainSettings(), "a": 1})
-    assert digest(TrainSettings()) != digest(TrainSettings(epochs=77))
-    with pytest.raises(TypeError):
-        digest(object())
 
 
 def test_json_is_never_half_written(tmp_path) -> None:

@@ -46,7 +46,7 @@ def soft_and_hard_loss(
         ValueError: the numbers of examples or classes differ.
     """
     check_shapes(logits, targets)
-    total, soft, hard = _SoftAndHard.apply(  # type: ignore[no-untyped-call]
+    total, soft, hard = _SoftAndHard.apply(
         logits, targets, hard_labels, temperature, soft_weight, hard_weight
     )
     return total, soft, hard

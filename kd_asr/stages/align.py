@@ -75,10 +75,8 @@ def _align_with_mixtures(run_dir: Path, settings: Settings, name: str) -> Artifa
     return build_artifact(
         run_dir,
         name,
-        stage="align",
+        code=__name__,
         settings={"align": replace(settings.align, networks=0, network_epochs=1)},
         inputs=inputs,
-        rooms=("corpora", "features", "alignment"),
-        shared=("align_sets", "align_training"),
         work=work,
     )

@@ -17,7 +17,6 @@ from kd_asr.parallel import Workers
 from kd_asr.reporting.beams import beam_table, plot_beams
 from kd_asr.reporting.sources import source_label
 from kd_asr.reporting.tables import to_markdown, to_rich
-from kd_asr.stages.networks import ROOMS
 from kd_asr.stages.recognise import log_prior, recognise, set_scores, set_wer
 from kd_asr.stages.systems import student_names, system_of
 
@@ -68,11 +67,9 @@ def beams(run_dir: Path, settings: Settings) -> Artifact:
     return build_artifact(
         run_dir,
         "beams",
-        stage="beams",
+        code=__name__,
         settings={"beams": settings.beams, "adapt": settings.adapt, "precision": settings.train.precision},
         inputs=[*inputs, evaluated],
-        rooms=(*ROOMS, "decoding", "evaluation", "reporting"),
-        shared=("networks", "recognise", "speakers", "speech", "systems"),
         work=work,
     )
 

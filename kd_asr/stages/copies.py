@@ -63,11 +63,9 @@ def copied_training_set(
     return build_artifact(
         run_dir,
         stage,
-        stage=stage,
+        code=__name__,
         settings={"seed": seed, "copies": copies, "spread": spread},
         inputs=inputs,
-        rooms=("features", "alignment"),
-        shared=("copies", "systems"),
         work=work,
     )
 

@@ -17,12 +17,8 @@ from kd_asr.console import say
 from kd_asr.decoding.decoder import Search
 from kd_asr.decoding.tuning import choose_on_grid
 from kd_asr.parallel import Workers
-from kd_asr.stages.networks import ROOMS
 from kd_asr.stages.recognise import Recognised, log_prior, recognise, set_scores, set_wer, write_hypotheses
 from kd_asr.stages.systems import kinds, systems
-
-_ROOMS = (*ROOMS, "decoding", "evaluation")
-_SHARED = ("networks", "recognise", "speakers", "speech", "systems")
 
 
 def tuning_name(kind: str) -> str:
@@ -73,11 +69,9 @@ def _tune(run_dir: Path, settings: Settings, kind: str, start: Artifact | None, 
     return build_artifact(
         run_dir,
         tuning_name(kind),
-        stage="decode",
+        code=__name__,
         settings={**_settings(settings), "start": origin},
         inputs=_inputs(run_dir, networks),
-        rooms=_ROOMS,
-        shared=_SHARED,
         work=work,
     )
 
@@ -109,11 +103,9 @@ def _decode_system(run_dir: Path, settings: Settings, system: str, tuned: Artifa
     return build_artifact(
         run_dir,
         f"decode/{system}",
-        stage="decode",
+        code=__name__,
         settings=_settings(settings),
         inputs=[*_inputs(run_dir, systems(settings)[system]), tuned],
-        rooms=_ROOMS,
-        shared=_SHARED,
         work=work,
     )
 

@@ -18,7 +18,7 @@ from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.models.ensemble import average_log_posteriors
 from kd_asr.parallel import parallel_map
-from kd_asr.stages.networks import ROOMS, posteriors_by_group, score_utterances
+from kd_asr.stages.networks import posteriors_by_group, score_utterances
 from kd_asr.stages.speakers import SpeakerAdaptation, speakers_of
 from kd_asr.stages.speech import utterance_chunks
 from kd_asr.stages.systems import ENSEMBLE, load_networks, system_of, systems
@@ -140,14 +140,12 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
     return build_artifact(
         run_dir,
         "evaluate",
-        stage="evaluate",
+        code=__name__,
         settings={
             "precision": settings.train.precision,
             "average": settings.ensemble.average,
             "adapt": settings.adapt,
         },
         inputs=[extracted, aligned, stored, *networks],
-        rooms=(*ROOMS, "evaluation"),
-        shared=("networks", "speakers", "speech", "systems"),
         work=work,
     )

@@ -106,10 +106,9 @@ def features(run_dir: Path, settings: Settings) -> Artifact:
     return build_artifact(
         run_dir,
         "features",
-        stage="features",
+        code=__name__,
         settings={"features": settings.features},
         inputs=[prepared],
-        rooms=("corpora", "features"),
         work=work,
     )
 

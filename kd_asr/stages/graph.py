@@ -46,10 +46,8 @@ def graph(run_dir: Path, settings: Settings) -> Artifact:
     return build_artifact(
         run_dir,
         "graph",
-        stage="graph",
+        code=__name__,
         settings={"self_loop_scale": settings.decode.self_loop_scale},
         inputs=[lexicon, language_model, aligned],
-        rooms=("alignment", "decoding"),
         work=work,
-        shared=("language_model",),
     )

@@ -76,14 +76,12 @@ def language_model(run_dir: Path, settings: Settings) -> Artifact:
     return build_artifact(
         run_dir,
         "language_model",
-        stage="language_model",
+        code=__name__,
         settings={
             "order": order,
             "arpa": {"name": given.name, "content": file_digest(given)} if given is not None else None,
         },
         inputs=[prepared],
-        rooms=("corpora", "decoding"),
-        shared=("lexicon",),
         work=work,
     )
 

@@ -77,7 +77,7 @@ def lexicon(run_dir: Path, settings: Settings) -> Artifact:
         return build_artifact(
             run_dir,
             "lexicon",
-            stage="lexicon",
+            code=__name__,
             settings={
                 "stress": settings.lexicon.stress,
                 "word_position": settings.lexicon.word_position,
@@ -85,7 +85,6 @@ def lexicon(run_dir: Path, settings: Settings) -> Artifact:
                 "arpa": file_digest(arpa) if arpa is not None else None,
             },
             inputs=[prepared],
-            rooms=("corpora", "alignment", "decoding"),
             work=work,
         )
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_asr.artifacts import Artifact, build_artifact, digest
+from kd_asr.artifacts import Artifact, build_artifact
 from kd_asr.corpora.mnist import load_bundled_digits, load_mnist, obtain_mnist
+from kd_asr.fingerprints import digest
 from kd_asr.mnist_config import DigitDataSettings, MnistSettings
 
 NAME = "digits"
@@ -44,7 +45,7 @@ def digits(run_dir: Path, settings: MnistSettings) -> Artifact:
     return build_artifact(
         run_dir,
         NAME,
-        stage="mnist_digits",
+        code=__name__,
         settings={
             # Not the folder, which may lie anywhere, but what was in it.
             "content": digest([_checksum(array) for array in arrays.values()]),
@@ -53,7 +54,6 @@ def digits(run_dir: Path, settings: MnistSettings) -> Artifact:
             "seed": settings.seed,
         },
         inputs=[],
-        rooms=("corpora",),
         work=work,
     )
 

@@ -80,11 +80,9 @@ def losses(run_dir: Path, settings: MnistSettings) -> Artifact:
     return build_artifact(
         run_dir,
         "losses",
-        stage="mnist_losses",
+        code=__name__,
         settings={"networks": [task.name for task in tasks], "temperature": settings.losses.temperature},
         inputs=[laid, *trained],
-        rooms=("features", "models", "distillation"),
-        shared=("mnist_digits", "mnist_networks"),
         work=work,
     )
 

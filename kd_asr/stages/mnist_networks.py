@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kd_asr.artifacts import Artifact, build_artifact, current_artifact, digest, load_artifact
+from kd_asr.artifacts import Artifact, build_artifact, current_artifact, load_artifact
 from kd_asr.config import TrainSettings
 from kd_asr.console import progress
 from kd_asr.corpora.mnist import CLASSES
@@ -22,6 +22,7 @@ from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_s
 from kd_asr.distillation.targets import tail_sum, top_k_targets
 from kd_asr.distillation.teachers import RenumberedTeacher, StoredTeacher
 from kd_asr.features.images import Images
+from kd_asr.fingerprints import digest
 from kd_asr.methods.hinton import distil
 from kd_asr.mnist_config import DigitNetworkSettings, MnistSettings, SoftLossSettings
 from kd_asr.models.dnn import count_parameters, seeded_dnn
@@ -37,7 +38,6 @@ from kd_asr.training.constraints import limit_incoming_norms
 from kd_asr.training.examples import Examples, batches_per_epoch
 from kd_asr.training.fit import fit, remove_checkpoint
 
-ROOMS = ("features", "models", "distillation", "training", "methods")
 CHOOSING_TEACHER = "networks/choosing-teacher"
 _PIECE = 5000
 # A store is keyed by utterance and frame: all training images count as one utterance, whose frames they are.
@@ -124,7 +124,7 @@ def _numbers(task: DigitTask, arrays: DigitArrays) -> Tensor:
 def _ingredients(task: DigitTask) -> dict[str, Any]:
     """What decides a network, for `build_artifact`."""
     return {
-        "stage": "mnist_networks",
+        "code": __name__,
         "settings": {
             "seed": task.seed,
             "recipe": task.recipe,
@@ -133,8 +133,6 @@ def _ingredients(task: DigitTask) -> dict[str, Any]:
             "objective": task.objective,
         },
         "inputs": [load_artifact(task.run_dir, name) for name in (DIGITS, task.posteriors) if name],
-        "rooms": ROOMS,
-        "shared": ("mnist_digits", "networks"),
     }
 
 
@@ -266,11 +264,9 @@ def _store_of(task: DigitTask) -> _StoreTask:
 def _store_ingredients(task: _StoreTask) -> dict[str, Any]:
     """What decides a posterior store, for `build_artifact`."""
     return {
-        "stage": "mnist_networks",
+        "code": __name__,
         "settings": {"average": "arithmetic"},
         "inputs": [load_artifact(task.run_dir, name) for name in (DIGITS, *task.networks)],
-        "rooms": ROOMS,
-        "shared": ("mnist_digits",),
     }
 
 

@@ -26,7 +26,6 @@ from kd_asr.stages.mnist_digits import NAME as DIGITS
 from kd_asr.stages.mnist_digits import DigitArrays, digits
 from kd_asr.stages.mnist_networks import (
     CHOOSING_TEACHER,
-    ROOMS,
     TRAINING_SET,
     posteriors_name,
     train_teachers,
@@ -93,11 +92,9 @@ def reduced(run_dir: Path, settings: MnistSettings) -> Artifact:
     return build_artifact(
         run_dir,
         "reduced",
-        stage="mnist_reduced",
+        code=__name__,
         settings={"networks": [task.name for task in tasks]},
         inputs=[laid, *networks],
-        rooms=ROOMS,
-        shared=("mnist_digits", "mnist_networks"),
         work=work,
     )
 
@@ -139,7 +136,7 @@ def _train(task: ReducedDigitTask) -> str:
     return build_artifact(
         task.run_dir,
         task.name,
-        stage="mnist_reduced",
+        code=__name__,
         settings={
             "seed": settings.seed,
             "fraction": task.fraction,
@@ -151,8 +148,6 @@ def _train(task: ReducedDigitTask) -> str:
             "validations": settings.reduced.validations,
         },
         inputs=inputs,
-        rooms=ROOMS,
-        shared=("mnist_digits", "mnist_networks", "networks", "speech", "systems"),
         work=lambda folder: _work(folder, task, inputs),
     ).name
 

@@ -76,11 +76,9 @@ def report(run_dir: Path, settings: MnistSettings) -> Artifact:
     return build_artifact(
         run_dir,
         "report",
-        stage="mnist_report",
+        code=__name__,
         settings=asdict(settings),
         inputs=[laid, *done.values(), *([teacher] if teacher is not None else [])],
-        rooms=("evaluation", "reporting"),
-        shared=("mnist_digits", "mnist_networks"),
         work=work,
     )
 

@@ -77,11 +77,9 @@ def table(run_dir: Path, settings: MnistSettings) -> Artifact:
     return build_artifact(
         run_dir,
         "table",
-        stage="mnist_table",
+        code=__name__,
         settings={"systems": named},
         inputs=[laid, *trained],
-        rooms=("features", "models"),
-        shared=("mnist_digits", "mnist_networks"),
         work=work,
     )
 

@@ -76,10 +76,8 @@ def temperature(run_dir: Path, settings: MnistSettings) -> Artifact:
     return build_artifact(
         run_dir,
         "temperature",
-        stage="mnist_temperature",
+        code=__name__,
         settings={"networks": [task.name for task in tasks]},
         inputs=[laid, *trained.values()],
-        rooms=("features", "models"),
-        shared=("mnist_digits", "mnist_networks"),
         work=work,
     )

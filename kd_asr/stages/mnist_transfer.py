@@ -107,11 +107,9 @@ def _transfer(run_dir: Path, settings: MnistSettings, experiment: str) -> Artifa
     return build_artifact(
         run_dir,
         experiment,
-        stage="mnist_transfer",
+        code=__name__,
         settings={"networks": [task.name for task in tasks]},
         inputs=[laid, *trained],
-        rooms=("features", "models", "evaluation"),
-        shared=("mnist_digits", "mnist_networks"),
         work=work,
     )
 

@@ -33,7 +33,6 @@ from kd_asr.training.distributed import together
 from kd_asr.training.examples import Examples, batches_per_epoch
 from kd_asr.training.fit import FitResult, Validation, fit, remove_checkpoint
 
-ROOMS = ("corpora", "features", "alignment", "models", "distillation", "training", "methods")
 _PIECE = 4096
 _MEASURED = 2048  # frames whose log-posteriors over thousands of pdfs stay in the cache
 
@@ -140,11 +139,9 @@ def _train_network(task: NetworkTask) -> str:
     artifact = build_artifact(
         task.run_dir,
         task.name,
-        stage=task.stage,
+        code=__name__,
         settings=chosen,
         inputs=inputs,
-        rooms=ROOMS,
-        shared=("networks", "speech"),
         work=lambda folder: _work(folder, task, inputs),
     )
     return artifact.name

@@ -7,11 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from kd_asr.artifacts import Artifact, build_artifact, digest
+from kd_asr.artifacts import Artifact, build_artifact
 from kd_asr.config import Settings
 from kd_asr.console import say
 from kd_asr.corpora.librispeech import Scan, check_speakers, check_subset, list_files, scan_subsets
 from kd_asr.corpora.manifest import Rejected, write_manifest, write_rejected
+from kd_asr.fingerprints import digest
 
 
 def prepare(run_dir: Path, settings: Settings) -> Artifact:
@@ -49,14 +50,13 @@ def prepare(run_dir: Path, settings: Settings) -> Artifact:
     return build_artifact(
         run_dir,
         "prepare",
-        stage="prepare",
+        code=__name__,
         settings={
             "corpus": corpus,
             "folder": str(root.absolute()),
             "files": digest({name: list_files(folder) for name, folder in folders.items()}),
         },
         inputs=[],
-        rooms=("corpora",),
         work=work,
     )
 

@@ -20,7 +20,7 @@ from kd_asr.corpora.manifest import SETS, Utterance
 from kd_asr.decoding.decoder import unpickled_scores
 from kd_asr.parallel import Workers
 from kd_asr.stages.align_sets import utterances_with_features, write_sets
-from kd_asr.stages.networks import ROOMS, NetworkTask, train_networks
+from kd_asr.stages.networks import NetworkTask, train_networks
 from kd_asr.stages.recognise import NetworkScores, log_prior
 from kd_asr.stages.systems import network_seed
 
@@ -104,15 +104,13 @@ def realign(run_dir: Path, settings: Settings) -> Artifact:
     return build_artifact(
         run_dir,
         "align",
-        stage="realign",
+        code=__name__,
         settings={
             "beams": [settings.align.beam, settings.align.retry_beam],
             "silence_probability": settings.align.silence_probability,
             "precision": settings.train.precision,
         },
         inputs=[*inputs, first, *networks],
-        rooms=(*ROOMS, "decoding"),
-        shared=("align_sets", "networks", "recognise", "speakers", "speech", "systems"),
         work=work,
     )
 

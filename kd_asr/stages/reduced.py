@@ -15,7 +15,6 @@ from kd_asr.config import Settings
 from kd_asr.decoding.decoder import Search
 from kd_asr.decoding.tuning import choose_on_grid
 from kd_asr.parallel import Workers
-from kd_asr.stages.networks import ROOMS
 from kd_asr.stages.recognise import NetworkScores, Recognised, log_prior, recognise, set_wer, write_hypotheses
 from kd_asr.stages.reduced_networks import BEST, LAST, ReducedTask, reduced_tasks, train_reduced
 
@@ -92,7 +91,7 @@ def reduced(run_dir: Path, settings: Settings) -> Artifact:
     return build_artifact(
         run_dir,
         "reduced",
-        stage="reduced",
+        code=__name__,
         settings={
             "beam": settings.reduced.beam,
             "max_active": settings.reduced.max_active,
@@ -101,8 +100,6 @@ def reduced(run_dir: Path, settings: Settings) -> Artifact:
             "precision": settings.train.precision,
         },
         inputs=[graph, aligned, *networks],
-        rooms=(*ROOMS, "decoding", "evaluation"),
-        shared=("networks", "recognise", "reduced_networks", "speakers", "speech", "systems"),
         work=work,
     )
 

@@ -26,7 +26,7 @@ from kd_asr.methods.reduced_data import ARMS, Arm, examples_of_arm, objective_of
 from kd_asr.models.decorrelation import on_inputs
 from kd_asr.models.files import save_network
 from kd_asr.parallel import advance, parallel_map
-from kd_asr.stages.networks import ROOMS, measure, new_network, posteriors_by_group, score_utterances
+from kd_asr.stages.networks import measure, new_network, posteriors_by_group, score_utterances
 from kd_asr.stages.speech import LabelledSpeech, examples_of, frame_chunks, labels
 from kd_asr.stages.systems import network_seed
 from kd_asr.training.examples import Examples, batches_per_epoch
@@ -151,11 +151,9 @@ def _train(task: ReducedTask) -> str:
     return build_artifact(
         task.run_dir,
         task.name,
-        stage="reduced_networks",
+        code=__name__,
         settings=chosen,
         inputs=inputs,
-        rooms=(*ROOMS, "evaluation"),
-        shared=("networks", "speech", "systems"),
         work=lambda folder: _work(folder, task),
     ).name
 

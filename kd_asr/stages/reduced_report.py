@@ -40,10 +40,9 @@ def reduced_report(run_dir: Path, settings: Settings) -> Artifact:
     return build_artifact(
         run_dir,
         "reduced_report",
-        stage="reduced_report",
+        code=__name__,
         settings=asdict(settings),
         inputs=[experiment],
-        rooms=("evaluation", "reporting"),
         work=work,
     )
 

@@ -72,11 +72,9 @@ def report(run_dir: Path, settings: Settings) -> Artifact:
     return build_artifact(
         run_dir,
         "report",
-        stage="report",
+        code=__name__,
         settings=asdict(settings),
         inputs=artifacts.values(),
-        rooms=("evaluation", "reporting"),
-        shared=("systems",),
         work=work,
     )
 

@@ -29,7 +29,6 @@ from kd_asr.parallel import Workers
 from kd_asr.reporting.tables import Table, percent, to_rich
 from kd_asr.stages.language_model import arpa_file
 from kd_asr.stages.lexicon import file_digest
-from kd_asr.stages.networks import ROOMS
 from kd_asr.stages.recognise import log_prior, set_scores, utterances_to_decode
 from kd_asr.stages.systems import system_of, systems
 
@@ -73,7 +72,7 @@ def rescore(run_dir: Path, settings: Settings) -> list[Artifact]:
                 build_artifact(
                     run_dir,
                     f"rescore/{system}",
-                    stage="rescore",
+                    code=__name__,
                     settings={
                         "rescore": {**vars(settings.rescore), "arpa": content},
                         "average": settings.ensemble.average,
@@ -81,8 +80,6 @@ def rescore(run_dir: Path, settings: Settings) -> list[Artifact]:
                         "precision": settings.train.precision,
                     },
                     inputs=[*inputs, language_model],
-                    rooms=(*ROOMS, "decoding", "evaluation"),
-                    shared=("networks", "recognise", "speakers", "speech", "systems"),
                     work=work,
                 )
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 from kd_asr.artifacts import Artifact, build_artifact
 from kd_asr.config import Settings
-from kd_asr.stages.networks import ROOMS, NetworkTask, train_networks
+from kd_asr.stages.networks import NetworkTask, train_networks
 from kd_asr.stages.systems import as_student, network_seed
 
 
@@ -49,10 +49,8 @@ def sweep(run_dir: Path, settings: Settings) -> Artifact:
     return build_artifact(
         run_dir,
         "sweep",
-        stage="sweep",
+        code=__name__,
         settings={"points": points, "soft_weight": distil.soft_weight},
         inputs=students,
-        rooms=ROOMS,
-        shared=("networks", "speech", "systems"),
         work=work,
     )

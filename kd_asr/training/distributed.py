@@ -89,7 +89,7 @@ class _WholeBatchNorm(nn.BatchNorm1d):
         moments = torch.cat(
             [values.sum(dim=0), values.square().sum(dim=0), values.new_full((1,), float(len(values)))]
         )
-        total: Tensor = _Sum.apply(moments)  # type: ignore[no-untyped-call]
+        total: Tensor = _Sum.apply(moments)
         count = total[-1]
         mean, square = total[:-1].reshape(2, -1) / count
         variance = square - mean.square()

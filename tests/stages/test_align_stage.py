@@ -48,7 +48,7 @@ def make_run(folder: Path, settings: Settings, utterances, lexicon: Lexicon = LE
 
     chosen = {"lexicon": lexicon}
     build_artifact(
-        folder, "lexicon", stage="lexicon", settings=chosen, inputs=[prepared], rooms=("alignment",), work=work
+        folder, "lexicon", code="kd_asr.stages.lexicon", settings=chosen, inputs=[prepared], work=work
     )
     return replace(settings, align=SHORT)
 

@@ -54,7 +54,7 @@ def make_aligned(run_dir: Path, settings: Settings) -> None:
             write_alignments(folder / name, alignments)
         return {}
 
-    build_artifact(run_dir, "align", stage="features", settings={}, inputs=[extracted], rooms=[], work=work)
+    build_artifact(run_dir, "align", code="kd_asr.stages.features", settings={}, inputs=[extracted], work=work)
 
 
 @pytest.fixture
