@@ -15,11 +15,13 @@ from typing import NoReturn
 from kd_asr.artifacts import locked
 from kd_asr.cli_mnist import add_mnist, run_mnist
 from kd_asr.cli_own_audio import COMMANDS, add_own_audio, run_own_audio
-from kd_asr.config import load_settings, parse_settings, save_settings, settings_parser
 from kd_asr.console import console, say
 from kd_asr.errors import UserError
 from kd_asr.parallel import serve
 from kd_asr.ranks import joined_ranks, tell
+from kd_asr.settings.files import save_settings
+from kd_asr.settings.help import help_text
+from kd_asr.stages.settings import Settings, load_settings, parse_settings
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,22 @@ FURTHER = (
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one sentence what is wrong with the arguments, instead of repeating all of them."""
+    """Says in one sentence what is wrong with the arguments, instead of repeating all of them.
+
+    Attributes:
+        settings: class of the settings that the command takes as flags besides; they end its help.
+    """
+
+    settings: type | None = None
+
+    def format_help(self) -> str:
+        """The help, with every setting."""
+        text = super().format_help()
+        if self.settings is None:
+            return text
+        return (
+            f"{text}\nAny setting can be given as --section.key VALUE; these are all:\n\n{help_text(self.settings)}\n"
+        )
 
     def error(self, message: str) -> NoReturn:
         self.exit(_fail(f"{message}; see `{self.prog} --help`"))
@@ -191,11 +208,9 @@ def _add_configure(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="make a run folder: choose the corpus, check every setting, write settings.yaml",
         description="Make (or change) the run folder RUN and check everything that can be checked before work starts. "
         "Later stages read RUN/settings.yaml; what a change touches is made again, the rest is kept.",
-        epilog="Any setting can be given as --section.key VALUE; these are all, with their defaults:\n\n"
-        + _settings_help(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    command.settings = Settings
     command.add_argument("run", type=Path, help="run folder, made if it is not there")
     command.add_argument("--config", type=Path, help="YAML file of settings, such as recipes/conf/quick.yaml")
     command.add_argument(
@@ -211,12 +226,6 @@ def _add_configure(commands: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument("--dev", help="subset every choice is made on")
     command.add_argument("--test", help="subset read once, at the end")
     command.add_argument("--lm", help="ARPA language model, gzipped or not; none: estimated from the training text")
-
-
-def _settings_help() -> str:
-    """Flags of all settings, as jsonargparse describes them."""
-    lines = settings_parser().format_help().splitlines()
-    return "\n".join(line for line in lines if "--config" not in line)
 
 
 def _configure(arguments: argparse.Namespace, flags: Sequence[str]) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.artifacts import locked
-from kd_asr.config import load_settings_of, parse_settings_of, save_settings, settings_parser
 from kd_asr.console import say
 from kd_asr.mnist_config import MnistSettings, flags_for_bundled_digits
+from kd_asr.settings.files import load_settings_of, parse_settings_of, save_settings
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,9 @@ def add_mnist(commands: argparse._SubParsersAction[Any]) -> None:
         "configure",
         help="make a run folder: find the digits, check every setting, write settings.yaml",
         description="Make (or change) the run folder RUN and check everything that can be checked before work starts.",
-        epilog="Any setting can be given as --section.key VALUE; these are all, with their defaults:\n\n"
-        + "\n".join(
-            line for line in settings_parser(MnistSettings).format_help().splitlines() if "--config" not in line
-        ),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    configure.settings = MnistSettings
     configure.add_argument("run", type=Path, help="run folder, made if it is not there")
     configure.add_argument("--config", type=Path, help="YAML file of settings, such as recipes/conf/mnist_quick.yaml")
     configure.add_argument(

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
-from kd_asr.config import DistilSettings, NetworkSettings, TrainSettings
+from kd_asr.distillation.settings import DistilSettings
+from kd_asr.models.settings import NetworkSettings
+from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, DecidesNothing, NotEmpty, Unit
+from kd_asr.training.settings import TrainSettings
+
+Count = Annotated[int, AtLeast(1)]
+NotNegative = Annotated[float, AtLeast(0)]
+Positive = Annotated[float, Above(0)]
+Probability = Annotated[float, AtLeast(0), Below(1)]
 
 
 @dataclass(frozen=True)
@@ -13,14 +21,15 @@ class DigitDataSettings:
     """Where the digits come from.
 
     Attributes:
-        source: MNIST, or scikit-learn's 8 x 8 digits for want of it; named first in every title.
-        root: folder of MNIST's four IDX files.
-        dev_images: training images set apart for every choice (of 60,000; of fewer images the same share).
+        source: Data set: MNIST, or scikit-learn's 8 x 8 digits for want of it; named first in every title.
+        root: Folder of MNIST's four IDX files.
+        dev_images: Training images to set apart, on which every choice is made (of 60,000; of fewer images the same
+            share).
     """
 
     source: Literal["mnist", "digits"] = "mnist"
     root: str = "data/mnist"
-    dev_images: int = 5000
+    dev_images: Annotated[int, AtLeast(100), Below(60_000), Unit("images")] = 5000
 
 
 @dataclass(frozen=True)
@@ -28,36 +37,38 @@ class DigitNetworkSettings:
     """A network, how it is kept from overfitting, and its budget.
 
     Attributes:
-        hidden_layers: number of hidden layers.
-        hidden_units: rectified linear units in each.
-        input_dropout: probability of dropping a pixel.
-        dropout: probability of dropping a hidden unit.
-        max_norm: largest Euclidean norm of a unit's incoming weights; 0: no limit.
-        batch_normalisation: normalise each hidden layer's input over the batch.
-        initial_scale: of the hidden layers' initial weights; see `NetworkSettings`.
-        jitter_pixels: images are shifted by up to so many pixels, anew in each epoch.
-        epochs: passes over the training images.
-        batch_images: images per update.
-        optimiser: see `TrainSettings`.
-        learning_rate: peak of the schedule.
-        warmup: share of the updates in which the learning rate rises.
-        weight_decay: see `TrainSettings`.
+        hidden_layers: Hidden layers.
+        hidden_units: Rectified linear units in each hidden layer.
+        input_dropout: Probability that a pixel is dropped in training.
+        dropout: Probability that a hidden unit is dropped in training.
+        max_norm: Largest Euclidean norm of a unit's incoming weights (Hinton and others 2012); 0: no limit.
+        batch_normalisation: Whether the input of each hidden layer is normalised over the batch (Ioffe and Szegedy
+            2015).
+        initial_scale: Scale of the hidden layers' initial weights, relative to those of He and others (2015).
+        jitter_pixels: Largest shift of an image, drawn again for each epoch.
+        epochs: Passes over the training images.
+        batch_images: Images per update.
+        optimiser: Optimiser: `adamw` (Loshchilov and Hutter 2019), or `sgd` with Nesterov momentum 0.9 (Sutskever and
+            others 2013).
+        learning_rate: Peak of the learning rate's schedule.
+        warmup: Share of the updates in which the learning rate rises.
+        weight_decay: Decoupled weight decay of `adamw`; with `sgd`, the factor of an L2 penalty's gradient.
     """
 
-    hidden_layers: int = 2
-    hidden_units: int = 800
-    input_dropout: float = 0.0
-    dropout: float = 0.0
-    max_norm: float = 0.0
+    hidden_layers: Annotated[int, AtLeast(0)] = 2
+    hidden_units: Count = 800
+    input_dropout: Probability = 0.0
+    dropout: Probability = 0.0
+    max_norm: NotNegative = 0.0
     batch_normalisation: bool = False
-    initial_scale: float = 1.0
-    jitter_pixels: int = 0
-    epochs: int = 20
-    batch_images: int = 512
+    initial_scale: Positive = 1.0
+    jitter_pixels: Annotated[int, AtLeast(0), Unit("pixels")] = 0
+    epochs: Count = 20
+    batch_images: Annotated[int, AtLeast(2), Unit("images")] = 512
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = 1e-3
-    warmup: float = 0.05
-    weight_decay: float = 0.0
+    learning_rate: Positive = 1e-3
+    warmup: Probability = 0.05
+    weight_decay: NotNegative = 0.0
 
     def network(self) -> NetworkSettings:
         """The architecture: every image is a window of its own."""
@@ -92,13 +103,13 @@ class TeacherSettings(DigitNetworkSettings):
     0.15 and one seed it made 41 errors on dev, without it 52.
     """
 
-    hidden_units: int = 1200
-    dropout: float = 0.15
-    max_norm: float = 3.0
+    hidden_units: Count = 1200
+    dropout: Probability = 0.15
+    max_norm: NotNegative = 3.0
     batch_normalisation: bool = True
-    jitter_pixels: int = 2
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.01
+    jitter_pixels: Annotated[int, AtLeast(0), Unit("pixels")] = 2
+    learning_rate: Positive = 3e-3
+    weight_decay: NotNegative = 0.01
 
 
 @dataclass(frozen=True)
@@ -106,20 +117,23 @@ class SoftLossSettings:
     """The objective of the distilled students of the table.
 
     Attributes:
-        temperature: of the softmax in the soft loss (paper: 20).
-        soft_weight: weight of the soft loss, which carries its factor T squared.
-        hard_weight: weight of the hard loss.
+        temperature: Temperature of the softmax in the soft loss (Hinton and others 2015: 20).
+        soft_weight: Weight of the soft loss, which carries its factor of the temperature squared.
+        hard_weight: Weight of the hard loss.
     """
 
-    temperature: float = 20.0
-    soft_weight: float = 1.0
-    hard_weight: float = 0.01
+    temperature: Positive = 20.0
+    soft_weight: NotNegative = 1.0
+    hard_weight: NotNegative = 0.01
+
+    def problems(self) -> list[str]:
+        """What does not go together."""
+        total = self.soft_weight + self.hard_weight
+        return [] if total > 0 else [f"soft_weight + hard_weight: {total} is not above 0"]
 
     def hinton(self) -> DistilSettings:
         """The same for `methods.hinton`."""
-        return DistilSettings(
-            temperature=self.temperature, soft_weight=self.soft_weight, hard_weight=self.hard_weight
-        )
+        return DistilSettings(temperature=self.temperature, soft_weight=self.soft_weight, hard_weight=self.hard_weight)
 
 
 @dataclass(frozen=True)
@@ -127,16 +141,17 @@ class TemperatureSettings:
     """The grid of widths and temperatures, measured on dev.
 
     Attributes:
-        widths: hidden units a layer.
-        temperatures: of the soft loss.
-        students: trained for each temperature, of each width in turn; narrow ones are cheap and noisy.
-        epochs: of each student; what else is not compared is that of `distilled`.
+        widths: Hidden units in each layer to compare.
+        temperatures: Temperatures of the soft loss to compare.
+        students: Students to train for each temperature, one number for each of `widths`; narrow students are cheap and
+            their results vary most.
+        epochs: Passes over the training images for each student; what is not compared is that of `distilled`.
     """
 
-    widths: tuple[int, ...] = (30, 100, 300, 800)
-    temperatures: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 8.0, 20.0, 40.0)
-    students: tuple[int, ...] = (5, 3, 2, 1)
-    epochs: int = 20
+    widths: Annotated[tuple[Count, ...], NotEmpty] = (30, 100, 300, 800)
+    temperatures: Annotated[tuple[Positive, ...], NotEmpty] = (1.0, 2.0, 3.0, 4.0, 8.0, 20.0, 40.0)
+    students: tuple[Count, ...] = (5, 3, 2, 1)
+    epochs: Count = 20
 
 
 @dataclass(frozen=True)
@@ -144,14 +159,15 @@ class TransferSettings:
     """Students that never see some digits.
 
     Attributes:
-        temperature: of the soft loss.
-        hard_weight: weight of the hard loss beside a soft loss of weight 1.
-        epochs: passes over all images; a smaller transfer set is passed as often as makes the same number of updates.
+        temperature: Temperature of the soft loss.
+        hard_weight: Weight of the hard loss beside a soft loss of weight 1.
+        epochs: Passes over all images; a smaller transfer set is passed over more often, for the same number of
+            updates.
     """
 
-    temperature: float = 20.0
-    hard_weight: float = 0.0
-    epochs: int = 20
+    temperature: Positive = 20.0
+    hard_weight: NotNegative = 0.0
+    epochs: Count = 20
 
 
 @dataclass(frozen=True)
@@ -159,14 +175,14 @@ class LossesSettings:
     """The comparison of losses at equal budget, on dev.
 
     Attributes:
-        temperature: of the losses that have one.
-        students: trained with each loss.
-        epochs: of each student; what else is not compared is that of `distilled`.
+        temperature: Temperature of the losses that have one.
+        students: Students to train with each loss.
+        epochs: Passes over the training images for each student; what is not compared is that of `distilled`.
     """
 
-    temperature: float = 4.0
-    students: int = 2
-    epochs: int = 20
+    temperature: Positive = 4.0
+    students: Count = 2
+    epochs: Count = 20
 
 
 @dataclass(frozen=True)
@@ -174,16 +190,16 @@ class ReducedDigitSettings:
     """Soft targets as regularisers: networks of the architecture and learning rate of `hard`, on parts of the labels.
 
     Attributes:
-        fractions: of the training images (without dev) that keep their labels.
-        seeds: repetitions, each with other parts and initial weights.
-        epochs: passes over all training images whose number of updates every network gets.
-        validations: measurements on dev, closer together in the beginning; early stopping chooses among them.
+        fractions: Shares of the training images (without dev) that keep their labels.
+        seeds: Repetitions of the experiment, each with other parts and initial weights.
+        epochs: Budget of every network, in passes over all training images.
+        validations: Measurements on dev, closer together in the beginning, among which early stopping chooses.
     """
 
-    fractions: tuple[float, ...] = (0.003, 0.01, 0.1, 1.0)
-    seeds: int = 1
-    epochs: float = 8.0
-    validations: int = 20
+    fractions: Annotated[tuple[Annotated[float, Above(0), AtMost(1)], ...], NotEmpty] = (0.003, 0.01, 0.1, 1.0)
+    seeds: Count = 1
+    epochs: Positive = 8.0
+    validations: Count = 20
 
 
 @dataclass(frozen=True)
@@ -191,20 +207,30 @@ class MnistSettings:
     """Everything that decides an MNIST run.
 
     Attributes:
-        preset: name of the budget, shown in the report.
-        seed: of everything random.
-        jobs: processes to use, 0 for one per core; never changes a result.
-        seeds: teachers, hard students and distilled students of the table, and students of omit3 and only78.
-        members: teachers in the ensemble; the first `seeds` of them are the teachers of the table.
-        ensemble_students: students of the ensemble, at most `seeds`.
+        preset: Name of the budget, shown in the report.
+        seed: Seed of everything random.
+        jobs: Processes to use; 0: one for each core. Never changes a result.
+        seeds: Number of teachers, hard students and distilled students of the table, and of students that never see
+            some digits.
+        members: Teachers in the ensemble; the first `seeds` of them are the teachers of the table.
+        ensemble_students: Students of the ensemble, at most `seeds`.
+        data: Where the digits come from.
+        teacher: Teachers.
+        hard: Students on hard labels.
+        distilled: Distilled students.
+        distil: Objective of the distilled students.
+        temperature: Grid of widths and temperatures.
+        transfer: Students that never see some digits.
+        losses: Comparison of losses.
+        reduced: Reduced-data experiment.
     """
 
-    preset: str = "mnist_quick"
-    seed: int = 1
-    jobs: int = 0
-    seeds: int = 1
-    members: int = 10
-    ensemble_students: int = 1
+    preset: Annotated[str, DecidesNothing()] = "mnist_quick"
+    seed: Annotated[int, AtLeast(0)] = 1
+    jobs: Annotated[int, AtLeast(0), DecidesNothing()] = 0
+    seeds: Count = 1
+    members: Count = 10
+    ensemble_students: Count = 1
     data: DigitDataSettings = field(default_factory=DigitDataSettings)
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     hard: DigitNetworkSettings = field(default_factory=DigitNetworkSettings)
@@ -216,60 +242,11 @@ class MnistSettings:
     reduced: ReducedDigitSettings = field(default_factory=ReducedDigitSettings)
 
     def problems(self) -> list[str]:
-        """Every value that cannot work, as `section.key: what is wrong`."""
-        at_least: dict[str, tuple[float, float]] = {
-            "seed": (self.seed, 0),
-            "jobs": (self.jobs, 0),
-            "seeds": (self.seeds, 1),
-            "members": (self.members, 1),
-            "ensemble_students": (self.ensemble_students, 1),
-            "data.dev_images": (self.data.dev_images, 100),
-            "distil.soft_weight": (self.distil.soft_weight, 0),
-            "distil.hard_weight": (self.distil.hard_weight, 0),
-            "transfer.hard_weight": (self.transfer.hard_weight, 0),
-            "transfer.epochs": (self.transfer.epochs, 1),
-            "losses.students": (self.losses.students, 1),
-            "losses.epochs": (self.losses.epochs, 1),
-            "temperature.epochs": (self.temperature.epochs, 1),
-            "reduced.seeds": (self.reduced.seeds, 1),
-            "reduced.validations": (self.reduced.validations, 1),
-            "smallest of temperature.students": (min(self.temperature.students, default=1), 1),
-            "smallest of temperature.widths": (min(self.temperature.widths, default=0), 1),
-        }
-        positive = {
-            "distil.temperature": self.distil.temperature,
-            "distil.soft_weight + distil.hard_weight": self.distil.soft_weight + self.distil.hard_weight,
-            "transfer.temperature": self.transfer.temperature,
-            "losses.temperature": self.losses.temperature,
-            "reduced.epochs": self.reduced.epochs,
-            "smallest of reduced.fractions": min(self.reduced.fractions, default=0),
-            "smallest of temperature.temperatures": min(self.temperature.temperatures, default=0),
-        }
-        below_one: dict[str, float] = {}
-        for name, one in (("teacher", self.teacher), ("hard", self.hard), ("distilled", self.distilled)):
-            at_least |= {
-                f"{name}.{item.name}": (getattr(one, item.name), _LEAST.get(item.name, 0))
-                for item in fields(one)
-                if item.name not in {"optimiser", "initial_scale", "learning_rate"}
-            }
-            positive |= {f"{name}.{key}": getattr(one, key) for key in ("initial_scale", "learning_rate")}
-            below_one |= {f"{name}.{key}": getattr(one, key) for key in ("dropout", "input_dropout", "warmup")}
-        found = [f"{name}: {value} is less than {least}" for name, (value, least) in at_least.items() if value < least]
-        found += [f"{name}: {value} is not above 0" for name, value in positive.items() if value <= 0]
-        found += [f"{name}: {value} is not below 1" for name, value in below_one.items() if value >= 1]
-        if len(self.temperature.students) != len(self.temperature.widths):
-            found.append(
-                f"temperature.students: {len(self.temperature.students)} numbers for "
-                f"{len(self.temperature.widths)} temperature.widths"
-            )
-        if max(self.reduced.fractions, default=0) > 1:
-            found.append(f"largest of reduced.fractions: {max(self.reduced.fractions)} is more than all labels, 1")
-        if self.data.dev_images >= 60_000:
-            found.append(f"data.dev_images: {self.data.dev_images} leaves nothing of 60,000 images to train on")
-        return found
-
-
-_LEAST = {"hidden_units": 1, "epochs": 1, "batch_images": 2}
+        """What does not go together."""
+        students, widths = len(self.temperature.students), len(self.temperature.widths)
+        if students != widths:
+            return [f"temperature.students: {students} numbers for {widths} temperature.widths"]
+        return []
 
 
 def flags_for_bundled_digits(settings: MnistSettings) -> list[str]:

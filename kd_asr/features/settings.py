@@ -1,0 +1,55 @@
+"""Settings of the acoustic features and of their variation in training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from kd_asr.settings.ranges import AtLeast, Below, Unit
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """Log-mel filterbank outputs, computed as Kaldi does.
+
+    Attributes:
+        sample_rate: Sample rate of the features' audio; audio at other rates is resampled.
+        num_mel_bins: Filterbank outputs per frame.
+        frame_length_ms: Length of the analysis window.
+        frame_shift_ms: Step from one frame to the next.
+        normalisation: Frames over which mean and variance are made 0 and 1: those of a speaker or of an utterance.
+    """
+
+    sample_rate: Annotated[int, AtLeast(8000), Unit("Hz")] = 16000
+    num_mel_bins: Annotated[int, AtLeast(10)] = 40
+    frame_length_ms: Annotated[float, Unit("milliseconds")] = 25.0
+    frame_shift_ms: Annotated[float, AtLeast(1), Unit("milliseconds")] = 10.0
+    normalisation: Literal["speaker", "utterance"] = "speaker"
+
+    def problems(self) -> list[str]:
+        """What does not go together."""
+        if self.frame_length_ms < self.frame_shift_ms:
+            return [f"frame_length_ms: {self.frame_length_ms} is less than frame_shift_ms, {self.frame_shift_ms}"]
+        return []
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """Variation of the training data.
+
+    Attributes:
+        vocal_tract_warp: Largest change of the frequency axis (vocal tract length perturbation, Jaitly and Hinton
+            2013): 0.1 warps windows by factors from 0.9 to 1.1, drawn for every batch; 0: none.
+        frequency_mask: Widest band of filterbank outputs to hide in each window or chunk (SpecAugment, Park and others
+            2019); 0: none.
+        time_mask: Longest stretch of frames to hide in each window or chunk; 0: none.
+        copies: Copies of the training set at other rates of speech, from which baseline and teachers learn too, in the
+            same number of updates. Those of the students are `distil.copies`.
+        copy_rate: Largest change of a copy's rate of speech: 0.1 draws an utterance's from 0.9 to 1.1.
+    """
+
+    vocal_tract_warp: Annotated[float, AtLeast(0), Below(1)] = 0.0
+    frequency_mask: Annotated[int, AtLeast(0), Unit("filterbank outputs")] = 0
+    time_mask: Annotated[int, AtLeast(0), Unit("frames")] = 0
+    copies: Annotated[int, AtLeast(0)] = 0
+    copy_rate: Annotated[float, AtLeast(0), Below(1)] = 0.1

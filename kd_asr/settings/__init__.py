@@ -1,0 +1,1 @@
+"""Settings: their types and ranges, read from YAML files and flags, checked before any work starts, and explained."""

@@ -1,0 +1,73 @@
+"""Settings read from a YAML file and flags, and the settings file of a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kd_asr.errors import UserError
+from kd_asr.settings.build import AnySettings, SettingsClass, build
+from kd_asr.settings.fields import defaults, dump
+from kd_asr.settings.merge import merge_section, with_flags
+from kd_asr.settings.yaml_text import Marked, YamlError, read_yaml, write_yaml
+
+SETTINGS_FILE = "settings.yaml"
+
+
+def parse_settings_of(cls: type[AnySettings], flags: Sequence[str], config: Path | None = None) -> AnySettings:
+    """Settings from their defaults, a YAML file and flags, the later ones over the earlier.
+
+    Args:
+        cls: frozen dataclass of the settings.
+        flags: such as `["--train.epochs", "8"]`.
+        config: YAML file; keys it lacks have their defaults.
+
+    Raises:
+        UserError: the file is missing or not YAML, a key is unknown (the nearest known one is named), a value has the
+            wrong type or is out of its range. What is wrong in the file is said of the file.
+    """
+    content: Any = defaults(cls)
+    if config is not None:
+        content = merge_section(cls, content, _read(config))
+    content, wrong = with_flags(cls, content, flags)
+    return build(cls, content, file=config, wrong_flags=wrong)
+
+
+def _read(path: Path) -> Any:
+    """Content of a settings file."""
+    if not path.is_file():
+        raise UserError(f"there is no settings file {path}")
+    try:
+        content = read_yaml(path.read_text(encoding="utf-8"))
+    except (YamlError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from error
+    if content is None:
+        return Marked()
+    if not isinstance(content, Marked):
+        what = "a list" if isinstance(content, list) else "a single value"
+        raise UserError(f"{path} must hold `key: value` lines, not {what}")
+    return content
+
+
+def save_settings(run_dir: Path, settings: SettingsClass) -> None:
+    """Write `settings.yaml` into a run folder, every key of it."""
+    temporary = run_dir / f".{SETTINGS_FILE}.tmp"
+    temporary.write_text(write_yaml(dump(settings)), encoding="utf-8")
+    temporary.replace(run_dir / SETTINGS_FILE)
+
+
+def load_settings_of(cls: type[AnySettings], run_dir: Path, command: str) -> AnySettings:
+    """The settings of a run, which `kd-asr COMMAND` has written.
+
+    Raises:
+        UserError: the folder has none, or they cannot work.
+    """
+    path = run_dir / SETTINGS_FILE
+    if not path.is_file():
+        raise UserError(f"{run_dir} is not a run folder (no {SETTINGS_FILE}): run `kd-asr {command} {run_dir}` first")
+    try:
+        return parse_settings_of(cls, [], path)
+    except UserError as error:
+        where = "" if str(path) in str(error) else f"{path}: "
+        raise UserError(f"{where}{error}; run `kd-asr {command} {run_dir}` again") from error

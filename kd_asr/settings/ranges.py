@@ -1,0 +1,56 @@
+"""Markers for the fields of settings, as in `epochs: Annotated[int, AtLeast(1), Unit("epochs")] = 4`.
+
+The ranges are those of `annotated_types`, which pydantic checks, under names that read as the error messages do. On
+the element type of a tuple they hold for every element: `tuple[Annotated[float, Above(0)], ...]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from annotated_types import Ge as AtLeast
+from annotated_types import Gt as Above
+from annotated_types import Le as AtMost
+from annotated_types import Lt as Below
+from annotated_types import MinLen, Unit
+
+NotEmpty = MinLen(1)
+
+__all__ = [
+    "Above",
+    "AbsentMeans",
+    "AtLeast",
+    "AtMost",
+    "Below",
+    "DecidesNothing",
+    "Inherits",
+    "NotEmpty",
+    "OfKind",
+    "Unit",
+]
+
+
+@dataclass(frozen=True)
+class AbsentMeans:
+    """The field is left out of fingerprints while it has this value, so that adding it changed none of them."""
+
+    value: object
+
+
+@dataclass(frozen=True)
+class DecidesNothing:
+    """The field changes no result and is in no fingerprint."""
+
+
+@dataclass(frozen=True)
+class OfKind:
+    """The kind (`network`, `loss`, ...) of the named thing, or things, that the field holds."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class Inherits:
+    """The top-level field whose settings hold where this one names the same thing and does not give them."""
+
+    field: str

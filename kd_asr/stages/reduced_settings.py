@@ -1,0 +1,32 @@
+"""Settings of the reduced-data experiment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from kd_asr.settings.ranges import Above, AtLeast, AtMost, NotEmpty
+
+
+@dataclass(frozen=True)
+class ReducedSettings:
+    """Soft targets where labelled speech is scarce (Hinton, Vinyals and Dean 2015, section 6).
+
+    Attributes:
+        fractions: Shares of the training set that keep their labels; each part lies inside the larger ones.
+        seeds: Repetitions of the experiment, each with parts and initial weights of its own.
+        draw: What the parts consist of: whole utterances or, as a check, single frames.
+        epochs: Budget of every network, in passes over the whole training set. Networks that see a part of it make as
+            many updates, by passing over their part more often.
+        validations: Measurements on dev, closer together in the beginning, among which early stopping chooses.
+        beam: Beam of the search for these systems, which are many.
+        max_active: Most states to keep per frame in that search.
+    """
+
+    fractions: Annotated[tuple[Annotated[float, Above(0), AtMost(1)], ...], NotEmpty] = (0.03, 0.1, 0.3, 1.0)
+    seeds: Annotated[int, AtLeast(1)] = 3
+    draw: Literal["utterances", "frames"] = "utterances"
+    epochs: Annotated[float, Above(0)] = 2.0
+    validations: Annotated[int, AtLeast(1)] = 16
+    beam: Annotated[float, Above(0)] = 9.0
+    max_active: Annotated[int, AtLeast(1)] = 1200

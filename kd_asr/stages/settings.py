@@ -1,0 +1,93 @@
+"""Settings of a whole run of the main job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from kd_asr.alignment.settings import AlignSettings, LexiconSettings
+from kd_asr.corpora.settings import CorpusSettings
+from kd_asr.decoding.settings import BeamsSettings, DecodeSettings, LanguageModelSettings, RescoreSettings
+from kd_asr.distillation.settings import BaselineSettings, DistilSettings, EnsembleSettings
+from kd_asr.features.settings import AugmentSettings, FeatureSettings
+from kd_asr.models.settings import AdaptSettings, NetworkSettings
+from kd_asr.settings.files import load_settings_of, parse_settings_of
+from kd_asr.settings.ranges import AtLeast, DecidesNothing
+from kd_asr.stages.reduced_settings import ReducedSettings
+from kd_asr.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a run. Each stage sees its own sections only, so that a change leaves the others valid.
+
+    Attributes:
+        preset: Name of the budget, shown in the report.
+        seed: Seed of everything random in the run, except the embedded corpus.
+        jobs: Processes to use; 0: one for each core. Never changes a result.
+        corpus: Where the speech comes from.
+        features: Acoustic features.
+        lexicon: Pronunciations.
+        language_model: Language model.
+        align: Aligner.
+        network: Architecture of the networks.
+        augment: Variation of the training data.
+        train: Training of a network.
+        ensemble: Teachers.
+        baseline: Networks on hard labels.
+        distil: Students.
+        adapt: Adaptation to speakers.
+        decode: Search.
+        beams: Comparison of search beams.
+        rescore: Rescoring with another language model.
+        reduced: Reduced-data experiment.
+    """
+
+    preset: Annotated[str, DecidesNothing()] = "quick"
+    seed: Annotated[int, AtLeast(0)] = 1
+    jobs: Annotated[int, AtLeast(0), DecidesNothing()] = 0
+    corpus: CorpusSettings = field(default_factory=CorpusSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    lexicon: LexiconSettings = field(default_factory=LexiconSettings)
+    language_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)
+    align: AlignSettings = field(default_factory=AlignSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
+    baseline: BaselineSettings = field(default_factory=BaselineSettings)
+    distil: DistilSettings = field(default_factory=DistilSettings)
+    adapt: AdaptSettings = field(default_factory=AdaptSettings)
+    decode: DecodeSettings = field(default_factory=DecodeSettings)
+    beams: BeamsSettings = field(default_factory=BeamsSettings)
+    rescore: RescoreSettings = field(default_factory=RescoreSettings)
+    reduced: ReducedSettings = field(default_factory=ReducedSettings)
+
+    def problems(self) -> list[str]:
+        """What does not go together, of different sections."""
+        found = []
+        train, mask = self.train, self.augment.frequency_mask
+        if mask > self.features.num_mel_bins:
+            found.append(f"augment.frequency_mask: {mask} is more than features.num_mel_bins")
+        if self.network.dilations and train.batch_frames % train.chunk_frames:
+            found.append(
+                f"train.batch_frames: {train.batch_frames} is not a multiple of train.chunk_frames, "
+                f"{train.chunk_frames}"
+            )
+        if train.frame_stride > 1 and not self.network.dilations:
+            found.append(
+                "train.frame_stride: without network.dilations networks learn from single frames, not from chunks"
+            )
+        return found
+
+
+def parse_settings(flags: Sequence[str], config: Path | None = None) -> Settings:
+    """Settings of a run from a YAML file and flags, as `parse_settings_of` reads them."""
+    return parse_settings_of(Settings, flags, config)
+
+
+def load_settings(run_dir: Path) -> Settings:
+    """The settings of a run that `kd-asr configure` has written."""
+    return load_settings_of(Settings, run_dir, "configure")
