@@ -49,13 +49,14 @@ def sentences(cls: type) -> dict[str, str]:
     return found
 
 
-def entries(cls: type, prefix: str = "") -> Iterator[Entry]:
-    """Every setting of a class and of the sections in it."""
+def entries(cls: type, prefix: str = "", given: Any = None) -> Iterator[Entry]:
+    """Every setting of a class and of the sections in it; `given` is an instance whose values are the defaults."""
     for name, setting in settings_of(cls).items():
+        default = setting.default if given is None else getattr(given, name)
         if setting.shape == "section":
-            yield from entries(setting.type, f"{prefix}{name}.")
+            yield from entries(setting.type, f"{prefix}{name}.", None if default is dataclasses.MISSING else default)
         else:
-            yield Entry(prefix + name, _type(setting), sentences(cls).get(name, ""), _facts(setting))
+            yield Entry(prefix + name, _type(setting), sentences(cls).get(name, ""), _facts(setting, default))
 
 
 def kinds_in(cls: type) -> list[str]:
@@ -118,15 +119,15 @@ def _of_value(hint: Any) -> str:
     return _TYPES[hint]
 
 
-def _facts(setting: Setting) -> str:
+def _facts(setting: Setting, default: Any) -> str:
     markers = setting.markers
     if typing.get_origin(setting.type) is tuple:
         element = typing.get_args(setting.type)[0]
         markers += typing.get_args(element)[1:] if typing.get_origin(element) is Annotated else ()
     facts = [str(one.unit) for one in markers if isinstance(one, Unit)]
     facts += [words for one in markers if (words := _range(one))]
-    if setting.default is not dataclasses.MISSING:
-        facts.append(f"default: {_default(setting.default)}")
+    if default is not dataclasses.MISSING:
+        facts.append(f"default: {_default(default)}")
     return ", ".join(facts)
 
 

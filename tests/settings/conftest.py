@@ -10,4 +10,4 @@ from kd_asr import registry
 def _only_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Known names are the made-up ones while a test of this folder runs."""
     monkeypatch.setattr(registry, "_import_folder", lambda kind: None)
-    monkeypatch.setattr(registry, "_CLASSES", {**dict.fromkeys(registry.FOLDERS, {}), **CLASSES})
+    monkeypatch.setattr(registry, "_CLASSES", {kind: CLASSES.get(kind, {}) for kind in registry.FOLDERS})

@@ -188,7 +188,9 @@ class MadeUpSettings:
     """
 
     seed: Annotated[int, AtLeast(0)] = 1
-    network: Annotated[Named, OfKind("network")] = Named("network", "wide", WideSettings())
+    network: Annotated[Named, OfKind("network")] = field(
+        default_factory=lambda: Named("network", "wide", WideSettings())
+    )
     student: StudentSettings = field(default_factory=StudentSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
     methods: Annotated[tuple[Named, ...], OfKind("method")] = (

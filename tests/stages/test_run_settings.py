@@ -4,7 +4,11 @@ import pytest
 
 from kd_asr.errors import UserError
 from kd_asr.mnist_config import MnistSettings, flags_for_bundled_digits
+from kd_asr.registry import FOLDERS, find, names
+from kd_asr.settings.fields import known_names, settings_of
 from kd_asr.settings.files import load_settings_of, parse_settings_of, save_settings
+from kd_asr.settings.help import help_text, sentences
+from kd_asr.settings.ranges import DecidesNothing
 from kd_asr.stages.settings import Settings, load_settings, parse_settings
 
 CONF = Path(__file__).parent.parent.parent / "recipes" / "conf"
@@ -152,3 +156,44 @@ def test_small_digits_get_small_batches_and_little_jitter() -> None:
     settings = parse_settings_of(MnistSettings, flags)
     assert {one.batch_images for one in (settings.teacher, settings.hard, settings.distilled)} == {32}
     assert settings.teacher.jitter_pixels == 1
+
+
+def every_class(cls: type) -> list[type]:
+    """A class of settings and those of its sections."""
+    inner = [setting.type for setting in settings_of(cls).values() if setting.shape == "section"]
+    return [cls, *(found for one in inner for found in every_class(one))]
+
+
+@pytest.mark.parametrize("kind", ["run", "mnist", *FOLDERS])
+def test_every_setting_has_a_sentence(kind: str) -> None:
+    """Of a run, of MNIST, and of everything that is registered."""
+    whole = {"run": [Settings], "mnist": [MnistSettings]}
+    roots = whole[kind] if kind in whole else [find(kind, name).Settings for name in names(kind)]
+    for cls in {found for root in roots for found in every_class(root)}:
+        assert cls.__doc__
+        for name in settings_of(cls):
+            sentence = sentences(cls).get(name, "")
+            assert sentence, f"{cls.__name__}.{name} has no sentence under Attributes:"
+            assert sentence[0].isupper(), sentence
+            assert sentence.endswith("."), sentence
+
+
+def test_help_lists_every_setting() -> None:
+    for cls in (Settings, MnistSettings):
+        text = help_text(cls)
+        assert all(f"--{name} " in text or f"--{name}." in text for name in known_names(cls))
+
+
+def test_what_changes_no_result_is_marked() -> None:
+    """Speed, resources and names may change between commands."""
+    marked = {
+        (cls.__name__, setting.name)
+        for root in (Settings, MnistSettings)
+        for cls in every_class(root)
+        for setting in settings_of(cls).values()
+        if setting.marker(DecidesNothing)
+    }
+    assert marked == {
+        *((cls, name) for cls in ("Settings", "MnistSettings") for name in ("jobs", "preset")),
+        ("TrainSettings", "checkpoint_seconds"),
+    }
