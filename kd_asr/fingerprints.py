@@ -5,8 +5,8 @@ value its `AbsentMeans` declares is left out, so that a new field changes the di
 
 Code: the modules that a module imports, directly or through others, found in their source with `ast` and followed
 inside the package they belong to. Comments, docstrings and layout decide nothing, nor do imports that only annotations
-use, nor the ground floor, which carries values about and decides none. The fields of a class called `...Settings` are
-left out as well: their values are in the settings' part.
+use, nor the ground floor, which carries values about and decides none. The fields of a class called `...Settings`, and
+its `problems`, are left out as well: their values are in the settings' part.
 """
 
 from __future__ import annotations
@@ -16,28 +16,18 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
+
+from kd_asr.settings.ranges import AbsentMeans, DecidesNothing
 
 # Files and folders of the package that every room may import and whose code is in no fingerprint.
 GROUND_FLOOR = frozenset(
     {"artifacts", "console", "errors", "fingerprints", "parallel", "ranks", "registry", "settings", "config"}
 )
 _PACKAGE = __name__.split(".", maxsplit=1)[0]
-
-
-@dataclass(frozen=True)
-class AbsentMeans:
-    """In a field's `Annotated`: the value at which everything is as it was before the field existed."""
-
-    value: Any
-
-
-@dataclass(frozen=True)
-class DecidesNothing:
-    """In a field's `Annotated`: whatever its value, the result has the same bits."""
 
 
 def canonical(value: object) -> Any:
@@ -148,9 +138,7 @@ def _imports(name: str, path: Path) -> list[str]:
     ]
 
 
-def _bindings(
-    tree: ast.Module, name: str, packages: frozenset[str], *, is_package: bool
-) -> Iterator[tuple[str, str]]:
+def _bindings(tree: ast.Module, name: str, packages: frozenset[str], *, is_package: bool) -> Iterator[tuple[str, str]]:
     """Each import: the name that it binds and the module it reads."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -192,11 +180,20 @@ def _tree(path: Path) -> ast.Module:
 @cache
 def _code(path: Path) -> str:
     """A file's code without what decides nothing."""
-    return ast.unparse(_Plain().visit(ast.parse(path.read_text(encoding="utf-8"))))
+    tree = _Plain().visit(ast.parse(path.read_text(encoding="utf-8")))
+    # With the fields of settings go the imports that only they need, such as the markers of their ranges.
+    before = frozenset().union(*_used_names(_tree(path)))
+    still_used = frozenset().union(*_used_names(tree))
+    gone = before - still_used
+    for node in tree.body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            node.names = [item for item in node.names if (item.asname or item.name.split(".")[0]) not in gone]
+    tree.body = [node for node in tree.body if getattr(node, "names", True)]
+    return ast.unparse(tree)
 
 
 class _Plain(ast.NodeTransformer):
-    """Takes out docstrings, and the fields of settings classes."""
+    """Takes out docstrings, and of settings classes the fields and the checks of their values."""
 
     def visit_Module(self, node: ast.Module) -> ast.AST:
         node.body = _without_docstring(node.body)
@@ -209,9 +206,15 @@ class _Plain(ast.NodeTransformer):
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         body = _without_docstring(node.body)
         if node.name.endswith("Settings"):
-            body = [statement for statement in body if not isinstance(statement, ast.AnnAssign)]
+            body = [statement for statement in body if not _is_field_or_check(statement)]
         node.body = body or [ast.Pass()]
         return self.generic_visit(node)
+
+
+def _is_field_or_check(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.AnnAssign) or (
+        isinstance(statement, ast.FunctionDef) and statement.name == "problems"
+    )
 
 
 def _without_docstring(body: Sequence[ast.stmt]) -> list[ast.stmt]:

@@ -9,7 +9,8 @@ from typing import Annotated
 import pytest
 
 from kd_asr import fingerprints
-from kd_asr.fingerprints import AbsentMeans, DecidesNothing, canonical, code_digest, digest, import_closure
+from kd_asr.fingerprints import canonical, code_digest, digest, import_closure
+from kd_asr.settings.ranges import AbsentMeans, DecidesNothing
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,12 @@ def test_fields_of_settings_are_the_settings_part(package) -> None:
     forget()
     assert not changed(package, "later.py", text.format("    b: int = 7\n", 2))
     assert changed(package, "later.py", text.format("", 3))
+    checked = text.format("    b: Annotated[int, Above(0)] = 7\n    def problems(self):\n        return []\n", 2)
+    markers = "from typing import Annotated\nfrom kd_asr.settings.ranges import Above\nimport house.effects\n"
+    (package / "later.py").write_text("import house.effects\n" + text.format("", 2))
+    forget()
+    assert not changed(package, "later.py", markers + checked)
+    assert changed(package, "later.py", markers + checked.replace("problems", "halves"))
 
 
 def test_the_ground_floor_is_in_no_closure() -> None:
