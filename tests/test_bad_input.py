@@ -227,7 +227,6 @@ def test_all_good_utterances_are_used_and_the_bad_ones_counted(run: Run) -> None
     assert "silence only" in (run.folder / "report" / "report.md").read_text()
 
 
-@pytest.mark.slow  # librosa takes seconds to load
 def test_other_sample_rates_are_resampled(run: Run, tmp_path) -> None:
     corpus = tmp_path / "speech"
     shutil.copytree(run.corpus, corpus, symlinks=True)
