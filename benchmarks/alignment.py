@@ -35,7 +35,7 @@ def measure(*, repeats: int, flags: tuple[str, ...] = FLAGS) -> dict[str, Any]:
         for stage in ("prepare", "features", "lexicon"):
             run_command(stage, str(run))
         started = time.perf_counter()
-        command = [sys.executable, "-m", "kd_asr.cli", "align", str(run)]
+        command = [sys.executable, "-m", "kd_asr", "align", str(run)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             ends = ends_of_steps(process, run, len(schedule(load_settings(run).align)))
         if process.returncode:

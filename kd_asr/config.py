@@ -573,7 +573,7 @@ def validate(settings: Checked) -> None:
 def settings_parser(kind: type = Settings) -> ArgumentParser:
     """Flags `--section.key` for every setting of a dataclass, and `--config FILE` for YAML."""
     parser = ArgumentParser(exit_on_error=False, add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", action="config", help="YAML file of settings, such as those in recipes/conf")
+    parser.add_argument("--config", action="config", help="YAML file of settings, such as those in kd_asr/presets")
     parser.add_class_arguments(kind)
     return parser
 

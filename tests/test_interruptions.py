@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from kd_asr.cli import STAGES
+from kd_asr.cli.stages import STAGES
 
 PROJECT = Path(__file__).parent.parent
 KILLS = 10
@@ -40,7 +40,7 @@ class Recipe:
             shutil.copyfile(PROJECT / name, root / name)
         programs = root / ".venv" / "bin"
         programs.mkdir(parents=True)
-        (programs / "kd-asr").write_text(f'#!/bin/sh\nexec {sys.executable} -m kd_asr.cli "$@"\n')
+        (programs / "kd-asr").write_text(f'#!/bin/sh\nexec {sys.executable} -m kd_asr "$@"\n')
         (programs / "kd-asr").chmod(0o755)
         # As recipes/setup.sh leaves it: there is nothing to install.
         stamp = 'printf "%s\\n" "$(cat pyproject.toml constraints.txt | cksum) $PWD" > .venv/.kd_asr_stamp'

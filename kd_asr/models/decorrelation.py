@@ -3,7 +3,7 @@ slow where inputs are correlated.
 
 The components stand in for the inputs only while a network is trained. They are a linear map, so that the trained
 network is then written as one on the inputs themselves, and nothing that uses it knows of them. What that brings and
-costs: `recipes/conf/quick.yaml`.
+costs: `docs/experiments/quick.md`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "
 
 def run(folder: Path, stage: str, *, ranks: int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable] if ranks == 1 else TORCHRUN
-    arguments = [*command, "-m", "kd_asr.cli", stage, str(folder)]
+    arguments = [*command, "-m", "kd_asr", stage, str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment, timeout=300)
 
