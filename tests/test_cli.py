@@ -1,10 +1,8 @@
 import fcntl
-import os
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 

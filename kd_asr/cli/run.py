@@ -109,7 +109,8 @@ def _add_speech(tasks: argparse._SubParsersAction[Any]) -> None:
         "  kd-asr run speech --preset tiny --corpus embedded     the whole path, to try it, without a network\n"
         "  kd-asr run speech --preset standard --seed 2 --out exp/second --train.epochs 8\n"
         "  kd-asr run speech --librispeech MINE --train a --dev b --test c --lm MINE.arpa.gz\n"
-        "  kd-asr run speech --stage decode --decode.beam 13     on with the default run folder, from there\n\n" + _AGAIN,
+        "  kd-asr run speech --stage decode --decode.beam 13     on with the default run folder, from there\n\n"
+        + _AGAIN,
         digits=False,
     )
     add_corpus_options(command)
