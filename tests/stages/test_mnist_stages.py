@@ -14,9 +14,9 @@ from kd_asr.config import load_settings_of
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.features.images import Images
 from kd_asr.mnist_config import MnistSettings
-from kd_asr.presets import find_preset
 from kd_asr.models.ensemble import Ensemble
 from kd_asr.models.inference import log_posteriors
+from kd_asr.presets import find_preset
 from kd_asr.stages.mnist_digits import DigitArrays
 from kd_asr.stages.mnist_networks import digit_log_posteriors, load_digit_network
 from kd_asr.stages.mnist_reduced import ReducedDigitTask, draw_part
