@@ -16,9 +16,9 @@ from typing import Any
 from benchmarks.growth import find_corpus, run_command
 from kd_asr.alignment.training import schedule
 from kd_asr.artifacts import load_artifact, read_json
-from kd_asr.config import load_settings
 from kd_asr.corpora.manifest import SETS, read_manifest
 from kd_asr.errors import UserError
+from kd_asr.stages.settings import load_settings
 
 SUMMARY = "seconds of every step of the alignment, and per hour of speech ($LIBRISPEECH)"
 FLAGS = ("--align.leaves=2000",)
@@ -35,7 +35,7 @@ def measure(*, repeats: int, flags: tuple[str, ...] = FLAGS) -> dict[str, Any]:
         for stage in ("prepare", "features", "lexicon"):
             run_command(stage, str(run))
         started = time.perf_counter()
-        command = [sys.executable, "-m", "kd_asr.cli", "align", str(run)]
+        command = [sys.executable, "-m", "kd_asr", "align", str(run)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             ends = ends_of_steps(process, run, len(schedule(load_settings(run).align)))
         if process.returncode:

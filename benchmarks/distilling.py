@@ -18,15 +18,17 @@ from typing import Any
 import torch
 
 from benchmarks.synthetic import random_posterior_store, random_windows
-from kd_asr.config import Settings, TrainSettings, parse_settings
 from kd_asr.distillation.objectives import HardObjective, HintonObjective, Objective
 from kd_asr.distillation.targets import SoftTargets
 from kd_asr.distillation.teachers import EnsembleTeacher, StoredTeacher
 from kd_asr.features.vocal_tract import WarpedWindows
-from kd_asr.models.decorrelation import DecorrelatedDNN, principal_components
-from kd_asr.models.dnn import seeded_dnn
+from kd_asr.networks.decorrelation import DecorrelatedDNN, principal_components
+from kd_asr.networks.dnn import seeded_dnn
+from kd_asr.presets import find_preset
+from kd_asr.stages.settings import Settings, parse_settings
 from kd_asr.training.examples import Examples
 from kd_asr.training.fit import fit
+from kd_asr.training.settings import TrainSettings
 
 SUMMARY = (
     "an epoch from the posterior store against one on hard labels (wanted: 1.10 or less of its time) and against one "
@@ -34,13 +36,12 @@ SUMMARY = (
 )
 HARD, STORED, LIVE = "hard labels", "from the store", "ten live teachers"
 CLASSES, MEMBERS, UTTERANCES, FRAMES = 213, 10, 32, 1600
-_QUICK = Path(__file__).parent.parent / "recipes" / "conf" / "quick.yaml"
 
 
 def measure(*, repeats: int) -> dict[str, Any]:
     """Medians over repeats of the ratios; the three kinds take turns, so that disturbances meet all alike."""
     torch.set_num_threads(1)
-    settings = parse_settings([], _QUICK)
+    settings = parse_settings([], find_preset("quick"))
     with tempfile.TemporaryDirectory() as folder:
         examples = _examples(Path(folder), settings)
         network = settings.network

@@ -19,9 +19,10 @@ from torch.nn import functional as F
 
 from benchmarks.synthetic import random_windows
 from benchmarks.training_step import seconds_of
-from kd_asr.config import FeatureSettings, NetworkSettings
+from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.windows import FrameWindows
-from kd_asr.models.inference import uses_bf16
+from kd_asr.networks.inference import uses_bf16
+from kd_asr.networks.settings import NetworkSettings
 
 SUMMARY = "ten members trained together in batched products against one after the other (wanted: 1.3 times faster)"
 MEMBERS, UNITS, PDFS, BATCH, UPDATES = 10, 384, 213, 256, 20

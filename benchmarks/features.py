@@ -16,8 +16,8 @@ import numpy as np
 import soundfile
 
 from benchmarks.training_step import seconds_of
-from kd_asr.config import FeatureSettings
 from kd_asr.features.frames import normalise, num_frames
+from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.store import FrameStore, create_store
 from kd_asr.stages.features import frames_of_file
 

@@ -103,7 +103,7 @@ def run_command(*arguments: str) -> tuple[float, float]:
     """Run `kd-asr`; seconds, and the peak memory of its largest process in megabytes."""
     code = (
         "import resource, subprocess, sys\n"
-        "done = subprocess.run([sys.executable, '-m', 'kd_asr.cli', *sys.argv[1:]])\n"
+        "done = subprocess.run([sys.executable, '-m', 'kd_asr', *sys.argv[1:]])\n"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
         "sys.exit(done.returncode)\n"
     )

@@ -23,13 +23,15 @@ from typing import Any, Literal
 import torch
 
 from benchmarks.synthetic import random_posterior_store, random_windows
-from kd_asr.config import FeatureSettings, NetworkSettings, TrainSettings
 from kd_asr.distillation.objectives import HintonObjective
 from kd_asr.distillation.teachers import StoredTeacher
 from kd_asr.errors import UserError
-from kd_asr.models.dnn import seeded_dnn
+from kd_asr.features.settings import FeatureSettings
+from kd_asr.networks.dnn import seeded_dnn
+from kd_asr.networks.settings import NetworkSettings
 from kd_asr.training.examples import Examples
 from kd_asr.training.fit import fit
+from kd_asr.training.settings import TrainSettings
 
 SUMMARY = "distilling from stored targets against TextBrewer with cached logits (wanted: 2 times faster; $PEERS_PYTHON)"
 CLASSES, UTTERANCES, FRAMES, BATCH, TOP_K = 213, 32, 1600, 256, 20

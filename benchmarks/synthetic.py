@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kd_asr.config import FeatureSettings, NetworkSettings
 from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
 from kd_asr.distillation.targets import tail_sum, top_k_targets
+from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.store import FrameStore, create_store
 from kd_asr.features.windows import FrameWindows
+from kd_asr.networks.settings import NetworkSettings
 
 
 def random_windows(

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.artifacts import load_artifact
-from kd_asr.config import SETTINGS_FILE, load_settings
 from kd_asr.errors import UserError
+from kd_asr.settings.files import SETTINGS_FILE
 from kd_asr.stages.networks import NetworkTask, train_networks
 from kd_asr.stages.posteriors import posteriors
+from kd_asr.stages.settings import load_settings
 from kd_asr.stages.systems import network_seed, student_names
 
 SUMMARY = "dev frame accuracy of students by the number of classes kept, of a finished run ($RUN)"

@@ -20,15 +20,17 @@ import torch
 from torch import nn
 
 from benchmarks.synthetic import random_windows
-from kd_asr.config import FeatureSettings, NetworkSettings, TrainSettings
 from kd_asr.distillation.objectives import HardObjective
 from kd_asr.features.images import Images
+from kd_asr.features.settings import FeatureSettings
 from kd_asr.mnist_config import TeacherSettings
-from kd_asr.models.dnn import SplicedDNN, seeded_dnn
-from kd_asr.models.inference import uses_bf16
+from kd_asr.networks.dnn import SplicedDNN, seeded_dnn
+from kd_asr.networks.inference import uses_bf16
+from kd_asr.networks.settings import NetworkSettings
 from kd_asr.training.constraints import limit_incoming_norms
 from kd_asr.training.examples import Examples
 from kd_asr.training.fit import fit
+from kd_asr.training.settings import TrainSettings
 
 SUMMARY = (
     "share of the peak of a matrix product that a training step reaches: MNIST's teacher (wanted: 0.6 or more), "

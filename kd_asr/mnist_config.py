@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from kd_asr.distillation.settings import DistilSettings
-from kd_asr.models.settings import NetworkSettings
+from kd_asr.networks.settings import NetworkSettings
 from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, DecidesNothing, NotEmpty, Unit
 from kd_asr.training.settings import TrainSettings
 

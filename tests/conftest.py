@@ -12,8 +12,9 @@ import soundfile
 
 from kd_asr.alignment.tree import PLACES, Leaf, Node, Root, Split, StateTree
 from kd_asr.artifacts import Artifact, build_artifact
-from kd_asr.config import Settings, parse_settings, save_settings
 from kd_asr.corpora.manifest import Utterance, write_manifest
+from kd_asr.settings.files import save_settings
+from kd_asr.stages.settings import Settings, parse_settings
 
 # How long an example takes depends on what else the machine does.
 hypothesis.settings.register_profile("kd_asr", deadline=None)

@@ -19,12 +19,14 @@ import pytest
 import soundfile
 
 from kd_asr.alignment.store import AlignmentStore
-from kd_asr.cli import STAGES, main
+from kd_asr.cli import main
+from kd_asr.cli.stages import STAGES
 from kd_asr.corpora.manifest import SETS, read_manifest
 from kd_asr.corpora.synthetic import EmbeddedSize, synthesize
 from kd_asr.features.store import MARGIN, FrameStore
+from kd_asr.presets import find_preset
 
-TINY = Path(__file__).parent.parent / "recipes" / "conf" / "tiny.yaml"
+TINY = find_preset("tiny")
 SPEECH = EmbeddedSize(2, 1, 1, 0.5, 0.12, 0.12)
 FLAGS = [
     *("--config", str(TINY), "--train", "train", "--dev", "dev", "--test", "test", "--jobs=1"),
@@ -227,7 +229,6 @@ def test_all_good_utterances_are_used_and_the_bad_ones_counted(run: Run) -> None
     assert "silence only" in (run.folder / "report" / "report.md").read_text()
 
 
-@pytest.mark.slow  # librosa takes seconds to load
 def test_other_sample_rates_are_resampled(run: Run, tmp_path) -> None:
     corpus = tmp_path / "speech"
     shutil.copytree(run.corpus, corpus, symlinks=True)

@@ -25,13 +25,13 @@ from kd_asr.alignment.gmm import Doubles, Floats, Mixtures, Statistics, accumula
 from kd_asr.alignment.graphs import training_graph
 from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.observations import ClassMoments, cepstra_with_deltas, linear_discriminants, spliced
+from kd_asr.alignment.settings import AlignSettings
 from kd_asr.alignment.store import PhoneSegment
 from kd_asr.alignment.topology import SILENCE, STATES_PER_PHONE, Topology
 from kd_asr.alignment.tree import StateTree
 from kd_asr.alignment.tying import context_statistics, frame_contexts, grow_tree
 from kd_asr.alignment.viterbi import BestPath, best_path
 from kd_asr.artifacts import damaged
-from kd_asr.config import AlignSettings
 
 _SELF_LOOP_RANGE = (0.05, 0.97)
 _FIT_FRAMES = 1_500_000  # four hours of speech: monophones learn no more from a longer one, and it must fit in memory

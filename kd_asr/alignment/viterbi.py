@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from kd_asr.alignment.graphs import TrainingGraph, training_graph
 from kd_asr.alignment.lexicon import Lexicon
+from kd_asr.alignment.settings import AlignSettings
 from kd_asr.alignment.store import Alignment, PhoneSegment
 from kd_asr.alignment.topology import STATES_PER_PHONE, Topology
-from kd_asr.config import AlignSettings
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 import kaldi_native_fbank
 import numpy as np
 import soundfile
+import soxr
 
-from kd_asr.config import FeatureSettings
+from kd_asr.features.settings import FeatureSettings
 
 
 def num_resampled(num_samples: int, sample_rate: int, target_rate: int) -> int:
@@ -33,7 +34,7 @@ def num_frames(num_samples: int, sample_rate: int, settings: FeatureSettings) ->
 def read_audio(path: str | Path, target_rate: int) -> np.ndarray:
     """Mono samples of an audio file at `target_rate`.
 
-    Channels are averaged; other rates are resampled with librosa's default (soxr, high quality).
+    Channels are averaged; other rates are resampled by soxr in high quality, with the bits of `librosa.resample`.
 
     Returns:
         (samples,) float32 in -1..1.
@@ -45,10 +46,11 @@ def read_audio(path: str | Path, target_rate: int) -> np.ndarray:
     mono: np.ndarray = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
     if rate == target_rate:
         return mono
-    import librosa  # at use: importing it costs seconds, and most corpora never need it
-
-    resampled = librosa.resample(mono, orig_sr=rate, target_sr=target_rate)
-    return np.asarray(resampled, dtype=np.float32)
+    resampled = np.zeros(num_resampled(len(mono), rate, target_rate), dtype=np.float32)
+    # soxr ends up to a sample early: that one is silence, as librosa has it.
+    found = soxr.resample(mono, rate, target_rate, quality="HQ")[: len(resampled)]
+    resampled[: len(found)] = found
+    return resampled
 
 
 def log_mel(samples: np.ndarray, settings: FeatureSettings) -> np.ndarray:

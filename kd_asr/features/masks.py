@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kd_asr.config import AugmentSettings
 from kd_asr.features.chunks import FrameChunks
+from kd_asr.features.settings import AugmentSettings
 from kd_asr.features.vocal_tract import WarpedWindows
 from kd_asr.features.windows import FrameWindows
 

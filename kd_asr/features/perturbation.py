@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_asr.config import FeatureSettings
+from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.vocal_tract import warp_matrix
 
 # Warps are drawn from so many, so that their matrices are made once.

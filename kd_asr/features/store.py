@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from kd_asr.artifacts import damaged, read_array, read_json, write_array, write_json
-from kd_asr.config import FeatureSettings
 from kd_asr.corpora.manifest import Utterance
 from kd_asr.errors import UserError
+from kd_asr.features.settings import FeatureSettings
 
 MARGIN = 32
 

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kd_asr.config import FeatureSettings
 from kd_asr.features.chunks import FrameChunks
+from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.windows import FrameWindows
 
 # Lowest frequency of Kaldi's filterbanks; the highest one is half the sample rate.

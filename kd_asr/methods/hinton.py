@@ -10,10 +10,11 @@ from pathlib import Path
 
 from torch import nn
 
-from kd_asr.config import DistilSettings, TrainSettings
 from kd_asr.distillation.objectives import HintonObjective
+from kd_asr.distillation.settings import DistilSettings
 from kd_asr.training.examples import Examples
 from kd_asr.training.fit import FitResult, Validation, fit
+from kd_asr.training.settings import TrainSettings
 
 
 def distil(

@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kd_asr.config import DistilSettings
 from kd_asr.distillation.losses import UNLABELLED
 from kd_asr.distillation.objectives import HardObjective, HintonObjective, Objective
+from kd_asr.distillation.settings import DistilSettings
 from kd_asr.training.examples import Examples
 
 Arm = Literal["hard", "soft", "soft_and_hard", "soft_everywhere"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kd_asr.config import CorpusSettings
+from kd_asr.corpora.settings import CorpusSettings
 
 
 def source_label(corpus: CorpusSettings) -> str:

@@ -12,12 +12,12 @@ from typing import Any
 from kd_asr.alignment.lexicon import read_lexicon, select
 from kd_asr.alignment.training import AlignerModel
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.config import Settings
 from kd_asr.corpora.manifest import SETS
 from kd_asr.features.store import FrameStore
 from kd_asr.stages.align_sets import utterances_with_features, write_sets
 from kd_asr.stages.align_training import Task, align_set, remove_progress, train
 from kd_asr.stages.realign import FIRST_ALIGNMENT, realign
+from kd_asr.stages.settings import Settings
 
 
 def align(run_dir: Path, settings: Settings) -> Artifact:

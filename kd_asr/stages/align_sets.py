@@ -11,12 +11,12 @@ import numpy as np
 from kd_asr.alignment.compare import Agreement, compare
 from kd_asr.alignment.store import Alignment, write_alignments
 from kd_asr.alignment.topology import SILENCE, STATES_PER_PHONE, Topology
-from kd_asr.config import Settings
 from kd_asr.console import say
 from kd_asr.corpora.manifest import Rejected, Utterance, read_manifest, write_rejected
 from kd_asr.corpora.true_phones import FILE_NAME, TruePhone, read_true_phones
 from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
+from kd_asr.stages.settings import Settings
 
 
 def write_sets(

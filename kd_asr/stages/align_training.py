@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from kd_asr.alignment.lexicon import Lexicon
+from kd_asr.alignment.settings import AlignSettings
 from kd_asr.alignment.store import Alignment, AlignmentStore, write_alignments
 from kd_asr.alignment.topology import Topology
 from kd_asr.alignment.training import (
@@ -34,11 +35,11 @@ from kd_asr.alignment.tree import StateTree
 from kd_asr.alignment.tying import tied_path
 from kd_asr.alignment.viterbi import BestPath
 from kd_asr.artifacts import read_json, write_json
-from kd_asr.config import AlignSettings, Settings
 from kd_asr.corpora.manifest import Utterance
 from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
 from kd_asr.parallel import advance, parallel_map
+from kd_asr.stages.settings import Settings
 
 # The sums of the shards are joined in their order, so the shards, not the processes, decide the last bits.
 SHARDS = 16

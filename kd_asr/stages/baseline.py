@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from kd_asr.artifacts import Artifact
-from kd_asr.config import Settings
 from kd_asr.stages.networks import NetworkTask, train_networks
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import baseline_names, network_seed
 
 

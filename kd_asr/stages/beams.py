@@ -11,13 +11,13 @@ from rich.console import Console
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json
-from kd_asr.config import Settings
 from kd_asr.decoding.decoder import Search
 from kd_asr.parallel import Workers
 from kd_asr.reporting.beams import beam_table, plot_beams
 from kd_asr.reporting.sources import source_label
 from kd_asr.reporting.tables import to_markdown, to_rich
 from kd_asr.stages.recognise import log_prior, recognise, set_scores, set_wer
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import student_names, system_of
 
 

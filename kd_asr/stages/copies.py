@@ -11,10 +11,10 @@ import numpy as np
 
 from kd_asr.alignment.store import Alignment, AlignmentStore, write_alignments
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.config import Settings
 from kd_asr.features.perturbation import Perturbation, Spread, copied_frames, draw, perturb
 from kd_asr.features.store import FrameStore, create_store
 from kd_asr.parallel import parallel_map
+from kd_asr.stages.settings import Settings
 
 
 @dataclass(frozen=True)

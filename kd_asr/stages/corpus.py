@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kd_asr.config import Settings
 from kd_asr.console import say
 from kd_asr.corpora.choose import obtain_corpus
 from kd_asr.corpora.synthetic import MINIATURE, EmbeddedSize
+from kd_asr.stages.settings import Settings
 
 
 def corpus(run_dir: Path, settings: Settings) -> None:

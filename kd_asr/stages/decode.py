@@ -12,12 +12,12 @@ from torch import Tensor
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.config import Settings
 from kd_asr.console import say
 from kd_asr.decoding.decoder import Search
 from kd_asr.decoding.tuning import choose_on_grid
 from kd_asr.parallel import Workers
 from kd_asr.stages.recognise import Recognised, log_prior, recognise, set_scores, set_wer, write_hypotheses
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import kinds, systems
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from kd_asr.artifacts import Artifact
-from kd_asr.config import Settings
 from kd_asr.stages.baseline import baseline_tasks
 from kd_asr.stages.networks import NetworkTask, train_networks
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import as_student, network_seed, student_names
 
 

@@ -12,13 +12,14 @@ from torch import nn
 
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
-from kd_asr.config import NetworkSettings, Settings
 from kd_asr.corpora.manifest import SETS
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
 from kd_asr.features.store import FrameStore
-from kd_asr.models.ensemble import average_log_posteriors
+from kd_asr.networks.ensemble import average_log_posteriors
+from kd_asr.networks.settings import NetworkSettings
 from kd_asr.parallel import parallel_map
 from kd_asr.stages.networks import posteriors_by_group, score_utterances
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.speakers import SpeakerAdaptation, speakers_of
 from kd_asr.stages.speech import utterance_chunks
 from kd_asr.stages.systems import ENSEMBLE, load_networks, system_of, systems

@@ -12,11 +12,12 @@ import numpy as np
 import soundfile
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_array, write_array
-from kd_asr.config import FeatureSettings, Settings
 from kd_asr.corpora.manifest import SETS, Rejected, Utterance, read_manifest, write_rejected
 from kd_asr.features.frames import log_mel, normalise, num_frames, read_audio
+from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.store import FrameStore, create_store
 from kd_asr.parallel import parallel_map
+from kd_asr.stages.settings import Settings
 
 
 @dataclass(frozen=True)

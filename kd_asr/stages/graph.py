@@ -8,12 +8,12 @@ from typing import Any
 from kd_asr.alignment.lexicon import read_lexicon
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.config import Settings
 from kd_asr.console import say
 from kd_asr.decoding.fst_arrays import write_fst
 from kd_asr.decoding.graph import GRAPH_FILE, WORDS_FILE, decoding_graph, write_words
 from kd_asr.errors import UserError
 from kd_asr.stages.language_model import arpa_file
+from kd_asr.stages.settings import Settings
 
 
 def graph(run_dir: Path, settings: Settings) -> Artifact:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.config import Settings
 from kd_asr.console import say
 from kd_asr.corpora.manifest import read_manifest
 from kd_asr.decoding.arpa import ArpaModel, in_upper_case, perplexity, read_arpa, write_arpa
 from kd_asr.decoding.ngram import estimate_ngrams
 from kd_asr.errors import UserError
 from kd_asr.stages.lexicon import file_digest, given_arpa
+from kd_asr.stages.settings import Settings
 
 ARPA_FILES = ("lm.arpa", "lm.arpa.gz")
 

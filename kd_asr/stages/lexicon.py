@@ -22,11 +22,11 @@ from kd_asr.alignment.lexicon import (
 )
 from kd_asr.alignment.topology import UNKNOWN_PHONE
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.config import Settings
 from kd_asr.console import say
 from kd_asr.corpora.manifest import SETS, read_manifest
 from kd_asr.decoding.arpa import NOT_WORDS, read_vocabulary
 from kd_asr.errors import UserError
+from kd_asr.stages.settings import Settings
 
 
 def lexicon(run_dir: Path, settings: Settings) -> Artifact:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from kd_asr.artifacts import Artifact, build_artifact, current_artifact, load_artifact
-from kd_asr.config import TrainSettings
 from kd_asr.console import progress
 from kd_asr.corpora.mnist import CLASSES
 from kd_asr.distillation.objectives import HardObjective, soft_objective
@@ -25,10 +24,10 @@ from kd_asr.features.images import Images
 from kd_asr.fingerprints import digest
 from kd_asr.methods.hinton import distil
 from kd_asr.mnist_config import DigitNetworkSettings, MnistSettings, SoftLossSettings
-from kd_asr.models.dnn import count_parameters, seeded_dnn
-from kd_asr.models.ensemble import Ensemble
-from kd_asr.models.files import load_network, save_network
-from kd_asr.models.inference import log_posteriors
+from kd_asr.networks.dnn import count_parameters, seeded_dnn
+from kd_asr.networks.ensemble import Ensemble
+from kd_asr.networks.files import load_network, save_network
+from kd_asr.networks.inference import log_posteriors
 from kd_asr.parallel import advance, parallel_map
 from kd_asr.stages.mnist_digits import NAME as DIGITS
 from kd_asr.stages.mnist_digits import DigitArrays
@@ -37,6 +36,7 @@ from kd_asr.stages.systems import network_seed
 from kd_asr.training.constraints import limit_incoming_norms
 from kd_asr.training.examples import Examples, batches_per_epoch
 from kd_asr.training.fit import fit, remove_checkpoint
+from kd_asr.training.settings import TrainSettings
 
 CHOOSING_TEACHER = "networks/choosing-teacher"
 _PIECE = 5000

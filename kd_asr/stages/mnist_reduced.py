@@ -19,8 +19,8 @@ from kd_asr.distillation.teachers import RenumberedTeacher, StoredTeacher
 from kd_asr.features.images import Images
 from kd_asr.methods.reduced_data import ARMS, Arm, examples_of_arm, objective_of_arm
 from kd_asr.mnist_config import MnistSettings
-from kd_asr.models.dnn import seeded_dnn
-from kd_asr.models.inference import log_posteriors
+from kd_asr.networks.dnn import seeded_dnn
+from kd_asr.networks.inference import log_posteriors
 from kd_asr.parallel import advance, parallel_map
 from kd_asr.stages.mnist_digits import NAME as DIGITS
 from kd_asr.stages.mnist_digits import DigitArrays, digits

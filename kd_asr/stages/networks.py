@@ -14,24 +14,26 @@ from torch import nn
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.config import NetworkSettings, Settings, TrainSettings
 from kd_asr.distillation.losses import UNLABELLED
 from kd_asr.distillation.objectives import HardObjective
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores, score_frames
 from kd_asr.features.store import FrameStore
 from kd_asr.methods.hinton import distil
-from kd_asr.models.decorrelation import DecorrelatedDNN, on_inputs, principal_components
-from kd_asr.models.dnn import count_parameters, seeded_dnn
-from kd_asr.models.files import Network, save_network
-from kd_asr.models.inference import Indexable, log_posteriors, log_posteriors_of_batch
-from kd_asr.models.tdnn import seeded_tdnn
+from kd_asr.networks.decorrelation import DecorrelatedDNN, on_inputs, principal_components
+from kd_asr.networks.dnn import count_parameters, seeded_dnn
+from kd_asr.networks.files import Network, save_network
+from kd_asr.networks.inference import Indexable, log_posteriors, log_posteriors_of_batch
+from kd_asr.networks.settings import NetworkSettings
+from kd_asr.networks.tdnn import seeded_tdnn
 from kd_asr.parallel import advance, announce, parallel_map
 from kd_asr.ranks import ranks
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.speech import LabelledSpeech, examples_of, labels, utterance_chunks, utterance_inputs
 from kd_asr.training.distributed import together
 from kd_asr.training.examples import Examples, batches_per_epoch
 from kd_asr.training.fit import FitResult, Validation, fit, remove_checkpoint
+from kd_asr.training.settings import TrainSettings
 
 _PIECE = 4096
 _MEASURED = 2048  # frames whose log-posteriors over thousands of pdfs stay in the cache

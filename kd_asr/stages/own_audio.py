@@ -32,7 +32,6 @@ from kd_asr.alignment.words import (
     write_text_grid,
 )
 from kd_asr.artifacts import load_artifact
-from kd_asr.config import SETTINGS_FILE, Settings, load_settings
 from kd_asr.console import say
 from kd_asr.corpora.transcripts import normalise_words
 from kd_asr.decoding.decoder import Decoder, Search, search_set, unpickled_scores
@@ -41,9 +40,11 @@ from kd_asr.errors import UserError
 from kd_asr.features.frames import normalise
 from kd_asr.features.store import FrameStore, create_store
 from kd_asr.parallel import Workers
+from kd_asr.settings.files import SETTINGS_FILE
 from kd_asr.stages.features import frames_of_file
 from kd_asr.stages.lexicon import dictionary_file
 from kd_asr.stages.recognise import NetworkScores, log_prior
+from kd_asr.stages.settings import Settings, load_settings
 from kd_asr.stages.systems import baseline_names, system_of, systems
 
 

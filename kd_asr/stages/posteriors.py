@@ -15,15 +15,15 @@ from torch import nn
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
-from kd_asr.config import Settings
 from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
 from kd_asr.distillation.targets import tail_sum, top_k_targets
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.fingerprints import digest
-from kd_asr.models.ensemble import average_log_posteriors
+from kd_asr.networks.ensemble import average_log_posteriors
 from kd_asr.parallel import parallel_map
 from kd_asr.stages.networks import posteriors_by_group, score_utterances
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.speech import labels, utterance_chunks
 from kd_asr.stages.systems import ENSEMBLE, load_networks, member_names, system_of
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.artifacts import Artifact, build_artifact
-from kd_asr.config import Settings
 from kd_asr.console import say
 from kd_asr.corpora.librispeech import Scan, check_speakers, check_subset, list_files, scan_subsets
 from kd_asr.corpora.manifest import Rejected, write_manifest, write_rejected
 from kd_asr.fingerprints import digest
+from kd_asr.stages.settings import Settings
 
 
 def prepare(run_dir: Path, settings: Settings) -> Artifact:

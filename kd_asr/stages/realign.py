@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from kd_asr.alignment.lexicon import Lexicon, read_lexicon, select
+from kd_asr.alignment.settings import AlignSettings
 from kd_asr.alignment.store import Alignment, AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.alignment.viterbi import align_utterance
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.config import AlignSettings, Settings
 from kd_asr.corpora.manifest import SETS, Utterance
 from kd_asr.decoding.decoder import unpickled_scores
 from kd_asr.parallel import Workers
 from kd_asr.stages.align_sets import utterances_with_features, write_sets
 from kd_asr.stages.networks import NetworkTask, train_networks
 from kd_asr.stages.recognise import NetworkScores, log_prior
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import network_seed
 
 # Artifact of the alignment that the networks learn from.

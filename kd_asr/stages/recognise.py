@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kd_asr.alignment.store import AlignmentStore
-from kd_asr.config import NetworkSettings, Settings
 from kd_asr.corpora.manifest import Utterance, read_manifest
 from kd_asr.decoding.decoder import Decoder, Hypothesis, Search, search_set
 from kd_asr.evaluation.wer import score_words, total_errors
 from kd_asr.features.store import FrameStore
+from kd_asr.networks.settings import NetworkSettings
 from kd_asr.parallel import Workers
 from kd_asr.stages.networks import log_posteriors_of_inputs
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.speakers import SpeakerAdaptation, speakers_of
 from kd_asr.stages.speech import utterance_inputs
 from kd_asr.stages.systems import MODEL_FILE, combine, load_networks

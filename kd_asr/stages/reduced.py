@@ -11,12 +11,12 @@ from typing import Any
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
-from kd_asr.config import Settings
 from kd_asr.decoding.decoder import Search
 from kd_asr.decoding.tuning import choose_on_grid
 from kd_asr.parallel import Workers
 from kd_asr.stages.recognise import NetworkScores, Recognised, log_prior, recognise, set_wer, write_hypotheses
 from kd_asr.stages.reduced_networks import BEST, LAST, ReducedTask, reduced_tasks, train_reduced
+from kd_asr.stages.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, write_json
-from kd_asr.config import Settings
 from kd_asr.corpora.manifest import read_manifest
 from kd_asr.corpora.subsets import subset_of_frames, subset_of_utterances
 from kd_asr.distillation.posterior_store import PosteriorStore
@@ -23,10 +22,11 @@ from kd_asr.errors import UserError
 from kd_asr.evaluation.frame_accuracy import join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.methods.reduced_data import ARMS, Arm, examples_of_arm, objective_of_arm
-from kd_asr.models.decorrelation import on_inputs
-from kd_asr.models.files import save_network
+from kd_asr.networks.decorrelation import on_inputs
+from kd_asr.networks.files import save_network
 from kd_asr.parallel import advance, parallel_map
 from kd_asr.stages.networks import measure, new_network, posteriors_by_group, score_utterances
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.speech import LabelledSpeech, examples_of, frame_chunks, labels
 from kd_asr.stages.systems import network_seed
 from kd_asr.training.examples import Examples, batches_per_epoch

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
-from kd_asr.config import Settings
 from kd_asr.evaluation.frame_accuracy import FrameScores
 from kd_asr.reporting.reduced_figures import KINDS, PAPER, reduced_figures
 from kd_asr.reporting.reduced_page import console_table, page, summary
@@ -21,6 +20,7 @@ from kd_asr.reporting.reduced_plots import plot_convergence, read_histories
 from kd_asr.reporting.run_results import paired_decoded, paired_scores, read_decoded
 from kd_asr.reporting.sources import source_description, source_label
 from kd_asr.reporting.tables import to_rich
+from kd_asr.stages.settings import Settings
 
 
 def reduced_report(run_dir: Path, settings: Settings) -> Artifact:

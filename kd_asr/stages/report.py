@@ -12,7 +12,6 @@ from typing import Any, TextIO
 from rich.console import Console
 
 from kd_asr.artifacts import MANIFEST, Artifact, build_artifact, load_artifact, read_json, write_json
-from kd_asr.config import Settings
 from kd_asr.corpora.manifest import SETS, read_manifest
 from kd_asr.errors import UserError
 from kd_asr.evaluation.frame_accuracy import FrameScores
@@ -34,6 +33,7 @@ from kd_asr.reporting.sources import report_title, source_description, source_la
 from kd_asr.reporting.tables import to_rich
 from kd_asr.reporting.utterance_table import write_utterance_table
 from kd_asr.stages.decode import tuning_name
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import baseline_names, kinds, member_names, student_names, system_of, systems
 
 DECODED_SETS = ("dev", "test")

@@ -18,7 +18,6 @@ from rich.console import Console
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.config import Settings
 from kd_asr.corpora.manifest import Utterance
 from kd_asr.decoding.arpa import ArpaModel, in_upper_case, read_arpa
 from kd_asr.decoding.decoder import Decoder, Search, search_set
@@ -30,6 +29,7 @@ from kd_asr.reporting.tables import Table, percent, to_rich
 from kd_asr.stages.language_model import arpa_file
 from kd_asr.stages.lexicon import file_digest
 from kd_asr.stages.recognise import log_prior, set_scores, utterances_to_decode
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import system_of, systems
 
 Lists = list[list[Alternative]]

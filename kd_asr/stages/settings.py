@@ -12,7 +12,7 @@ from kd_asr.corpora.settings import CorpusSettings
 from kd_asr.decoding.settings import BeamsSettings, DecodeSettings, LanguageModelSettings, RescoreSettings
 from kd_asr.distillation.settings import BaselineSettings, DistilSettings, EnsembleSettings
 from kd_asr.features.settings import AugmentSettings, FeatureSettings
-from kd_asr.models.settings import AdaptSettings, NetworkSettings
+from kd_asr.networks.settings import AdaptSettings, NetworkSettings
 from kd_asr.settings.files import load_settings_of, parse_settings_of
 from kd_asr.settings.ranges import AtLeast, DecidesNothing
 from kd_asr.stages.reduced_settings import ReducedSettings

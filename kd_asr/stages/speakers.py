@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kd_asr.config import NetworkSettings, Settings
 from kd_asr.corpora.manifest import read_manifest
 from kd_asr.features.store import FrameStore
-from kd_asr.models.adaptation import SpeakerStatistics
+from kd_asr.networks.adaptation import SpeakerStatistics
+from kd_asr.networks.settings import NetworkSettings
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.speech import speaker_inputs
 
 

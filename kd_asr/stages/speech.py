@@ -12,16 +12,18 @@ import torch
 
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.artifacts import Artifact
-from kd_asr.config import AugmentSettings, NetworkSettings, Settings
 from kd_asr.distillation.losses import UNLABELLED
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.distillation.teachers import RenumberedTeacher, StoredTeacher
 from kd_asr.features.chunks import FrameChunks, whole_utterance
 from kd_asr.features.masks import MaskedInputs
+from kd_asr.features.settings import AugmentSettings
 from kd_asr.features.store import FrameStore
 from kd_asr.features.vocal_tract import WarpedWindows
 from kd_asr.features.windows import FrameWindows
-from kd_asr.models.inference import Indexable
+from kd_asr.networks.inference import Indexable
+from kd_asr.networks.settings import NetworkSettings
+from kd_asr.stages.settings import Settings
 from kd_asr.training.examples import Examples, JoinedInputs
 
 _STEP = 512

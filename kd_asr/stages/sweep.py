@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.artifacts import Artifact, build_artifact
-from kd_asr.config import Settings
 from kd_asr.stages.networks import NetworkTask, train_networks
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import as_student, network_seed
 
 

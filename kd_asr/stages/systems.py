@@ -10,10 +10,11 @@ from pathlib import Path
 from torch import nn
 
 from kd_asr.artifacts import Artifact, load_artifact
-from kd_asr.config import NetworkSettings, Settings
 from kd_asr.errors import UserError
-from kd_asr.models.ensemble import Ensemble
-from kd_asr.models.files import load_network
+from kd_asr.networks.ensemble import Ensemble
+from kd_asr.networks.files import load_network
+from kd_asr.networks.settings import NetworkSettings
+from kd_asr.stages.settings import Settings
 
 ENSEMBLE = "ensemble"
 MODEL_FILE = "model.safetensors"

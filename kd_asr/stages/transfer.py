@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from kd_asr.artifacts import Artifact
-from kd_asr.config import Settings
 from kd_asr.features.perturbation import Spread
 from kd_asr.stages.copies import copied_training_set
+from kd_asr.stages.settings import Settings
 
 
 def transfer(run_dir: Path, settings: Settings) -> Artifact:

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_asr.config import TrainSettings
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.objectives import Objective, ObjectiveValue
 from kd_asr.errors import UserError
-from kd_asr.models.inference import uses_bf16
+from kd_asr.networks.inference import uses_bf16
 from kd_asr.training.distributed import distribute, training_group
 from kd_asr.training.examples import Examples, batches, batches_per_epoch
 from kd_asr.training.schedule import learning_rate
+from kd_asr.training.settings import TrainSettings
 
 CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.jsonl"

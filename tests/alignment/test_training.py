@@ -7,6 +7,7 @@ import pytest
 from conftest import random_tree
 
 from kd_asr.alignment.lexicon import Lexicon
+from kd_asr.alignment.settings import AlignSettings
 from kd_asr.alignment.topology import Topology
 from kd_asr.alignment.training import (
     AlignerModel,
@@ -24,7 +25,6 @@ from kd_asr.alignment.training import (
 )
 from kd_asr.alignment.tying import tied_path
 from kd_asr.alignment.viterbi import BestPath
-from kd_asr.config import AlignSettings
 
 PHONES = ("SIL", "SPN", "A", "B", "C")
 LEXICON = Lexicon({"AB": (("A", "B"),), "CA": (("C", "A"), ("C", "B")), "B": (("B",),)})

@@ -11,10 +11,10 @@ import pytest
 
 from kd_asr.alignment.graphs import training_graph
 from kd_asr.alignment.lexicon import Lexicon
+from kd_asr.alignment.settings import AlignSettings
 from kd_asr.alignment.topology import Topology
 from kd_asr.alignment.tree import Leaf, Root, StateTree
 from kd_asr.alignment.viterbi import BestPath, align_utterance, best_path
-from kd_asr.config import AlignSettings
 
 PHONES = ("SIL", "SPN", "A", "B", "C")
 LEXICON = Lexicon({"A": (("A",),), "B": (("B",),), "AB": (("A", "B"),), "X": (("A",), ("B",), ("C",))})

@@ -3,7 +3,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training_step import step_operations
 from kd_asr.mnist_config import TeacherSettings
-from kd_asr.models.dnn import seeded_dnn
+from kd_asr.networks.dnn import seeded_dnn
 
 
 def test_operations_are_those_that_torch_counts() -> None:

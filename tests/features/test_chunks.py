@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from kd_asr.config import FeatureSettings
 from kd_asr.errors import UserError
 from kd_asr.features.chunks import FrameChunks, whole_utterance
+from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.store import MARGIN, FrameStore, create_store
 
 SETTINGS = FeatureSettings(num_mel_bins=10)

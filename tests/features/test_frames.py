@@ -1,11 +1,12 @@
+import librosa
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kd_asr.config import FeatureSettings
 from kd_asr.features.frames import log_mel, normalise, num_frames, read_audio
+from kd_asr.features.settings import FeatureSettings
 
 SETTINGS = FeatureSettings()
 
@@ -53,6 +54,15 @@ def test_resampled_files_have_the_announced_frames_and_keep_their_tone(tmp_path,
     middle = samples[2000:10000]
     loudest = np.abs(np.fft.rfft(middle * np.hanning(len(middle)))).argmax() * 16000 / len(middle)
     assert abs(loudest - 1000) < 4
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000])
+@pytest.mark.parametrize("seconds", [0.01, 0.731, 2.0])
+def test_resampling_has_the_bits_of_librosa(tmp_path, rate: int, seconds: float) -> None:
+    samples = (0.1 * np.random.default_rng(rate).standard_normal(int(seconds * rate))).astype(np.float32)
+    soundfile.write(tmp_path / "noise.wav", samples, rate, subtype="FLOAT")
+    expected = librosa.resample(samples, orig_sr=rate, target_sr=16000)
+    assert np.array_equal(read_audio(tmp_path / "noise.wav", 16000), expected)
 
 
 def test_stereo_is_averaged(tmp_path) -> None:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from kd_asr.config import FeatureSettings
 from kd_asr.features.perturbation import Perturbation, Spread, draw, perturb
+from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.vocal_tract import warp_matrix
 
 FEATURES = FeatureSettings()

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from kd_asr.config import FeatureSettings
 from kd_asr.errors import UserError
+from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.store import MARGIN, FrameStore, create_store
 from kd_asr.features.windows import FrameWindows
 

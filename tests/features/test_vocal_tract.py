@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from kd_asr.config import FeatureSettings
 from kd_asr.features.frames import log_mel
+from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.store import FrameStore, create_store
 from kd_asr.features.vocal_tract import WarpedWindows, warp_matrix, warped_frequency
 from kd_asr.features.windows import FrameWindows

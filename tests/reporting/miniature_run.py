@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from kd_asr.artifacts import write_json
-from kd_asr.config import BaselineSettings, CorpusSettings, DistilSettings, EnsembleSettings, Settings
 from kd_asr.corpora.manifest import Rejected, Utterance, write_manifest, write_rejected
+from kd_asr.corpora.settings import CorpusSettings
+from kd_asr.distillation.settings import BaselineSettings, DistilSettings, EnsembleSettings
+from kd_asr.stages.settings import Settings
 
 UTTERANCES = {"train": 60, "dev": 40, "test": 50}
 ACCURACY = {"baseline": 0.60, "ensemble": 0.63, "student": 0.622, "member": 0.601}

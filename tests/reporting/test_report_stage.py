@@ -14,8 +14,9 @@ import pytest
 from miniature_run import settings, write_run
 
 from kd_asr.artifacts import read_json
-from kd_asr.config import DistilSettings, NetworkSettings
+from kd_asr.distillation.settings import DistilSettings
 from kd_asr.errors import UserError
+from kd_asr.networks.settings import NetworkSettings
 from kd_asr.reporting.markdown import students_sentences, targets_sentence
 from kd_asr.stages.report import print_table, report
 

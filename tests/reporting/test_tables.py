@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from kd_asr.config import CorpusSettings
 from kd_asr.corpora.manifest import Rejected
+from kd_asr.corpora.settings import CorpusSettings
 from kd_asr.errors import UserError
 from kd_asr.evaluation.frame_accuracy import FrameScores
 from kd_asr.reporting.paper import PAPER

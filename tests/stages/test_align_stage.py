@@ -8,19 +8,20 @@ from conftest import make_prepared
 
 from kd_asr.alignment.graphs import training_graph
 from kd_asr.alignment.lexicon import Lexicon, write_lexicon
+from kd_asr.alignment.settings import AlignSettings
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.alignment.viterbi import best_path
 from kd_asr.artifacts import build_artifact, load_artifact
-from kd_asr.config import AlignSettings, Settings
 from kd_asr.corpora.true_phones import FILE_NAME, TruePhone, write_true_phones
 from kd_asr.features.store import FrameStore
 from kd_asr.features.windows import FrameWindows
-from kd_asr.models.inference import log_posteriors_of_batch
+from kd_asr.networks.inference import log_posteriors_of_batch
 from kd_asr.stages import align_training
 from kd_asr.stages.align import align
 from kd_asr.stages.features import features
 from kd_asr.stages.realign import FIRST_ALIGNMENT
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import load_networks
 
 LEXICON = Lexicon({"ONE": (("W", "AH1", "N"),), "TWO": (("T", "UW1"),)})

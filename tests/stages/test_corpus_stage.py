@@ -2,12 +2,12 @@
 
 import pytest
 
-from kd_asr.config import parse_settings
 from kd_asr.corpora import choose
 from kd_asr.corpora.librispeech import subset_names
 from kd_asr.corpora.synthetic import EmbeddedSize
 from kd_asr.errors import UserError
 from kd_asr.stages.corpus import corpus
+from kd_asr.stages.settings import parse_settings
 
 TINY = EmbeddedSize(1, 1, 1, 0.1, 0.1, 0.1)
 

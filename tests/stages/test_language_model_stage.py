@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from conftest import make_prepared
 
-from kd_asr.config import LanguageModelSettings, Settings
 from kd_asr.decoding.arpa import read_arpa
+from kd_asr.decoding.settings import LanguageModelSettings
 from kd_asr.errors import UserError
 from kd_asr.stages.language_model import arpa_file, language_model
+from kd_asr.stages.settings import Settings
 
 ARPA = """\\data\\
 ngram 1=5

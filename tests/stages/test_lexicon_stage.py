@@ -5,7 +5,8 @@ import pytest
 from conftest import make_prepared
 
 from kd_asr.alignment.lexicon import read_lexicon, with_positions
-from kd_asr.config import LanguageModelSettings, LexiconSettings
+from kd_asr.alignment.settings import LexiconSettings
+from kd_asr.decoding.settings import LanguageModelSettings
 from kd_asr.errors import UserError
 from kd_asr.stages.lexicon import lexicon
 

@@ -9,18 +9,19 @@ import torch
 
 from kd_asr.artifacts import load_artifact
 from kd_asr.cli import main
-from kd_asr.cli_mnist import MNIST_STAGES
-from kd_asr.config import load_settings_of
+from kd_asr.cli.mnist import MNIST_STAGES
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.features.images import Images
 from kd_asr.mnist_config import MnistSettings
-from kd_asr.models.ensemble import Ensemble
-from kd_asr.models.inference import log_posteriors
+from kd_asr.networks.ensemble import Ensemble
+from kd_asr.networks.inference import log_posteriors
+from kd_asr.presets import find_preset
+from kd_asr.settings.files import load_settings_of
 from kd_asr.stages.mnist_digits import DigitArrays
 from kd_asr.stages.mnist_networks import digit_log_posteriors, load_digit_network
 from kd_asr.stages.mnist_reduced import ReducedDigitTask, draw_part
 
-TINY = Path(__file__).parent.parent.parent / "recipes" / "conf" / "mnist_tiny.yaml"
+TINY = find_preset("tiny", digits=True)
 FLAGS = ["--source", "digits", "--config", str(TINY), "--temperature.widths=[8]", "--temperature.students=[1]"]
 
 

@@ -13,12 +13,12 @@ from conftest import make_prepared
 from kd_asr.alignment.store import Alignment, AlignmentStore, PhoneSegment, write_alignments
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import build_artifact, load_artifact
-from kd_asr.config import AdaptSettings, Settings
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.distillation.teachers import EnsembleTeacher, StoredTeacher
 from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
-from kd_asr.models.adaptation import SpeakerStatistics
+from kd_asr.networks.adaptation import SpeakerStatistics
+from kd_asr.networks.settings import AdaptSettings
 from kd_asr.stages.augment import augment
 from kd_asr.stages.baseline import baseline
 from kd_asr.stages.distil import distil
@@ -28,6 +28,7 @@ from kd_asr.stages.features import features
 from kd_asr.stages.networks import log_posteriors_of_inputs
 from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.recognise import set_scores
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.speakers import speakers_of
 from kd_asr.stages.speech import LabelledSpeech, examples_of, speaker_inputs, utterance_inputs, windows
 from kd_asr.stages.sweep import sweep

@@ -16,10 +16,11 @@ from kd_asr.alignment.lexicon import with_positions
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.artifacts import load_artifact
 from kd_asr.cli import main
-from kd_asr.config import AdaptSettings, Settings, load_settings, save_settings
 from kd_asr.decoding.arpa import write_arpa
 from kd_asr.decoding.ngram import estimate_ngrams
 from kd_asr.errors import UserError
+from kd_asr.networks.settings import AdaptSettings
+from kd_asr.settings.files import save_settings
 from kd_asr.stages.align import align
 from kd_asr.stages.decode import decode
 from kd_asr.stages.distil import distil
@@ -29,6 +30,7 @@ from kd_asr.stages.language_model import language_model
 from kd_asr.stages.own_audio import align_files, find_system, transcribe
 from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.rescore import rescore
+from kd_asr.stages.settings import Settings, load_settings
 from kd_asr.stages.systems import kinds
 from kd_asr.stages.transfer import transfer
 

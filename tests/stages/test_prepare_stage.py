@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from kd_asr.config import parse_settings
 from kd_asr.corpora.manifest import read_manifest
 from kd_asr.errors import UserError
 from kd_asr.stages.prepare import prepare
+from kd_asr.stages.settings import parse_settings
 
 
 def add(root, subset, speaker, number, text="ONE TWO"):

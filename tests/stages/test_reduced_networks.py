@@ -12,11 +12,10 @@ from conftest import make_prepared
 from test_network_stages import make_aligned
 
 from kd_asr.alignment.store import AlignmentStore
-from kd_asr.config import Settings
 from kd_asr.distillation.losses import UNLABELLED
 from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
-from kd_asr.models.files import load_network
+from kd_asr.networks.files import load_network
 from kd_asr.stages.ensemble import ensemble
 from kd_asr.stages.features import features
 from kd_asr.stages.networks import measure
@@ -32,6 +31,7 @@ from kd_asr.stages.reduced_networks import (
     reduced_tasks,
     train_reduced,
 )
+from kd_asr.stages.settings import Settings
 from kd_asr.stages.speech import labels, windows
 from kd_asr.stages.transfer import transfer
 from kd_asr.training.examples import Examples

@@ -4,6 +4,7 @@ import pytest
 
 from kd_asr.errors import UserError
 from kd_asr.mnist_config import MnistSettings, flags_for_bundled_digits
+from kd_asr.presets import find_preset, preset_names
 from kd_asr.registry import FOLDERS, find, names
 from kd_asr.settings.fields import known_names, settings_of
 from kd_asr.settings.files import load_settings_of, parse_settings_of, save_settings
@@ -11,9 +12,8 @@ from kd_asr.settings.help import help_text, sentences
 from kd_asr.settings.ranges import DecidesNothing
 from kd_asr.stages.settings import Settings, load_settings, parse_settings
 
-CONF = Path(__file__).parent.parent.parent / "recipes" / "conf"
-MNIST_PRESETS = sorted(CONF.glob("mnist_*.yaml"))
-PRESETS = sorted(set(CONF.glob("*.yaml")) - set(MNIST_PRESETS))
+PRESETS = [find_preset(name) for name in preset_names()]
+MNIST_PRESETS = [find_preset(name, digits=True) for name in preset_names(digits=True)]
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path) -> None:

@@ -12,10 +12,10 @@ import torch
 from conftest import make_prepared
 from stages.test_network_stages import make_aligned
 
-from kd_asr.config import save_settings
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.targets import top_k_targets
-from kd_asr.models.files import load_network
+from kd_asr.networks.files import load_network
+from kd_asr.settings.files import save_settings
 from kd_asr.stages.features import features
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
@@ -23,7 +23,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "
 
 def run(folder: Path, stage: str, *, ranks: int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable] if ranks == 1 else TORCHRUN
-    arguments = [*command, "-m", "kd_asr.cli", stage, str(folder)]
+    arguments = [*command, "-m", "kd_asr", stage, str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment, timeout=300)
 

@@ -7,18 +7,18 @@ import pytest
 import torch
 from torch import nn
 
-from kd_asr.config import TrainSettings
 from kd_asr.distillation.objectives import HardObjective
 from kd_asr.distillation.targets import SoftTargets, top_k_targets
 from kd_asr.distillation.teachers import speaks_of_each_alone
 from kd_asr.errors import UserError
 from kd_asr.features.images import Images
-from kd_asr.models.dropout import ByteDropout
+from kd_asr.networks.dropout import ByteDropout
 from kd_asr.training import examples as examples_module
 from kd_asr.training.constraints import limit_incoming_norms
 from kd_asr.training.examples import Examples, batches, batches_per_epoch, epoch_order
 from kd_asr.training.fit import CHECKPOINT, HISTORY, Validation, fit
 from kd_asr.training.schedule import learning_rate, measuring_points
+from kd_asr.training.settings import TrainSettings
 
 SETTINGS = TrainSettings(epochs=3, batch_frames=16, learning_rate=0.02, checkpoint_seconds=0.0, precision="fp32")
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from kd_asr.config import NetworkSettings
 from kd_asr.errors import UserError
-from kd_asr.models.dnn import count_parameters, seeded_dnn
-from kd_asr.models.ensemble import Ensemble, average_log_posteriors
-from kd_asr.models.files import load_network, save_network
-from kd_asr.models.inference import evaluation_mode, log_posteriors
-from kd_asr.models.tdnn import seeded_tdnn
+from kd_asr.networks.dnn import count_parameters, seeded_dnn
+from kd_asr.networks.ensemble import Ensemble, average_log_posteriors
+from kd_asr.networks.files import load_network, save_network
+from kd_asr.networks.inference import evaluation_mode, log_posteriors
+from kd_asr.networks.settings import NetworkSettings
+from kd_asr.networks.tdnn import seeded_tdnn
 
 SETTINGS = NetworkSettings(left_context=2, right_context=1, hidden_layers=2, hidden_units=16, dropout=0.3)
 FEATURES = {"num_mel_bins": 10}

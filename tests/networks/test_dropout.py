@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kd_asr.models.dropout import ByteDropout
+from kd_asr.networks.dropout import ByteDropout
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.75])

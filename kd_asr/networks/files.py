@@ -11,10 +11,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from kd_asr.artifacts import damaged
-from kd_asr.config import NetworkSettings
 from kd_asr.errors import UserError
-from kd_asr.models.dnn import SplicedDNN
-from kd_asr.models.tdnn import TDNN
+from kd_asr.networks.dnn import SplicedDNN
+from kd_asr.networks.settings import NetworkSettings
+from kd_asr.networks.tdnn import TDNN
 
 Network = SplicedDNN | TDNN
 FORMATS: dict[type[SplicedDNN] | type[TDNN], str] = {SplicedDNN: "kd_asr.spliced_dnn.1", TDNN: "kd_asr.tdnn.1"}

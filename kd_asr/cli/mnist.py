@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.artifacts import locked
+from kd_asr.cli.parsing import check_run_folder, one_of
 from kd_asr.console import say
 from kd_asr.mnist_config import MnistSettings, flags_for_bundled_digits
+from kd_asr.presets import find_preset
 from kd_asr.settings.files import load_settings_of, parse_settings_of, save_settings
 
 
@@ -80,6 +82,21 @@ MNIST_STAGES = (
 )
 
 
+def add_digit_options(command: argparse.ArgumentParser, folder: str) -> None:
+    """Add the options that name the digits; `folder` is the one for MNIST's files."""
+    command.add_argument(
+        "--source",
+        type=one_of("--source", ("auto", "mnist", "digits")),
+        default="auto",
+        metavar="auto|mnist|digits",
+        help=f"which digits; auto (default): {folder} or $MNIST, else data/mnist, else a download into it, else (no "
+        "network) scikit-learn's 8 x 8 digits, which are not MNIST",
+    )
+    command.add_argument(
+        folder, dest="mnist", type=Path, metavar="DIR", help="folder with MNIST's four IDX gz files (default: $MNIST)"
+    )
+
+
 def add_mnist(commands: argparse._SubParsersAction[Any]) -> None:
     """Add `mnist` and its commands."""
     group = commands.add_parser(
@@ -87,7 +104,7 @@ def add_mnist(commands: argparse._SubParsersAction[Any]) -> None:
         help="the MNIST recipe: the same distillation on handwritten digits (its own commands)",
         description="Distillation on MNIST, by the code that distils acoustic models: the first table of Hinton, "
         "Vinyals and Dean (2015) and their odd experiments. `kd-asr mnist configure RUN` makes a run folder; each "
-        "experiment then trains what it needs and is missing. recipes/run_mnist.sh runs them.",
+        "experiment then trains what it needs and is missing. `kd-asr run digits` does it all.",
     )
     inner = group.add_subparsers(dest="mnist_command", required=True, metavar="COMMAND")
     configure = inner.add_parser(
@@ -98,14 +115,8 @@ def add_mnist(commands: argparse._SubParsersAction[Any]) -> None:
     )
     configure.settings = MnistSettings
     configure.add_argument("run", type=Path, help="run folder, made if it is not there")
-    configure.add_argument("--config", type=Path, help="YAML file of settings, such as recipes/conf/mnist_quick.yaml")
-    configure.add_argument(
-        "--source",
-        choices=("auto", "mnist", "digits"),
-        default="auto",
-        help="auto: --mnist or $MNIST, else DATA/mnist, else a download, else (no network) scikit-learn's 8 x 8 digits",
-    )
-    configure.add_argument("--mnist", type=Path, help="folder with MNIST's four IDX gz files")
+    configure.add_argument("--config", metavar="PRESET|FILE", help="name of a preset, or a YAML file of settings")
+    add_digit_options(configure, "--mnist")
     configure.add_argument("--data", type=Path, default=Path("data"), help="where downloads land (default: data)")
     for stage in MNIST_STAGES:
         command = inner.add_parser(
@@ -119,29 +130,59 @@ def add_mnist(commands: argparse._SubParsersAction[Any]) -> None:
 def run_mnist(arguments: argparse.Namespace, flags: Sequence[str]) -> None:
     """Run a command of the group; `flags` are the settings of `configure`."""
     if arguments.mnist_command == "configure":
-        _configure(arguments, flags)
+        config = find_preset(arguments.config, digits=True) if arguments.config else None
+        settings = choose_digit_settings(arguments, flags, config, arguments.data)
+        arguments.run.mkdir(parents=True, exist_ok=True)
+        with locked(arguments.run):
+            save(arguments.run, settings)
         return
-    stage = next(one for one in MNIST_STAGES if one.name == arguments.mnist_command)
-    settings = load_settings_of(MnistSettings, arguments.run, "mnist configure")
-    function = getattr(importlib.import_module(f"kd_asr.stages.{stage.module}"), stage.name)
+    load_mnist_settings(arguments.run)  # a folder that is no run is refused before it is given a lock
     with locked(arguments.run):
-        function(arguments.run, settings)
-        if stage.name == "report":
-            from kd_asr.stages.mnist_report import print_table
-
-            print_table(arguments.run / "report" / "report.json")
+        make(arguments.mnist_command, arguments.run, load_mnist_settings(arguments.run))
 
 
-def _configure(arguments: argparse.Namespace, flags: Sequence[str]) -> None:
+def load_mnist_settings(run_dir: Path) -> MnistSettings:
+    """The settings of a run on digits."""
+    return load_settings_of(MnistSettings, run_dir, "mnist configure")
+
+
+def make(name: str, run_dir: Path, settings: MnistSettings) -> None:
+    """Run one of `MNIST_STAGES` on a run folder that the caller has locked, and print the table it has."""
+    stage = next(one for one in MNIST_STAGES if one.name == name)
+    getattr(importlib.import_module(f"kd_asr.stages.{stage.module}"), name)(run_dir, settings)
+    if name == "report":
+        from kd_asr.stages.mnist_report import print_table
+
+        print_table(run_dir / "report" / "report.json")
+
+
+def choose_digit_settings(
+    arguments: argparse.Namespace, flags: Sequence[str], config: Path | None, data: Path
+) -> MnistSettings:
+    """All settings of a run, its digits chosen.
+
+    Args:
+        arguments: values of `add_digit_options`, and `run`, the run folder.
+        flags: settings such as `--teacher.epochs=8`.
+        config: YAML file below the flags.
+        data: where downloads land.
+
+    Raises:
+        UserError: an option or a setting cannot work, or there are no such digits.
+    """
     from kd_asr.corpora.mnist import choose_digits
 
     # What is wrong in the settings is said before the digits are looked for.
-    early = parse_settings_of(MnistSettings, flags, arguments.config)
-    choice = choose_digits(arguments.source, arguments.mnist, arguments.data)
+    early = parse_settings_of(MnistSettings, flags, config)
+    check_run_folder(arguments.run)
+    choice = choose_digits(arguments.source, arguments.mnist, data)
     say(choice.sentence)
     chosen = [f"--data.source={choice.source}", f"--data.root={choice.root}"]
     fitting = flags_for_bundled_digits(early) if choice.source == "digits" else []
-    settings = parse_settings_of(MnistSettings, [*fitting, *flags, *chosen], arguments.config)
-    arguments.run.mkdir(parents=True, exist_ok=True)
-    save_settings(arguments.run, settings)
-    say(f"settings: {arguments.run / 'settings.yaml'}")
+    return parse_settings_of(MnistSettings, [*fitting, *flags, *chosen], config)
+
+
+def save(run: Path, settings: MnistSettings) -> None:
+    """Write the settings into a run folder that the caller has locked."""
+    save_settings(run, settings)
+    say(f"settings: {run / 'settings.yaml'}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kd_asr.config import NetworkSettings
-from kd_asr.models.dropout import ByteDropout
+from kd_asr.networks.dropout import ByteDropout
+from kd_asr.networks.settings import NetworkSettings
 
 
 class SplicedDNN(nn.Module):

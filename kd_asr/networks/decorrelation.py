@@ -3,7 +3,7 @@ slow where inputs are correlated.
 
 The components stand in for the inputs only while a network is trained. They are a linear map, so that the trained
 network is then written as one on the inputs themselves, and nothing that uses it knows of them. What that brings and
-costs: `recipes/conf/quick.yaml`.
+costs: `docs/experiments/quick.md`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from kd_asr.errors import UserError
-from kd_asr.models.dnn import SplicedDNN
-from kd_asr.models.inference import Indexable
-from kd_asr.models.tdnn import TDNN
+from kd_asr.networks.dnn import SplicedDNN
+from kd_asr.networks.inference import Indexable
+from kd_asr.networks.tdnn import TDNN
 
 # Inputs whose covariance is taken, evenly spread over all; 60 for each entry of a window of 21 frames of 40 bins.
 _SAMPLE = 50_000

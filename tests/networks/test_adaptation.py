@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from kd_asr.models.adaptation import SpeakerStatistics
+from kd_asr.networks.adaptation import SpeakerStatistics
 
 SPEECH = torch.from_numpy(np.random.default_rng(1).normal(3.0, 2.0, (50, 4))).float()
 PRIOR = 150

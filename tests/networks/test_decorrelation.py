@@ -5,10 +5,10 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from kd_asr.config import NetworkSettings
 from kd_asr.errors import UserError
-from kd_asr.models.decorrelation import DecorrelatedDNN, on_inputs, principal_components
-from kd_asr.models.dnn import SplicedDNN, seeded_dnn
+from kd_asr.networks.decorrelation import DecorrelatedDNN, on_inputs, principal_components
+from kd_asr.networks.dnn import SplicedDNN, seeded_dnn
+from kd_asr.networks.settings import NetworkSettings
 
 SETTINGS = NetworkSettings(hidden_layers=2, hidden_units=16, dropout=0.0)
 

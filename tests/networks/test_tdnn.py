@@ -4,12 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kd_asr.config import NetworkSettings
-from kd_asr.models.dnn import count_parameters
-from kd_asr.models.ensemble import Ensemble
-from kd_asr.models.files import load_network, save_network
-from kd_asr.models.inference import log_posteriors, log_posteriors_of_batch
-from kd_asr.models.tdnn import TDNN, seeded_tdnn
+from kd_asr.networks.dnn import count_parameters
+from kd_asr.networks.ensemble import Ensemble
+from kd_asr.networks.files import load_network, save_network
+from kd_asr.networks.inference import log_posteriors, log_posteriors_of_batch
+from kd_asr.networks.settings import NetworkSettings
+from kd_asr.networks.tdnn import TDNN, seeded_tdnn
 
 SETTINGS = NetworkSettings(dilations=(1, 2, 3), hidden_units=16, dropout=0.3)
 

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kd_asr.models.inference import evaluation_mode, uses_bf16
+from kd_asr.networks.inference import evaluation_mode, uses_bf16
 
 
 class SpeakerStatistics:

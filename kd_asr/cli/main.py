@@ -1,0 +1,117 @@
+"""The command `kd-asr`: its parser, exit status, and the sentence for whatever went wrong."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from kd_asr import __version__
+from kd_asr.cli.mnist import add_mnist, run_mnist
+from kd_asr.cli.own_audio import COMMANDS, add_own_audio, run_own_audio
+from kd_asr.cli.parsing import Parser, fail
+from kd_asr.cli.run import add_run, run, with_task
+from kd_asr.cli.speech import add_configure, configure
+from kd_asr.cli.stages import add_stages, run_stage
+from kd_asr.console import console, say
+from kd_asr.errors import UserError
+from kd_asr.parallel import serve
+from kd_asr.ranks import joined_ranks, tell
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="kd-asr",
+        description="Train an ensemble of acoustic models, distil it into one small model, and prove what was kept.",
+        epilog="`kd-asr run speech` does the main job from corpus to report in a run folder. Step by step: `kd-asr "
+        "configure exp/run ...` makes the folder, then the stages follow in the order above, each a command on it. A "
+        "finished stage is skipped, an interrupted one goes on from its last checkpoint. Started by torchrun "
+        "(`torchrun --nproc-per-node 2 --no-python kd-asr ensemble exp/run`), on one machine or several that share "
+        "the run folder, a stage spreads its work over the processes. Exit status: 0 done, 2 an error that the "
+        "message explains, 130 interrupted.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"kd-asr {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_run(commands)
+    add_configure(commands)
+    add_stages(commands)
+    add_own_audio(commands)
+    add_mnist(commands)
+    score = commands.add_parser("score", help="word error rate of a hypothesis file against a reference file")
+    score.add_argument("reference", type=Path, help="lines of `utterance-id words ...`, or of words alone")
+    score.add_argument("hypothesis", type=Path, help="in the same format")
+    score.add_argument("--json", action="store_true", help="print JSON instead of text")
+    return parser
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from kd_asr.stages.score import score
+
+    print(score(arguments.reference, arguments.hypothesis, as_json=arguments.json))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command, or the share of it that rank 0 of torchrun hands out; the return value is the exit status."""
+    with joined_ranks() as ranks:
+        if ranks.rank > 0:
+            console.quiet = True
+            serve()
+            return 0
+        try:
+            return _main(sys.argv[1:] if argv is None else argv)
+        finally:
+            if ranks.hands_out:
+                tell(("stop",))
+
+
+def _main(argv: Sequence[str]) -> int:
+    parser = _parser()
+    arguments = argparse.Namespace()
+    try:
+        arguments, rest = parser.parse_known_args(with_task(argv))
+        if arguments.command == "configure":
+            configure(arguments, rest)
+            return 0
+        if arguments.command == "run":
+            run(arguments, rest)
+            return 0
+        if arguments.command == "mnist" and (arguments.mnist_command == "configure" or not rest):
+            run_mnist(arguments, rest)
+            return 0
+        if rest:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        if arguments.command == "score":
+            _score(arguments)
+        elif arguments.command in COMMANDS:
+            run_own_audio(arguments)
+        else:
+            run_stage(arguments.command, arguments.run)
+    except UserError as error:
+        return fail(str(error))
+    except KeyboardInterrupt:
+        say("interrupted: the same command goes on from here")
+        return 130
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - silences the flush at exit
+        return 1
+    except OSError as error:
+        return fail(_explain(error, getattr(arguments, "run", None)))
+    except MemoryError:
+        return fail("there is not enough memory: use fewer processes with --jobs 1, or a smaller --preset")
+    return 0
+
+
+def _explain(error: OSError, run_dir: Path | None) -> str:
+    """One sentence for what the system refused, and what to do about it."""
+    place = error.filename or run_dir or "standard output"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full ({place}): make room and run the command again"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{place}: {error.strerror}; make it accessible, or choose another folder"
+    if error.errno == errno.ENOENT:
+        return f"{place} is missing; if it belongs to a run, delete the folder of its stage and run the stage again"
+    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"

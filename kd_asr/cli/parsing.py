@@ -1,0 +1,126 @@
+"""What the commands share: a parser that says what is wrong in one sentence, help on settings, the run folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from kd_asr.console import say
+from kd_asr.errors import UserError
+from kd_asr.settings.help import help_text
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one sentence what is wrong with the arguments, instead of repeating all of them.
+
+    Attributes:
+        settings: Class of the settings that the command takes as flags besides; they end its help.
+    """
+
+    settings: type | None = None
+
+    def format_help(self) -> str:
+        """The help, with every setting."""
+        text = super().format_help()
+        if self.settings is None:
+            return text
+        intro = "Any setting can be given as --section.key VALUE; these are all:"
+        return f"{text}\n{intro}\n\n{help_text(self.settings)}\n"
+
+    def error(self, message: str) -> NoReturn:
+        plain = re.sub(r"^argument (?:\S+/)?(--\S+): expected one argument$", r"\1 needs a value", message)
+        self.exit(fail(f"{plain}; see `{self.prog} --help`"))
+
+
+def one_of(option: str, choices: Sequence[str]) -> Callable[[str], str]:
+    """The type of an option that takes one of a few words."""
+
+    def parse(value: str) -> str:
+        if value not in choices:
+            raise UserError(f"{option} is {', '.join(choices[:-1])} or {choices[-1]}, not '{value}'")
+        return value
+
+    return parse
+
+
+def whole_number(option: str, least: int) -> Callable[[str], int]:
+    """The type of an option that takes a whole number of `least` or more."""
+
+    def parse(value: str) -> int:
+        if not re.fullmatch("0|[1-9][0-9]*", value) or int(value) < least:
+            raise UserError(f"{option} must be a whole number of {least} or more, not '{value}'")
+        return int(value)
+
+    return parse
+
+
+def existing_folder(option: str) -> Callable[[str], Path]:
+    """The type of an option that names a folder."""
+
+    def parse(value: str) -> Path:
+        if not Path(value).is_dir():
+            raise UserError(f"{option}: there is no folder '{value}'")
+        return Path(value)
+
+    return parse
+
+
+def existing_file(option: str) -> Callable[[str], Path]:
+    """The type of an option that names a file."""
+
+    def parse(value: str) -> Path:
+        if not Path(value).is_file():
+            raise UserError(f"{option}: there is no file '{value}'")
+        return Path(value)
+
+    return parse
+
+
+def fail(message: str) -> int:
+    """Say what went wrong; the exit status of an error that the message explains."""
+    say(f"kd-asr: error: {message}")
+    return 2
+
+
+def setting_flags(rest: Sequence[str], prog: str) -> list[str]:
+    """What is left of the arguments of `kd-asr run` as `--section.key=value` flags.
+
+    Args:
+        rest: what the parser did not know.
+        prog: the command, for the message.
+
+    Raises:
+        UserError: an argument is no setting, or a setting has no value.
+    """
+    flags: list[str] = []
+    remaining = list(rest)
+    while remaining:
+        name, equals, value = remaining.pop(0).partition("=")
+        if not re.fullmatch(r"--\w+(\.\w+)+", name):
+            raise UserError(f"unknown option '{name}' (see `{prog} --help`)")
+        if not equals:
+            if not remaining:
+                raise UserError(f"{name} needs a value (see `{prog} --help`)")
+            value = remaining.pop(0)
+        flags.append(f"{name}={value}")
+    return flags
+
+
+def obstacle(run: Path) -> Path | None:
+    """What keeps a folder from being made and written into: a file, or a folder that cannot be written into."""
+    place = run.absolute()
+    while not place.exists():
+        place = place.parent
+    return None if place.is_dir() and os.access(place, os.W_OK | os.X_OK) else place
+
+
+def check_run_folder(run: Path) -> None:
+    """Refuse a run folder that cannot be made or written into, without making it."""
+    place = obstacle(run)
+    if place is not None:
+        why = "cannot be written into" if place.is_dir() else "is not a folder"
+        raise UserError(f"{run} cannot be a run folder, because {place} {why}: choose another one")

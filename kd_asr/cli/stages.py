@@ -1,0 +1,168 @@
+"""The stages of the main job: a command each, on a run folder."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kd_asr.artifacts import locked
+from kd_asr.stages.settings import Settings, load_settings
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the main job: its command, its function, what it does in one line and in full."""
+
+    name: str
+    summary: str
+    details: str
+
+
+STAGES = (
+    Stage(
+        "corpus",
+        "get the corpus: download mini LibriSpeech or make the embedded one, unless it is there",
+        "Reads corpus.source and corpus.root. A LibriSpeech folder of your own is only checked.",
+    ),
+    Stage(
+        "prepare",
+        "scan the corpus into manifests; list bad utterances and leave them out",
+        "Writes prepare/{train,dev,test}.jsonl (one utterance a line) and prepare/rejected.tsv (who, why).",
+    ),
+    Stage(
+        "features",
+        "compute log-mel frames, normalised per speaker, into memory-mapped frame stores",
+        "Writes features/{train,dev,test}/. Settings: features.*.",
+    ),
+    Stage(
+        "lexicon",
+        "collect pronunciations: CMUdict, and espeak-ng's for the words it lacks",
+        "Writes lexicon/lexicon.txt, phones.txt and g2p.tsv (every pronunciation not from a dictionary).",
+    ),
+    Stage(
+        "language_model",
+        "read the ARPA language model, or estimate one from the training text (modified Kneser-Ney)",
+        "Settings: language_model.*. Dev perplexity and out-of-vocabulary rate stand in its manifest.json.",
+    ),
+    Stage(
+        "align",
+        "train the aligner from a flat start; one target (pdf) per frame of train, dev and test",
+        "Writes align/{train,dev,test}/ and the log-likelihood of every pass in its manifest.json. Settings: align.*.",
+    ),
+    Stage(
+        "augment",
+        "make copies of the training set at other rates of speech, which baseline and teachers learn from as well",
+        "Writes augment/frames and augment/alignments. Settings: augment.copies (0: none), augment.copy_rate.",
+    ),
+    Stage(
+        "ensemble",
+        "train the teachers, which differ in their seeds only",
+        "Writes ensemble/member-00, member-01, ... Settings: network.*, augment.*, train.*, ensemble.members.",
+    ),
+    Stage(
+        "transfer",
+        "make perturbed copies of the training set, which the students learn from as well",
+        "Writes transfer/frames and transfer/alignments. Settings: distil.copies (0: none), distil.copy_*.",
+    ),
+    Stage(
+        "posteriors",
+        "store the ensemble's top-k posteriors of every training frame and of the copies",
+        "Writes posteriors/ (format: kd_asr/distillation/posterior_store.py). Settings: ensemble.*.",
+    ),
+    Stage(
+        "sweep",
+        "train a student for each of some temperatures and hard weights, and compare them on dev",
+        "What the report shows beside the preset's choice. Settings: distil.sweep_temperatures, "
+        "distil.sweep_hard_weights.",
+    ),
+    Stage(
+        "distil",
+        "train the students on the stored posteriors and the hard labels, and the baselines beside them",
+        "Writes distil/student-00, ... and baseline/baseline-00, ...: same architecture and budget. "
+        "Settings: distil.*, baseline.networks.",
+    ),
+    Stage(
+        "baseline",
+        "train networks on the hard labels, unless `distil` has done it",
+        "Needs `align`, and `augment` if there are copies. Writes baseline/baseline-00, ... Settings: network.*, "
+        "augment.*, train.*, baseline.networks.",
+    ),
+    Stage(
+        "evaluate",
+        "frame accuracy and cross-entropy of all systems on train, dev and test",
+        "Writes evaluate/frames.json, with counts per utterance. Settings: adapt.*.",
+    ),
+    Stage(
+        "graph",
+        "build the decoding graph from HMM topology, lexicon and language model",
+        "Writes graph/HCLG.fst and words.txt.",
+    ),
+    Stage(
+        "decode",
+        "recognise dev and test with all systems; scales are chosen on dev",
+        "Writes decode/<system>/{dev,test}.jsonl. Settings: decode.*, adapt.*.",
+    ),
+    Stage(
+        "report",
+        "tables and plots: baselines, ensemble and students side by side",
+        "Writes report/report.md, report.json, plots and per-utterance tables, and prints the main table.",
+    ),
+)
+
+# Not part of the main job: of `kd-asr run reduced-data`, or on their own.
+FURTHER = (
+    Stage(
+        "reduced",
+        "train and compare networks on parts of the labels: hard labels, soft targets, both",
+        "Needs the main job's artifacts up to `posteriors`, and `graph`. Writes reduced_networks/ and reduced/. "
+        "Settings: reduced.*.",
+    ),
+    Stage(
+        "reduced_report",
+        "table and curves of the networks on parts of the labels",
+        "Writes reduced_report/report.md, report.json and convergence.png, and prints the table.",
+    ),
+    Stage(
+        "beams",
+        "word error rate and time of the first student's search at several beams, on dev",
+        "Needs the main job's artifacts up to `decode`. Writes beams/beams.md and beams.png, and prints the table. "
+        "Settings: beams.values.",
+    ),
+    Stage(
+        "rescore",
+        "put each system's best few word sequences in order anew with another, larger language model",
+        "Needs the main job's artifacts up to `decode`. Writes rescore/<system>/{dev,test}.jsonl and prints the word "
+        "error rates. Settings: rescore.arpa (the model), rescore.*.",
+    ),
+)
+
+
+def add_stages(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add a command for every stage."""
+    for stage in (*STAGES, *FURTHER):
+        command = commands.add_parser(
+            stage.name,
+            help=stage.summary,
+            description=f"{stage.summary[0].upper()}{stage.summary[1:]}. {stage.details}",
+        )
+        command.add_argument("run", type=Path, help="run folder made by `kd-asr configure`")
+
+
+def run_stage(name: str, run_dir: Path) -> None:
+    """Run one stage, as soon as no other command is at work on the run folder."""
+    load_settings(run_dir)  # a folder that is no run is refused before it is given a lock
+    with locked(run_dir):
+        make(name, run_dir, load_settings(run_dir))  # the command waited for may have changed them
+
+
+def make(name: str, run_dir: Path, settings: Settings) -> None:
+    """Run one stage on a run folder that the caller has locked, and print the table it has."""
+    module = importlib.import_module(f"kd_asr.stages.{name}")
+    made = getattr(module, name)(run_dir, settings)
+    if name in ("report", "reduced_report"):
+        module.print_table(run_dir / name / "report.json")
+    elif name in ("beams", "rescore"):
+        module.print_table(made)
