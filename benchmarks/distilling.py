@@ -18,9 +18,10 @@ from typing import Any
 import torch
 
 from benchmarks.synthetic import random_posterior_store, random_windows
-from kd_asr.distillation.objectives import HardObjective, HintonObjective, Objective
-from kd_asr.distillation.targets import SoftTargets
-from kd_asr.distillation.teachers import EnsembleTeacher, StoredTeacher
+from kd_asr.distillation.objectives import HARD, HintonObjective, Objective, objective_of
+from kd_asr.distillation.signal import SoftTargets
+from kd_asr.distillation.teachers.live import LiveSettings, LiveTeacher
+from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.features.vocal_tract import WarpedWindows
 from kd_asr.networks.decorrelation import DecorrelatedDNN, principal_components
 from kd_asr.networks.dnn import seeded_dnn
@@ -34,7 +35,7 @@ SUMMARY = (
     "an epoch from the posterior store against one on hard labels (wanted: 1.10 or less of its time) and against one "
     "that asks ten live teachers (wanted: 5 times faster or more)"
 )
-HARD, STORED, LIVE = "hard labels", "from the store", "ten live teachers"
+HARD_LABELS, STORED, LIVE = "hard labels", "from the store", "ten live teachers"
 CLASSES, MEMBERS, UTTERANCES, FRAMES = 213, 10, 32, 1600
 
 
@@ -60,7 +61,7 @@ def measure(*, repeats: int) -> dict[str, Any]:
         "frames": UTTERANCES * FRAMES,
         "batch_frames": settings.train.batch_frames,
         "repeats": repeats,
-        "store_over_hard_labels_time": times_faster(HARD, STORED),
+        "store_over_hard_labels_time": times_faster(HARD_LABELS, STORED),
         "store_over_live_teachers_speed": times_faster(STORED, LIVE),
         "for_a_student_of_half_the_units": times_faster(f"{STORED}, half the units", f"{LIVE}, half the units"),
         "frames_per_second": {name: round(statistics.median(found)) for name, found in speeds.items()},
@@ -78,7 +79,7 @@ def _speed(examples: Examples, settings: Settings, seed: int, folder: Path) -> f
     components = principal_components(examples.inputs, network.principal_components, network.whitening)
     model = DecorrelatedDNN(seeded_dnn(network.principal_components, CLASSES, network, seed), components)
     distil = settings.distil
-    objective: Objective = HardObjective()
+    objective: Objective = objective_of(HARD)
     if examples.teacher is not None:
         objective = HintonObjective(distil.temperature, distil.soft_weight, distil.hard_weight)
     budget: TrainSettings = replace(settings.train, epochs=1)
@@ -93,11 +94,11 @@ def _examples(folder: Path, settings: Settings) -> dict[str, Examples]:
     labels = torch.randint(CLASSES, (len(inputs),), generator=generator)
     dimension = inputs[torch.tensor([0])].shape[1]
     members = [seeded_dnn(dimension, CLASSES, settings.network, seed) for seed in range(MEMBERS)]
-    live = EnsembleTeacher(members, inputs, top_k=settings.ensemble.top_k)
+    live = LiveTeacher(members, inputs, LiveSettings(top_k=settings.ensemble.top_k))
     posteriors = random_posterior_store(folder / "posteriors", len(inputs), CLASSES, settings.ensemble.top_k)
     stored = StoredTeacher(posteriors, ["all"])
     teachers: dict[str, Callable[[torch.Tensor], SoftTargets] | None] = {
-        HARD: None,
+        HARD_LABELS: None,
         STORED: stored,
         LIVE: live,
     }

@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.synthetic import random_posterior_store, random_windows
 from kd_asr.distillation.objectives import HintonObjective
-from kd_asr.distillation.teachers import StoredTeacher
+from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.errors import UserError
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.networks.dnn import seeded_dnn

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.synthetic import random_posterior_store
 from benchmarks.training_step import seconds_of
-from kd_asr.distillation.teachers import StoredTeacher
+from kd_asr.distillation.teachers.stored import StoredTeacher
 
 SUMMARY = "bytes a frame, writing and random reading by the number of classes kept, beside dense float32"
 CLASSES, FRAMES, BATCH, BATCHES = 2000, 40_000, 256, 100

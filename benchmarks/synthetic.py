@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
-from kd_asr.distillation.targets import tail_sum, top_k_targets
+from kd_asr.distillation.signal import tail_sum, top_k_targets
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.store import FrameStore, create_store
 from kd_asr.features.windows import FrameWindows
@@ -42,6 +42,6 @@ def random_posterior_store(folder: Path, frames: int, classes: int, top_k: int) 
         background += tail_sum(log_probs, targets.classes)
         write_shard(folder, number, encode(targets))
     finish_store(
-        folder, ["all"], [frames], shard_frames=shards, top_k=top_k, background=background, fingerprints={}
+        folder, ["all"], [frames], shard_frames=shards, top_k=top_k, tail_prior=background, fingerprints={}
     )
     return PosteriorStore(folder)

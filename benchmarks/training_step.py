@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from benchmarks.synthetic import random_windows
-from kd_asr.distillation.objectives import HardObjective
+from kd_asr.distillation.objectives import HARD, objective_of
 from kd_asr.features.images import Images
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.mnist_config import TeacherSettings
@@ -95,7 +95,7 @@ def train_speed(kind: _Kind, seed: int) -> float:
         result = fit(
             kind.build(seed),
             kind.examples,
-            HardObjective(),
+            objective_of(HARD),
             kind.budget,
             seed=seed,
             folder=Path(folder),

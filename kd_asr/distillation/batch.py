@@ -1,13 +1,13 @@
-"""What an objective sees of the data."""
+"""What a loss sees of the data."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from kd_asr.distillation.targets import SoftTargets
+from kd_asr.distillation.signal import Signal
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,13 @@ class Batch:
         examples: (batch,) int64 example numbers.
         inputs: (batch, ...) float32.
         hard_labels: (batch,) int64; (batch * labels,) where an example has several labels.
-        soft_targets: one for each label, when there is a teacher.
+        signal: What the teacher says of each label, when there is one.
     """
 
     examples: Tensor
     inputs: Tensor
     hard_labels: Tensor
-    soft_targets: SoftTargets | None = None
+    signal: Signal = field(default_factory=Signal)
 
     def share(self, rank: int, size: int) -> Batch:
         """Every `size`-th example from number `rank` on: the shares of ranks 0 to `size` - 1 make the whole."""
@@ -32,7 +32,5 @@ class Batch:
             return self
         count = len(self.examples)
         labels = torch.arange(len(self.hard_labels)).reshape(count, -1)[rank::size].flatten()
-        soft = self.soft_targets
-        if soft is not None:
-            soft = soft.part(labels)
-        return Batch(self.examples[rank::size], self.inputs[rank::size], self.hard_labels[labels], soft)
+        chosen = self.signal.select(labels)
+        return Batch(self.examples[rank::size], self.inputs[rank::size], self.hard_labels[labels], chosen)

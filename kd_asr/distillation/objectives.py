@@ -1,24 +1,22 @@
-"""Objectives: weighted sums of named losses, each logged by its name, unweighted."""
+"""Objectives: the weighted mean of losses, each logged by its name, unweighted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from torch import Tensor
 
 from kd_asr.distillation.batch import Batch
-from kd_asr.distillation.losses import (
-    hard_cross_entropy,
-    kl_student_to_teacher,
-    kl_teacher_to_student,
-    soft_cross_entropy,
-    squared_logit_difference,
-)
+from kd_asr.distillation.losses.base import Loss, posteriors_of
+from kd_asr.distillation.losses.hard import HardLoss, HardSettings
+from kd_asr.distillation.losses.soft import SoftLoss, SoftSettings
+from kd_asr.distillation.signal import Signal
 from kd_asr.distillation.soft_and_hard import soft_and_hard_loss
-from kd_asr.distillation.targets import SoftTargets
+from kd_asr.errors import UserError
+from kd_asr.networks.outputs import Outputs
+from kd_asr.registry import Named, Weighted, find
 
 
 @dataclass(frozen=True)
@@ -35,24 +33,33 @@ class ObjectiveValue:
 
 
 class Objective(Protocol):
-    """Maps (batch, classes) logits and the batch they belong to, to the value to minimise."""
+    """Maps a network's outputs and the batch they belong to, to the value to minimise."""
 
-    def __call__(self, logits: Tensor, batch: Batch, /) -> ObjectiveValue: ...
+    def __call__(self, outputs: Outputs, batch: Batch, /) -> ObjectiveValue: ...
 
 
 @dataclass(frozen=True)
-class HardObjective:
-    """Mean cross-entropy with the hard labels."""
+class MeanObjective:
+    """sum of w_i L_i / sum of w_i, each loss a mean over the labels of the batch.
 
-    def __call__(self, logits: Tensor, batch: Batch) -> ObjectiveValue:
-        """The objective of (batch, classes) logits."""
-        hard = hard_cross_entropy(logits, batch.hard_labels).mean()
-        return ObjectiveValue(hard, {"hard": hard})
+    Attributes:
+        losses: name, loss and weight of each.
+    """
+
+    losses: tuple[tuple[str, Loss, float], ...]
+
+    def __call__(self, outputs: Outputs, batch: Batch) -> ObjectiveValue:
+        """The objective of a batch."""
+        values = {name: loss(outputs, batch.signal, batch).mean() for name, loss, _ in self.losses}
+        weights = sum(weight for _, _, weight in self.losses)
+        total = sum(values[name] * (weight / weights) for name, _, weight in self.losses)
+        assert isinstance(total, Tensor)
+        return ObjectiveValue(total, values)
 
 
 @dataclass(frozen=True)
 class HintonObjective:
-    """(l1 T^2 L_soft + l2 L_hard) / (l1 + l2) (Hinton, Vinyals, Dean 2015, section 2).
+    """(l1 T^2 L_soft + l2 L_hard) / (l1 + l2) (Hinton, Vinyals, Dean 2015, section 2), fused.
 
     Attributes:
         temperature: T of the soft loss.
@@ -64,13 +71,11 @@ class HintonObjective:
     soft_weight: float
     hard_weight: float
 
-    def __call__(self, logits: Tensor, batch: Batch) -> ObjectiveValue:
-        """The objective of (batch, classes) logits; the batch must carry soft targets."""
-        if batch.soft_targets is None:
-            raise ValueError("a batch without soft targets: give the examples a teacher")
+    def __call__(self, outputs: Outputs, batch: Batch) -> ObjectiveValue:
+        """The objective of a batch, which must carry soft targets."""
         total, soft, hard = soft_and_hard_loss(
-            logits,
-            batch.soft_targets,
+            outputs.logits,
+            posteriors_of(batch.signal),
             batch.hard_labels,
             temperature=self.temperature,
             soft_weight=self.soft_weight,
@@ -80,34 +85,76 @@ class HintonObjective:
 
 
 @dataclass(frozen=True)
-class SoftObjective:
-    """The mean of one loss against the teacher alone, such as `partial(kl_teacher_to_student, temperature=4.0)`.
+class PeersObjective:
+    """The sum of an objective over several networks, for each of which the others are peers.
 
     Attributes:
-        name: that the loss is logged by.
-        loss: of (batch, classes) logits and soft targets, one value per example.
+        one: objective of each network; `Signal.members` are the others' log-posteriors, as constants.
     """
 
-    name: str
-    loss: Callable[[Tensor, SoftTargets], Tensor]
+    one: Objective
 
-    def __call__(self, logits: Tensor, batch: Batch) -> ObjectiveValue:
-        """The objective of (batch, classes) logits; the batch must carry soft targets."""
-        if batch.soft_targets is None:
-            raise ValueError("a batch without soft targets: give the examples a teacher")
-        soft = self.loss(logits, batch.soft_targets).mean()
-        return ObjectiveValue(soft, {self.name: soft})
-
-
-SOFT_LOSSES: dict[str, Callable[..., Tensor]] = {
-    "soft_cross_entropy": soft_cross_entropy,
-    "kl_teacher_to_student": kl_teacher_to_student,
-    "kl_student_to_teacher": kl_student_to_teacher,
-    "squared_logit_difference": squared_logit_difference,
-}
+    def __call__(self, outputs: Outputs, batch: Batch) -> ObjectiveValue:
+        """The objective of a batch: logits are (networks, labels, classes), losses means over the networks."""
+        log_posteriors = outputs.logits.detach().log_softmax(dim=-1)
+        values = []
+        for number, logits in enumerate(outputs.logits):
+            others = tuple(one for place, one in enumerate(log_posteriors) if place != number)
+            signal = Signal(batch.signal.targets, others)
+            values.append(self.one(Outputs(logits), Batch(batch.examples, batch.inputs, batch.hard_labels, signal)))
+        totals = [value.total for value in values]
+        means = {name: sum(value.losses[name] for value in values) / len(values) for name in values[0].losses}
+        return ObjectiveValue(sum(totals[1:], totals[0]), means)  # type: ignore[arg-type]
 
 
-def soft_objective(name: str, *, temperature: float) -> SoftObjective:
-    """The objective of one of `SOFT_LOSSES`; that on logits has no temperature and ignores it."""
-    loss = SOFT_LOSSES[name]
-    return SoftObjective(name, loss if loss is squared_logit_difference else partial(loss, temperature=temperature))
+def weighted(name: str, settings: object = None, *, weight: float = 1.0) -> Weighted:
+    """A registered loss with its settings, by default those it has by itself, and its weight."""
+    return Weighted(Named("loss", name, settings if settings is not None else find("loss", name).Settings()), weight)
+
+
+HARD = (weighted("hard", HardSettings()),)
+
+
+def hinton_losses(temperature: float, soft_weight: float, hard_weight: float) -> tuple[Weighted, ...]:
+    """Soft and hard loss, for `objective_of`."""
+    soft = weighted("soft", SoftSettings(temperature=temperature), weight=soft_weight)
+    return soft, weighted("hard", HardSettings(), weight=hard_weight)
+
+
+def objective_of(losses: Sequence[Weighted]) -> Objective:
+    """The objective of a list of losses; exactly a soft and a hard one are computed together, with a closed gradient.
+
+    Raises:
+        UserError: there is no loss, two have one name, or no weight is above 0.
+    """
+    names = [item.loss.name for item in losses]
+    if not losses or sum(item.weight for item in losses) <= 0:
+        raise UserError("losses: name at least one loss with a weight above 0")
+    if len(set(names)) < len(names):
+        raise UserError(f"losses: {', '.join(names)}: name each loss once")
+    made: list[tuple[str, Loss, float]] = [(item.loss.name, item.loss.make(), item.weight) for item in losses]
+    soft = next(((loss, weight) for _, loss, weight in made if isinstance(loss, SoftLoss)), None)
+    hard = next((weight for _, loss, weight in made if isinstance(loss, HardLoss)), None)
+    if len(made) == 2 and soft is not None and hard is not None:
+        return HintonObjective(soft[0].settings.temperature, soft[1], hard)
+    return MeanObjective(tuple(made))
+
+
+def check_needs(losses: Sequence[Weighted], gives: frozenset[str], *, who: str) -> None:
+    """Refuse losses that want what their teacher does not give.
+
+    Args:
+        losses: of a job.
+        gives: what its teacher gives, and `labels` where the data has some.
+        who: begins the sentence, such as `methods.decoupled`.
+
+    Raises:
+        UserError: names loss, want and what there is.
+    """
+    for item in losses:
+        lacking = sorted(find("loss", item.loss.name).needs - gives)
+        if lacking:
+            has = ", ".join(sorted(gives)) or "nothing"
+            raise UserError(
+                f"{who}: the loss {item.loss.name!r} needs {' and '.join(lacking)}, but its teacher gives {has}"
+            )

@@ -1,14 +1,14 @@
 """The posterior store: a teacher's top-k log-posteriors of every frame, on disk.
 
 A store is a folder: `header.json`, `utterances.txt`, `layout.npy` (first row and number of frames of each utterance),
-`background.npy` (what each class gets on average where it is outside the top k, (classes,) float32) and shards
+`tail_prior.npy` (what each class gets on average where it is outside the top k, (classes,) float32) and shards
 `shard-00000.u16`, `shard-00001.u16`, ... Each shard is a matrix of uint16 with one row per frame: k class numbers, then
 k log-probabilities as float16 bits (most probable first), then the mass of all other classes as float16 bits:
 4 k + 2 bytes a frame. One frame is one contiguous piece, so a random gather touches one place per frame.
 
 The header names the fingerprints of the models, features and alignment that the posteriors belong to; a reader says
 what it expects and is refused when they differ. How the mass outside the top k is treated at T != 1 is said, and
-decided, in `kd_asr.distillation.targets.SoftTargets`.
+decided, in `kd_asr.distillation.signal.SoftTargets`.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ import torch
 from torch import Tensor
 
 from kd_asr.artifacts import damaged, read_array, read_json, write_array, write_json
-from kd_asr.distillation.targets import SoftTargets
+from kd_asr.distillation.signal import SoftTargets
 from kd_asr.errors import UserError
 
 
 def encode(targets: SoftTargets) -> np.ndarray:
     """(frames, 2 k + 1) uint16 rows of a shard."""
-    values = torch.cat([targets.log_probs, targets.rest[:, None]], dim=1)
+    values = torch.cat([targets.log_probs, targets.tail_mass[:, None]], dim=1)
     # float16 ends at -65504; a class that improbable is as good as impossible.
     bits = values.clamp_min(-60000.0).to(torch.float16).numpy().view(np.uint16)
     return np.concatenate([targets.classes.numpy().astype(np.uint16), bits], axis=1)
 
 
-def decode(rows: np.ndarray, background: Tensor) -> SoftTargets:
+def decode(rows: np.ndarray, tail_prior: Tensor) -> SoftTargets:
     """What `encode` was given, rounded to float16."""
     k = rows.shape[1] // 2
     values = torch.from_numpy(np.ascontiguousarray(rows[:, k:]).view(np.float16)).float()
     classes = torch.from_numpy(rows[:, :k].astype(np.int64))
-    return SoftTargets(classes, values[:, :k], values[:, k], background)
+    return SoftTargets(classes, values[:, :k], values[:, k], tail_prior)
 
 
 def write_shard(folder: Path, number: int, rows: np.ndarray) -> None:
@@ -56,7 +56,7 @@ def finish_store(
     *,
     shard_frames: Sequence[int],
     top_k: int,
-    background: Tensor,
+    tail_prior: Tensor,
     fingerprints: Mapping[str, str],
 ) -> None:
     """Write the index of a store whose shards are complete; frames of `utterance_ids` follow each other in them.
@@ -67,19 +67,19 @@ def finish_store(
         frame_counts: frames of each.
         shard_frames: frames of each shard.
         top_k: classes kept.
-        background: (classes,) sums of `tail_sum` over all frames; a class that never had anything gets a trace.
+        tail_prior: (classes,) sums of `tail_sum` over all frames; a class that never had anything gets a trace.
         fingerprints: of what the posteriors were made with.
     """
-    shares = background.double() / background.double().sum().clamp_min(1e-30)
+    shares = tail_prior.double() / tail_prior.double().sum().clamp_min(1e-30)
     shares = (shares + 1e-9).float()
-    write_array(folder / "background.npy", (shares / shares.sum()).numpy())
+    write_array(folder / "tail_prior.npy", (shares / shares.sum()).numpy())
     counts = np.asarray(frame_counts, dtype=np.int64)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]]) if len(counts) else counts
     write_array(folder / "layout.npy", np.stack([starts, counts], axis=1))
     (folder / "utterances.txt").write_text("".join(f"{name}\n" for name in utterance_ids), encoding="utf-8")
     header = {
         "top_k": top_k,
-        "num_classes": len(background),
+        "num_classes": len(tail_prior),
         "shard_frames": list(shard_frames),
         "fingerprints": dict(fingerprints),
     }
@@ -94,7 +94,7 @@ class PosteriorStore:
         num_classes: of the distributions.
         top_k: classes kept per frame.
         bytes_per_frame: on disk.
-        background: (num_classes,) float32, summing to one; see `SoftTargets`.
+        tail_prior: (num_classes,) float32, summing to one; see `SoftTargets`.
     """
 
     def __init__(self, folder: Path, *, expect: Mapping[str, str] | None = None) -> None:
@@ -118,7 +118,7 @@ class PosteriorStore:
         self.top_k: int = header["top_k"]
         self.num_classes: int = header["num_classes"]
         self.utterance_ids = (folder / "utterances.txt").read_text(encoding="utf-8").split()
-        self.background = torch.from_numpy(read_array(folder / "background.npy"))
+        self.tail_prior = torch.from_numpy(read_array(folder / "tail_prior.npy"))
         self._layout = read_array(folder / "layout.npy")
         if len(self._layout) != len(self.utterance_ids):
             raise damaged(folder / "utterances.txt", f"{len(self.utterance_ids)} ids, {len(self._layout)} utterances")
@@ -156,11 +156,11 @@ class PosteriorStore:
         """Soft targets of (batch,) int64 rows, in any order."""
         wanted = rows.numpy()
         if len(self._shards) == 1:
-            return decode(self._shards[0][wanted], self.background)
+            return decode(self._shards[0][wanted], self.tail_prior)
         gathered = np.empty((len(wanted), 2 * self.top_k + 1), dtype=np.uint16)
         shard_of = np.searchsorted(self._shard_starts, wanted, side="right") - 1
         order = np.argsort(shard_of, kind="stable")
         for here in np.split(order, np.flatnonzero(np.diff(shard_of[order])) + 1) if len(order) else ():
             number = shard_of[here[0]]
             gathered[here] = self._shards[number][wanted[here] - self._shard_starts[number]]
-        return decode(gathered, self.background)
+        return decode(gathered, self.tail_prior)

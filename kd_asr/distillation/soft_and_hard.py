@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_asr.distillation.losses import UNLABELLED, check_shapes
-from kd_asr.distillation.targets import SoftTargets
+from kd_asr.distillation.losses.base import UNLABELLED, check_shapes
+from kd_asr.distillation.signal import SoftTargets
 
 
 def soft_and_hard_loss(
@@ -27,14 +27,14 @@ def soft_and_hard_loss(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(l1 T^2 L_soft + l2 L_hard) / (l1 + l2) and its parts, means over the batch.
 
-    The same values and gradient as `losses.soft_cross_entropy` and `losses.hard_cross_entropy`; with q = softmax(z) and
+    The same values and gradient as `soft_cross_entropy` and `hard_cross_entropy`; with q = softmax(z) and
     q_T = softmax(z / T) the gradient with respect to the logits z is (l1 T (q_T - p_T) + l2 (q - label)) / (l1 + l2)
     (Hinton, Vinyals, Dean 2015, equation 2).
 
     Args:
         logits: (batch, classes) float32 or float64, of the student.
         targets: of the same batch and number of classes.
-        hard_labels: (batch,) int64; `losses.UNLABELLED` where there is none.
+        hard_labels: (batch,) int64; `UNLABELLED` where there is none.
         temperature: T > 0.
         soft_weight: l1 >= 0.
         hard_weight: l2 >= 0, not both 0.

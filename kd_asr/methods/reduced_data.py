@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kd_asr.distillation.losses import UNLABELLED
-from kd_asr.distillation.objectives import HardObjective, HintonObjective, Objective
+from kd_asr.distillation.losses.base import UNLABELLED
+from kd_asr.distillation.objectives import HARD, HintonObjective, Objective, objective_of
 from kd_asr.distillation.settings import DistilSettings
 from kd_asr.training.examples import Examples
 
@@ -38,7 +38,7 @@ def examples_of_arm(everything: Examples, part: Tensor, arm: Arm) -> Examples:
 def objective_of_arm(arm: Arm, distil: DistilSettings) -> Objective:
     """The loss of an arm: one of the two parts of Hinton's objective, or both."""
     if arm == "hard":
-        return HardObjective()
+        return objective_of(HARD)
     if arm == "soft":
         return HintonObjective(distil.temperature, 1.0, 0.0)
     return HintonObjective(distil.temperature, distil.soft_weight, distil.hard_weight)

@@ -29,10 +29,10 @@ NAMES = {
     "ensemble student": "student, distilled from the ensemble",
 }
 LOSS_NAMES = {
-    "soft_cross_entropy": "soft cross-entropy",
-    "kl_teacher_to_student": "KL(teacher || student)",
-    "kl_student_to_teacher": "KL(student || teacher)",
-    "squared_logit_difference": "squared difference of logits",
+    "soft": "soft cross-entropy",
+    "kl": "KL(teacher || student)",
+    "reverse_kl": "KL(student || teacher)",
+    "logits": "squared difference of logits",
 }
 REDUCED_NAMES = {**NAMES_OF_KINDS, EVERYWHERE: "hard labels of the part, soft targets of all images"}
 HOW_TO_READ = """\

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from kd_asr.artifacts import Artifact, build_artifact
-from kd_asr.distillation.losses import soft_cross_entropy, squared_logit_difference
-from kd_asr.distillation.objectives import SOFT_LOSSES
-from kd_asr.distillation.targets import SoftTargets, top_k_targets
+from kd_asr.distillation.losses.logits import squared_logit_difference
+from kd_asr.distillation.losses.soft import soft_cross_entropy
+from kd_asr.distillation.signal import SoftTargets, top_k_targets
 from kd_asr.mnist_config import MnistSettings
 from kd_asr.stages.mnist_digits import digits
 from kd_asr.stages.mnist_networks import (
@@ -26,6 +26,7 @@ from kd_asr.stages.mnist_networks import (
 )
 from kd_asr.stages.systems import network_seed
 
+COMPARED = ("soft", "kl", "reverse_kl", "logits")
 LIMIT_TEMPERATURES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 
 
@@ -48,10 +49,10 @@ def losses(run_dir: Path, settings: MnistSettings) -> Artifact:
             objective=SoftLossAlone(loss, settings.losses.temperature),
             jobs=settings.jobs,
         )
-        for loss in SOFT_LOSSES
+        for loss in COMPARED
         for number in range(settings.losses.students)
     ]
-    trained = train_digit_networks(tasks, description=f"{len(tasks)} students, {len(SOFT_LOSSES)} losses")
+    trained = train_digit_networks(tasks, description=f"{len(tasks)} students, {len(COMPARED)} losses")
 
     def work(folder: Path) -> dict[str, Any]:
         systems = [[CHOOSING_TEACHER], [tasks[0].name]]

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from kd_asr.artifacts import Artifact, build_artifact, current_artifact, load_artifact
 from kd_asr.console import progress
 from kd_asr.corpora.mnist import CLASSES
-from kd_asr.distillation.objectives import HardObjective, soft_objective
+from kd_asr.distillation.objectives import HARD, objective_of, weighted
 from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
-from kd_asr.distillation.targets import tail_sum, top_k_targets
-from kd_asr.distillation.teachers import RenumberedTeacher, StoredTeacher
+from kd_asr.distillation.signal import tail_sum, top_k_targets
+from kd_asr.distillation.teachers.base import IndexedTeacher
+from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.features.images import Images
 from kd_asr.fingerprints import digest
 from kd_asr.methods.hinton import distil
@@ -29,6 +30,7 @@ from kd_asr.networks.ensemble import Ensemble
 from kd_asr.networks.files import load_network, save_network
 from kd_asr.networks.inference import log_posteriors
 from kd_asr.parallel import advance, parallel_map
+from kd_asr.registry import Weighted, find
 from kd_asr.stages.mnist_digits import NAME as DIGITS
 from kd_asr.stages.mnist_digits import DigitArrays
 from kd_asr.stages.networks import measure
@@ -46,7 +48,7 @@ TRAINING_SET = "train"
 
 @dataclass(frozen=True)
 class SoftLossAlone:
-    """Only one loss against the teacher, one of `distillation.objectives.SOFT_LOSSES`."""
+    """Only one loss against the teacher, a registered loss."""
 
     loss: str
     temperature: float
@@ -159,7 +161,7 @@ def _work(folder: Path, task: DigitTask, inputs: list[Artifact]) -> dict[str, An
         validate = partial(measure, examples=dev, precision=budget.precision)
     if task.posteriors:
         store = PosteriorStore(inputs[1].path, expect={"digits": inputs[0].fingerprint})
-        teacher = RenumberedTeacher(StoredTeacher(store, [TRAINING_SET]), numbers)
+        teacher = IndexedTeacher(StoredTeacher(store, [TRAINING_SET]), numbers)
         examples = Examples(images, examples.hard_labels, teacher)
     after_update = partial(limit_incoming_norms, max_norm=recipe.max_norm) if recipe.max_norm else _nothing
     common: dict[str, Any] = {"seed": task.seed, "folder": folder, "validate": validate}
@@ -168,9 +170,9 @@ def _work(folder: Path, task: DigitTask, inputs: list[Artifact]) -> dict[str, An
         result = distil(model, examples, task.objective.hinton(), budget, **common)
     else:
         objective = (
-            HardObjective()
+            objective_of(HARD)
             if task.objective is None
-            else soft_objective(task.objective.loss, temperature=task.objective.temperature)
+            else objective_of([_alone(task.objective.loss, task.objective.temperature)])
         )
         result = fit(model, examples, objective, budget, **common)
     pixels = arrays.train_images[0].numel()
@@ -189,6 +191,12 @@ def _work(folder: Path, task: DigitTask, inputs: list[Artifact]) -> dict[str, An
             "dev_cross_entropy": result.best.cross_entropy,
         }
     return metrics
+
+
+def _alone(loss: str, temperature: float) -> Weighted:
+    """A loss with a temperature, if it has one."""
+    kind = find("loss", loss).Settings
+    return weighted(loss, kind(temperature=temperature) if "temperature" in kind.__dataclass_fields__ else kind())
 
 
 def _nothing(model: nn.Module) -> None:
@@ -284,7 +292,7 @@ def _store(task: _StoreTask) -> None:
             [len(log_probs)],
             shard_frames=[len(log_probs)],
             top_k=CLASSES,
-            background=tail_sum(log_probs, targets.classes),
+            tail_prior=tail_sum(log_probs, targets.classes),
             fingerprints={"digits": laid.fingerprint, "teacher": digest([one.fingerprint for one in members])},
         )
         return {"images": len(log_probs), "bytes_per_image": PosteriorStore(folder).bytes_per_frame}

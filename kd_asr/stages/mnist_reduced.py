@@ -15,7 +15,8 @@ from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.corpora.mnist import CLASSES
 from kd_asr.corpora.subsets import subset_of_frames
 from kd_asr.distillation.posterior_store import PosteriorStore
-from kd_asr.distillation.teachers import RenumberedTeacher, StoredTeacher
+from kd_asr.distillation.teachers.base import IndexedTeacher
+from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.features.images import Images
 from kd_asr.methods.reduced_data import ARMS, Arm, examples_of_arm, objective_of_arm
 from kd_asr.mnist_config import MnistSettings
@@ -158,7 +159,7 @@ def _work(folder: Path, task: ReducedDigitTask, inputs: list[Artifact]) -> dict[
     hard_labels = arrays.train_labels[arrays.rest].long()
     part = draw_part(task, len(hard_labels))
     stored = StoredTeacher(PosteriorStore(inputs[1].path, expect={"digits": inputs[0].fingerprint}), [TRAINING_SET])
-    teacher = RenumberedTeacher(stored, arrays.rest)
+    teacher = IndexedTeacher(stored, arrays.rest)
     pixels = arrays.train_images[arrays.rest]
     seen = Images(pixels, jitter_pixels=recipe.jitter_pixels)
     everything = Examples(seen, hard_labels, teacher if task.arm != "hard" else None)

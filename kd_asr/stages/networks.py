@@ -14,8 +14,8 @@ from torch import nn
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.distillation.losses import UNLABELLED
-from kd_asr.distillation.objectives import HardObjective
+from kd_asr.distillation.losses.base import UNLABELLED
+from kd_asr.distillation.objectives import HARD, objective_of
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores, score_frames
 from kd_asr.features.store import FrameStore
@@ -213,7 +213,7 @@ def _fit(
         result = fit(
             model,
             examples,
-            HardObjective(),
+            objective_of(HARD),
             budget,
             seed=task.seed,
             folder=folder,

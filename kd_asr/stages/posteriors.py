@@ -16,7 +16,7 @@ from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
 from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
-from kd_asr.distillation.targets import tail_sum, top_k_targets
+from kd_asr.distillation.signal import tail_sum, top_k_targets
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.fingerprints import digest
@@ -137,7 +137,7 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
             frame_counts,
             shard_frames=[shard.frames for shard in shards],
             top_k=min(settings.ensemble.top_k, num_classes),
-            background=torch.tensor([part["tail"] for part in parts], dtype=torch.float64).sum(dim=0),
+            tail_prior=torch.tensor([part["tail"] for part in parts], dtype=torch.float64).sum(dim=0),
             fingerprints={
                 "features": extracted.fingerprint,
                 "align": aligned.fingerprint,

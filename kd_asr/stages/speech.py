@@ -12,9 +12,10 @@ import torch
 
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.artifacts import Artifact
-from kd_asr.distillation.losses import UNLABELLED
+from kd_asr.distillation.losses.base import UNLABELLED
 from kd_asr.distillation.posterior_store import PosteriorStore
-from kd_asr.distillation.teachers import RenumberedTeacher, StoredTeacher
+from kd_asr.distillation.teachers.base import IndexedTeacher
+from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.features.chunks import FrameChunks, whole_utterance
 from kd_asr.features.masks import MaskedInputs
 from kd_asr.features.settings import AugmentSettings
@@ -96,7 +97,7 @@ def examples_of(
     before = [0, *accumulate(len(labels(one.alignments)) for one in speech)]
     frames = torch.cat([one.frames + first for one, first in zip(chunks, before, strict=False)])
     hard_labels = torch.where(torch.cat([one.counted for one in chunks]), pdfs[frames], UNLABELLED)
-    of_chunks = RenumberedTeacher(teacher, frames) if teacher is not None else None
+    of_chunks = IndexedTeacher(teacher, frames) if teacher is not None else None
     return Examples(_joined(speech, chunks, settings), hard_labels, of_chunks)
 
 

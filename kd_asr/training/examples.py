@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from kd_asr.distillation.batch import Batch
-from kd_asr.distillation.targets import SoftTargets
-from kd_asr.distillation.teachers import RenumberedTeacher, Teacher, speaks_of_each_alone
+from kd_asr.distillation.signal import Signal, SoftTargets
+from kd_asr.distillation.teachers.base import IndexedTeacher, Teacher, answers_per_example
 from kd_asr.networks.inference import Indexable
 
 # Examples are shuffled in pools of this many, made of runs of `_RUN` neighbours: with more data than memory a pool
@@ -53,23 +53,24 @@ class Examples:
         return self._batch(examples, self.teacher(examples) if self.teacher is not None else None)
 
     def _batch(self, examples: Tensor, soft_targets: SoftTargets | None) -> Batch:
-        return Batch(examples, self.inputs[examples], self.hard_labels[examples].long().flatten(), soft_targets)
+        signal = Signal(soft_targets)
+        return Batch(examples, self.inputs[examples], self.hard_labels[examples].long().flatten(), signal)
 
     def batches(self, parts: Sequence[Tensor]) -> Iterator[Batch]:
         """`batch` of each, one after the other; a teacher that can be is asked about all of them at once."""
-        if self.teacher is None or not speaks_of_each_alone(self.teacher):
+        if self.teacher is None or not answers_per_example(self.teacher):
             yield from map(self.batch, parts)
             return
         soft_targets = self.teacher(torch.cat(list(parts)))
         first = 0
         for part in parts:
             count = len(part) * self.labels_per_example
-            yield self._batch(part, soft_targets.part(slice(first, first + count)))
+            yield self._batch(part, soft_targets.select(slice(first, first + count)))
             first += count
 
     def select(self, numbers: Tensor) -> Examples:
         """The examples of these (examples,) int64 numbers, numbered anew from 0, with what the teacher says of them."""
-        teacher = RenumberedTeacher(self.teacher, numbers) if self.teacher is not None else None
+        teacher = IndexedTeacher(self.teacher, numbers) if self.teacher is not None else None
         return Examples(_Selected(self.inputs, numbers), self.hard_labels[numbers], teacher)
 
 

@@ -19,6 +19,7 @@ from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.objectives import Objective, ObjectiveValue
 from kd_asr.errors import UserError
 from kd_asr.networks.inference import uses_bf16
+from kd_asr.networks.outputs import Outputs
 from kd_asr.training.distributed import distribute, training_group
 from kd_asr.training.examples import Examples, batches, batches_per_epoch
 from kd_asr.training.schedule import learning_rate
@@ -243,7 +244,7 @@ def _step(
     model.train()
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         logits = model(batch.inputs)
-    value = objective(logits.float(), batch)
+    value = objective(Outputs(logits.float()), batch)
     optimiser.zero_grad(set_to_none=True)
     (value.total if weight == 1.0 else value.total * weight).backward()  # type: ignore[no-untyped-call]
     optimiser.step()

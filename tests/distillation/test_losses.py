@@ -6,16 +6,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kd_asr.distillation.batch import Batch
-from kd_asr.distillation.losses import (
-    UNLABELLED,
-    hard_cross_entropy,
-    kl_student_to_teacher,
-    kl_teacher_to_student,
-    soft_cross_entropy,
-    squared_logit_difference,
+from kd_asr.distillation.losses.base import UNLABELLED
+from kd_asr.distillation.losses.hard import hard_cross_entropy
+from kd_asr.distillation.losses.kl import kl_teacher_to_student
+from kd_asr.distillation.losses.logits import squared_logit_difference
+from kd_asr.distillation.losses.reverse_kl import kl_student_to_teacher
+from kd_asr.distillation.losses.soft import soft_cross_entropy
+from kd_asr.distillation.objectives import (
+    HARD,
+    HintonObjective,
+    MeanObjective,
+    check_needs,
+    hinton_losses,
+    objective_of,
+    weighted,
 )
-from kd_asr.distillation.objectives import SOFT_LOSSES, HardObjective, HintonObjective, soft_objective
-from kd_asr.distillation.targets import SoftTargets, tail_sum, top_k_targets
+from kd_asr.distillation.signal import Signal, SoftTargets, tail_sum, top_k_targets
+from kd_asr.errors import UserError
+from kd_asr.networks.outputs import Outputs
+from kd_asr.registry import Weighted, find, names
 
 CLASSES = 7
 
@@ -26,6 +35,23 @@ def draw(seed: int, batch: int = 5, classes: int = CLASSES, scale: float = 2.0) 
 
 def dense(log_probs: torch.Tensor) -> SoftTargets:
     return top_k_targets(log_probs, log_probs.shape[1])
+
+
+def batch_of(labels: torch.Tensor, targets: SoftTargets | None = None) -> Batch:
+    return Batch(torch.arange(len(labels)), torch.zeros(len(labels), 1), labels, Signal(targets))
+
+
+POSTERIORS_ONLY = [name for name in names("loss") if find("loss", name).needs == {"posteriors"}]
+
+
+def against(name: str, temperature: float):
+    """A registered loss that needs posteriors alone, as a function of logits and targets."""
+    kind = find("loss", name)
+    tempered = "temperature" in kind.Settings.__dataclass_fields__
+    loss = kind(kind.Settings(temperature=temperature) if tempered else kind.Settings())
+    return lambda logits, targets: loss(
+        Outputs(logits), Signal(targets), batch_of(torch.zeros(len(logits), dtype=torch.int64), targets)
+    )
 
 
 def test_hard_cross_entropy_by_hand() -> None:
@@ -107,7 +133,7 @@ def test_the_rest_is_shared_in_proportion_to_the_background(k: int, temperature:
     background = draw(9, batch=1)[0].softmax(0)
     targets = top_k_targets(teacher, k, 5.0 * background)  # only ratios matter
     filled = []
-    for row, classes, rest in zip(teacher.tolist(), targets.classes.tolist(), targets.rest.tolist(), strict=True):
+    for row, classes, rest in zip(teacher.tolist(), targets.classes.tolist(), targets.tail_mass.tolist(), strict=True):
         others = [c for c in range(CLASSES) if c not in classes]
         each = rest / sum(float(background[c]) for c in others) if others else 0.0
         filled.append([row[c] if c in classes else math.log(each * float(background[c])) for c in range(CLASSES)])
@@ -140,16 +166,17 @@ def test_mismatched_shapes_are_refused() -> None:
 
 def test_hinton_objective_is_the_weighted_mean_and_logs_its_parts() -> None:
     labels, student, teacher = torch.tensor([0, 1, 2, 3, 4]), draw(7), draw(8).log_softmax(1)
-    batch = Batch(torch.arange(5), torch.zeros(5, 1), labels, dense(teacher))
-    value = HintonObjective(temperature=2.0, soft_weight=1.0, hard_weight=0.5)(student, batch)
+    batch, outputs = batch_of(labels, dense(teacher)), Outputs(student)
+    value = HintonObjective(temperature=2.0, soft_weight=1.0, hard_weight=0.5)(outputs, batch)
     soft = soft_cross_entropy(student, dense(teacher), temperature=2.0).mean()
     hard = hard_cross_entropy(student, labels).mean()
     assert torch.allclose(value.total, (soft + 0.5 * hard) / 1.5)
     assert torch.allclose(value.losses["soft"], soft)
     assert torch.allclose(value.losses["hard"], hard)
-    assert torch.allclose(HintonObjective(9.0, 0.0, 3.0)(student, batch).total, HardObjective()(student, batch).total)
+    hard_alone = HintonObjective(9.0, 0.0, 3.0)(outputs, batch).total
+    assert torch.allclose(hard_alone, objective_of(HARD)(outputs, batch).total)
     with pytest.raises(ValueError, match="without soft targets"):
-        HintonObjective(2.0, 1.0, 0.5)(student, Batch(torch.arange(5), torch.zeros(5, 1), labels))
+        HintonObjective(2.0, 1.0, 0.5)(outputs, batch_of(labels))
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
@@ -175,26 +202,26 @@ def test_squared_logit_difference_by_hand() -> None:
     assert torch.allclose(squared_logit_difference(logits, targets), torch.ones(1, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("name", SOFT_LOSSES)
+@pytest.mark.parametrize("name", POSTERIORS_ONLY)
 @pytest.mark.parametrize("k", [3, CLASSES])
 def test_gradients_equal_finite_differences(name: str, k: int) -> None:
     targets = top_k_targets(draw(1).log_softmax(1), k)
-    loss = soft_objective(name, temperature=2.5).loss
+    loss = against(name, 2.5)
     assert torch.autograd.gradcheck(lambda z: loss(z, targets), draw(0).requires_grad_())
 
 
-@pytest.mark.parametrize("name", SOFT_LOSSES)
+@pytest.mark.parametrize("name", POSTERIORS_ONLY)
 def test_a_student_that_agrees_has_no_gradient(name: str) -> None:
     teacher = draw(2)
     student = (teacher + 5.0).requires_grad_()  # a softmax does not see the shift
-    loss = soft_objective(name, temperature=2.0).loss(student, dense(teacher.log_softmax(1)))
+    loss = against(name, 2.0)(student, dense(teacher.log_softmax(1)))
     loss.sum().backward()
     assert float(student.grad.abs().max()) < 1e-12
-    if name != "soft_cross_entropy":
+    if name != "soft":
         assert float(loss.detach().abs().max()) < 1e-12
 
 
-@pytest.mark.parametrize("name", ["soft_cross_entropy", "kl_teacher_to_student", "kl_student_to_teacher"])
+@pytest.mark.parametrize("name", ["soft", "kl", "reverse_kl"])
 def test_high_temperature_turns_every_loss_into_matching_logits(name: str) -> None:
     """Hinton, Vinyals, Dean 2015, equation 4: the gradient of T squared times the loss tends to (z - v) / N."""
     student, targets = draw(3), dense(draw(4).log_softmax(1))
@@ -207,7 +234,7 @@ def test_high_temperature_turns_every_loss_into_matching_logits(name: str) -> No
     z, v = (x - x.mean(1, keepdim=True) for x in (student, draw(4)))
     assert torch.allclose(limit, (z - v) / CLASSES)
     errors = [
-        float((gradient(soft_objective(name, temperature=temperature).loss) - limit).norm() / limit.norm())
+        float((gradient(against(name, temperature)) - limit).norm() / limit.norm())
         for temperature in (10.0, 100.0, 1000.0)
     ]
     # The error is of the order 1 / T.
@@ -225,13 +252,13 @@ def test_the_two_cross_entropies_have_the_same_gradient() -> None:
     assert torch.allclose(*gradients)
 
 
-@pytest.mark.parametrize("name", SOFT_LOSSES)
+@pytest.mark.parametrize("name", POSTERIORS_ONLY)
 def test_every_soft_loss_refuses_mismatched_shapes_and_stays_finite(name: str) -> None:
-    objective = soft_objective(name, temperature=4.0)
+    loss_of = against(name, 4.0)
     with pytest.raises(ValueError, match=r"\(5, 6\) for soft targets of shape \(5, 7\)"):
-        objective.loss(draw(0, classes=6), dense(draw(1).log_softmax(1)))
+        loss_of(draw(0, classes=6), dense(draw(1).log_softmax(1)))
     logits = torch.tensor([[100.0, 0.0, -100.0]], requires_grad=True)
-    loss = objective.loss(logits, dense(torch.tensor([[-100.0, 0.0, 100.0]]).log_softmax(1)))
+    loss = loss_of(logits, dense(torch.tensor([[-100.0, 0.0, 100.0]]).log_softmax(1)))
     loss.sum().backward()
     assert torch.isfinite(loss).all()
     assert torch.isfinite(logits.grad).all()
@@ -249,14 +276,72 @@ def test_dense_log_probs_are_the_distribution_at_that_temperature(k: int, temper
     assert torch.allclose(found.exp().sum(1), torch.ones(5, dtype=torch.float64))
 
 
-def test_soft_objective_is_the_mean_and_wants_a_teacher() -> None:
+def test_a_list_of_losses_is_their_weighted_mean_and_wants_a_teacher() -> None:
     labels, student, targets = torch.tensor([0, 1, 2, 3, 4]), draw(7), dense(draw(8).log_softmax(1))
-    objective = soft_objective("kl_student_to_teacher", temperature=2.0)
-    value = objective(student, Batch(torch.arange(5), torch.zeros(5, 1), labels, targets))
-    assert torch.allclose(value.total, kl_student_to_teacher(student, targets, temperature=2.0).mean())
-    assert list(value.losses) == ["kl_student_to_teacher"]
+    kl = find("loss", "reverse_kl").Settings(temperature=2.0)
+    objective = objective_of([weighted("reverse_kl", kl, weight=3.0), weighted("hard")])
+    value = objective(Outputs(student), batch_of(labels, targets))
+    soft = kl_student_to_teacher(student, targets, temperature=2.0).mean()
+    hard = hard_cross_entropy(student, labels).mean()
+    assert torch.allclose(value.total, (3 * soft + hard) / 4)
+    assert value.losses == {"reverse_kl": pytest.approx(float(soft)), "hard": pytest.approx(float(hard))}
     with pytest.raises(ValueError, match="without soft targets"):
-        objective(student, Batch(torch.arange(5), torch.zeros(5, 1), labels))
+        objective(Outputs(student), batch_of(labels))
+
+
+def test_exactly_a_soft_and_a_hard_loss_are_fused_and_equal_the_plain_mean() -> None:
+    losses = hinton_losses(3.0, 2.0, 0.5)
+    fused = objective_of(losses[::-1])
+    assert fused == HintonObjective(3.0, 2.0, 0.5)
+    plain = MeanObjective(tuple((one.loss.name, one.loss.make(), one.weight) for one in losses))
+    assert isinstance(objective_of([*losses, weighted("kl")]), MeanObjective)
+    labels, targets = torch.tensor([0, 1, UNLABELLED, 3, 4]), top_k_targets(draw(8).log_softmax(1), 3)
+    gradients = []
+    for objective in (fused, plain):
+        student = draw(7).requires_grad_()
+        objective(Outputs(student), batch_of(labels, targets)).total.backward()
+        gradients.append(student.grad)
+    assert torch.allclose(*gradients)
+
+
+@pytest.mark.parametrize(
+    ("losses", "sentence"),
+    [
+        ([], "at least one loss with a weight above 0"),
+        ([weighted("hard", weight=0.0)], "at least one loss with a weight above 0"),
+        ([weighted("hard"), weighted("hard")], "name each loss once"),
+    ],
+)
+def test_a_list_that_means_nothing_is_refused(losses: list[Weighted], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        objective_of(losses)
+
+
+def test_what_a_teacher_does_not_give_is_refused_in_one_sentence() -> None:
+    check_needs([weighted("decoupled")], frozenset({"posteriors", "labels"}), who="distil")
+    with pytest.raises(UserError, match=r"distil: the loss 'peers' needs members, but its teacher gives posteriors"):
+        check_needs([weighted("peers")], frozenset({"posteriors"}), who="distil")
+    with pytest.raises(UserError, match=r"the loss 'decoupled' needs labels and posteriors, .* gives nothing"):
+        check_needs([weighted("decoupled")], frozenset(), who="distil")
+
+
+@pytest.mark.parametrize("name", names("loss"))
+def test_every_loss_gives_one_finite_value_per_label_and_a_gradient(name: str) -> None:
+    kind = find("loss", name)
+    assert kind.needs <= {"labels", "posteriors", "members", "taps"}
+    targets = top_k_targets(draw(1).log_softmax(1), 4)
+    signal = Signal(targets, (draw(2).log_softmax(1), draw(3).log_softmax(1)))
+    labels = torch.tensor([0, 6, 2, 2, UNLABELLED])
+    student = draw(0).requires_grad_()
+    values = kind(kind.Settings())(Outputs(student), signal, Batch(labels, labels, labels, signal))
+    assert values.shape == (5,)
+    values.sum().backward()
+    assert torch.isfinite(values).all() and torch.isfinite(student.grad).all()
+    # A label's value depends on its own row alone.
+    moved = student.detach().clone()
+    moved[0] += draw(9)[0]
+    again = kind(kind.Settings())(Outputs(moved), signal, Batch(labels, labels, labels, signal))
+    assert torch.allclose(again[1:], values.detach()[1:]) and not torch.allclose(again[:1], values.detach()[:1])
 
 
 def test_examples_without_a_hard_label_have_no_hard_loss_and_no_gradient() -> None:

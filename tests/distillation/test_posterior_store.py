@@ -3,10 +3,11 @@ import pytest
 import torch
 from torch import nn
 
-from kd_asr.distillation.losses import soft_cross_entropy
+from kd_asr.distillation.losses.soft import soft_cross_entropy
 from kd_asr.distillation.posterior_store import PosteriorStore, decode, encode, finish_store, write_shard
-from kd_asr.distillation.targets import top_k_targets
-from kd_asr.distillation.teachers import EnsembleTeacher, StoredTeacher
+from kd_asr.distillation.signal import top_k_targets
+from kd_asr.distillation.teachers.live import LiveSettings, LiveTeacher
+from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.errors import UserError
 
 CLASSES, TOP_K = 30, 8
@@ -26,7 +27,7 @@ def store(tmp_path):
     write_shard(tmp_path, 1, encode(top_k_targets(full[41:], TOP_K)))
     finish_store(
         tmp_path, list(COUNTS), list(COUNTS.values()),
-        shard_frames=[41, 25], top_k=TOP_K, background=BACKGROUND, fingerprints=FINGERPRINTS,
+        shard_frames=[41, 25], top_k=TOP_K, tail_prior=BACKGROUND, fingerprints=FINGERPRINTS,
     )  # fmt: skip
     return tmp_path, full
 
@@ -38,11 +39,11 @@ def test_round_trip_is_exact_to_float16(store) -> None:
     read, expected = opened.targets(rows), top_k_targets(full[rows], TOP_K)
     assert torch.equal(read.classes, expected.classes)
     assert torch.allclose(read.log_probs, expected.log_probs, rtol=2**-10)
-    assert torch.allclose(read.rest, expected.rest, rtol=2**-10, atol=1e-7)
+    assert torch.allclose(read.tail_mass, expected.tail_mass, rtol=2**-10, atol=1e-7)
     assert opened.bytes_per_frame == 4 * TOP_K + 2
     assert sum(path.stat().st_size for path in folder.glob("shard-*")) == 66 * opened.bytes_per_frame
-    assert torch.allclose(opened.background, BACKGROUND / BACKGROUND.sum(), atol=1e-7)
-    assert float(opened.background.min()) > 0
+    assert torch.allclose(opened.tail_prior, BACKGROUND / BACKGROUND.sum(), atol=1e-7)
+    assert float(opened.tail_prior.min()) > 0
     kept = top_k_targets(full, TOP_K).log_probs.exp().sum(1).mean()
     assert abs(opened.mean_mass_kept() - float(kept)) < 1e-4
 
@@ -87,11 +88,11 @@ class _Linear(nn.Module):
 
 def test_a_student_cannot_tell_stored_from_live_teacher(tmp_path) -> None:
     inputs = torch.randn(66, 6, generator=torch.Generator().manual_seed(5))
-    live = EnsembleTeacher([_Linear(1), _Linear(2), _Linear(3)], inputs, top_k=CLASSES, precision="fp32")
+    live = LiveTeacher([_Linear(1), _Linear(2), _Linear(3)], inputs, LiveSettings(top_k=CLASSES, precision="fp32"))
     write_shard(tmp_path, 0, encode(live(torch.arange(66))))
     finish_store(
         tmp_path, list(COUNTS), list(COUNTS.values()),
-        shard_frames=[66], top_k=CLASSES, background=BACKGROUND, fingerprints=FINGERPRINTS,
+        shard_frames=[66], top_k=CLASSES, tail_prior=BACKGROUND, fingerprints=FINGERPRINTS,
     )  # fmt: skip
     stored = StoredTeacher(PosteriorStore(tmp_path), ["u3", "u1"])
     student = torch.randn(65, CLASSES, generator=torch.Generator().manual_seed(6))
@@ -108,7 +109,7 @@ def test_a_student_cannot_tell_stored_from_live_teacher(tmp_path) -> None:
 def test_live_teacher_is_frozen_and_in_evaluation_mode() -> None:
     member = _Linear(1)
     inputs = torch.randn(10, 6, generator=torch.Generator().manual_seed(0))
-    teacher = EnsembleTeacher([member], inputs, top_k=CLASSES, precision="fp32")
+    teacher = LiveTeacher([member], inputs, LiveSettings(top_k=CLASSES, precision="fp32"))
     first, second = teacher(torch.arange(10)), teacher(torch.arange(10))
     assert torch.equal(first.log_probs, second.log_probs)  # no dropout
     assert not any(parameter.requires_grad for parameter in member.parameters())

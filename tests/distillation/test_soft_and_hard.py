@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from kd_asr.distillation.losses import UNLABELLED, hard_cross_entropy, soft_cross_entropy
+from kd_asr.distillation.losses.base import UNLABELLED
+from kd_asr.distillation.losses.hard import hard_cross_entropy
+from kd_asr.distillation.losses.soft import soft_cross_entropy
+from kd_asr.distillation.signal import SoftTargets, top_k_targets
 from kd_asr.distillation.soft_and_hard import soft_and_hard_loss
-from kd_asr.distillation.targets import SoftTargets, top_k_targets
 
 CLASSES = 11
 
@@ -15,7 +17,7 @@ def random_targets(batch: int, top_k: int, seed: int) -> SoftTargets:
     log_probs = (3 * torch.randn(batch, CLASSES, generator=generator)).log_softmax(1)
     background = torch.rand(CLASSES, generator=generator) + 0.1
     found = top_k_targets(log_probs, top_k, background)
-    return SoftTargets(found.classes, found.log_probs.double(), found.rest.double(), found.background.double())
+    return SoftTargets(found.classes, found.log_probs.double(), found.tail_mass.double(), found.tail_prior.double())
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 0.5])

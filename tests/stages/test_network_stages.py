@@ -14,7 +14,8 @@ from kd_asr.alignment.store import Alignment, AlignmentStore, PhoneSegment, writ
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import build_artifact, load_artifact
 from kd_asr.distillation.posterior_store import PosteriorStore
-from kd_asr.distillation.teachers import EnsembleTeacher, StoredTeacher
+from kd_asr.distillation.teachers.live import LiveSettings, LiveTeacher
+from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
 from kd_asr.networks.adaptation import SpeakerStatistics
@@ -87,9 +88,9 @@ def test_from_labels_to_frame_accuracies(aligned, settings, dilations, stride) -
     stored_posteriors = PosteriorStore(aligned / "posteriors")
     train = [LabelledSpeech.of_set(aligned, "train")]
     examples = examples_of(train, settings, posteriors=stored_posteriors, measured=True)
-    live = EnsembleTeacher(models, examples.inputs, top_k=settings.ensemble.top_k)
+    live = LiveTeacher(models, examples.inputs, LiveSettings(top_k=settings.ensemble.top_k))
     some = torch.arange(0, len(examples), 3)
-    stored = examples.batch(some).soft_targets
+    stored = examples.batch(some).signal.targets
     assert torch.equal(live(some).classes, stored.classes)
     assert torch.allclose(live(some).log_probs, stored.log_probs, rtol=2e-3, atol=2e-3)
     assert 0.8 < load_artifact(aligned, "posteriors").metrics["mass_kept"] <= 1
@@ -170,9 +171,9 @@ def test_students_learn_from_the_training_set_and_its_copies(aligned, settings) 
 
     # What the store says of a copy is what the live ensemble says of it.
     models, _, _ = load_networks(aligned, member_names(settings), frames.features)
-    live = EnsembleTeacher(models, seen, top_k=settings.ensemble.top_k)(torch.tensor([5]))
-    assert torch.equal(batch.soft_targets.classes[:1], live.classes)
-    assert torch.allclose(batch.soft_targets.log_probs[:1], live.log_probs, rtol=2e-3, atol=2e-3)
+    live = LiveTeacher(models, seen, LiveSettings(top_k=settings.ensemble.top_k))(torch.tensor([5]))
+    assert torch.equal(batch.signal.targets.classes[:1], live.classes)
+    assert torch.allclose(batch.signal.targets.log_probs[:1], live.log_probs, rtol=2e-3, atol=2e-3)
 
     # The ensemble's accuracy on train counts the training set alone, and the student's budget is the baseline's.
     scores = json.loads((aligned / "posteriors" / "train_scores.json").read_text())

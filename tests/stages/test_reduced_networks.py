@@ -12,7 +12,7 @@ from conftest import make_prepared
 from test_network_stages import make_aligned
 
 from kd_asr.alignment.store import AlignmentStore
-from kd_asr.distillation.losses import UNLABELLED
+from kd_asr.distillation.losses.base import UNLABELLED
 from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
 from kd_asr.networks.files import load_network

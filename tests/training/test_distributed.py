@@ -13,7 +13,7 @@ from conftest import make_prepared
 from stages.test_network_stages import make_aligned
 
 from kd_asr.distillation.batch import Batch
-from kd_asr.distillation.targets import top_k_targets
+from kd_asr.distillation.signal import top_k_targets
 from kd_asr.networks.files import load_network
 from kd_asr.settings.files import save_settings
 from kd_asr.stages.features import features
@@ -35,7 +35,7 @@ def test_shares_make_the_whole() -> None:
     assert [len(share.examples) for share in shares] == [3, 2]
     assert shares[0].hard_labels.tolist() == [0, 1, 4, 5, 8, 9]
     assert torch.equal(shares[1].inputs, batch.inputs[[1, 3]])
-    assert torch.equal(shares[1].soft_targets.log_probs, batch.soft_targets.log_probs[[2, 3, 6, 7]])
+    assert torch.equal(shares[1].signal.targets.log_probs, batch.signal.targets.log_probs[[2, 3, 6, 7]])
     assert batch.share(0, 1) is batch
 
 

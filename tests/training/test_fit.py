@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from kd_asr.distillation.objectives import HardObjective
-from kd_asr.distillation.targets import SoftTargets, top_k_targets
-from kd_asr.distillation.teachers import speaks_of_each_alone
+from kd_asr.distillation.objectives import HARD, objective_of
+from kd_asr.distillation.signal import SoftTargets, top_k_targets
+from kd_asr.distillation.teachers.base import answers_per_example
 from kd_asr.errors import UserError
 from kd_asr.features.images import Images
 from kd_asr.networks.dropout import ByteDropout
@@ -49,7 +49,7 @@ def weights(model: nn.Module) -> list[torch.Tensor]:
 
 def test_it_learns_and_writes_a_history(tmp_path) -> None:
     model = network()
-    result = fit(model, problem(), HardObjective(), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
+    result = fit(model, problem(), objective_of(HARD), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
     assert result.updates == 3 * 12
     assert result.best.accuracy > 0.8
     assert accuracy(model).accuracy == result.best.accuracy
@@ -67,7 +67,7 @@ def test_stochastic_gradient_descent_by_hand(tmp_path, decay: float) -> None:
     weight, bias = model.weight.detach().clone(), model.bias.detach().clone()
     examples = problem()
     settings = replace(SETTINGS, batch_frames=200, optimiser="sgd", warmup=0.0, weight_decay=decay)
-    fit(model, examples, HardObjective(), settings, seed=1, folder=tmp_path, validate=None)
+    fit(model, examples, objective_of(HARD), settings, seed=1, folder=tmp_path, validate=None)
     velocities = [torch.zeros_like(weight), torch.zeros_like(bias)]
     for update in range(3):
         rate = learning_rate(update, updates=3, peak=settings.learning_rate, warmup=0.0)
@@ -90,7 +90,7 @@ def test_killed_at_any_update_it_ends_with_the_same_bits(tmp_path, kill_at: int,
     settings = replace(SETTINGS, optimiser=optimiser)
     whole = network()
     (tmp_path / "whole").mkdir()
-    expected = fit(whole, problem(), HardObjective(), settings, seed=1, folder=tmp_path / "whole", validate=accuracy)
+    expected = fit(whole, problem(), objective_of(HARD), settings, seed=1, folder=tmp_path / "whole", validate=accuracy)
 
     done = 0
 
@@ -103,10 +103,10 @@ def test_killed_at_any_update_it_ends_with_the_same_bits(tmp_path, kill_at: int,
     (tmp_path / "cut").mkdir()
     cut = {"seed": 1, "folder": tmp_path / "cut", "validate": accuracy}
     with pytest.raises(Killed):
-        fit(network(), problem(), HardObjective(), settings, **cut, advance=advance)
+        fit(network(), problem(), objective_of(HARD), settings, **cut, advance=advance)
     torch.manual_seed(99)  # a new process has another random state
     resumed = network()
-    result = fit(resumed, problem(), HardObjective(), settings, **cut)
+    result = fit(resumed, problem(), objective_of(HARD), settings, **cut)
     assert (result.updates, result.best, result.best_epoch) == (expected.updates, expected.best, expected.best_epoch)
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
     assert (tmp_path / "whole" / HISTORY).read_text() == (tmp_path / "cut" / HISTORY).read_text()
@@ -116,7 +116,7 @@ def test_killed_at_any_update_it_ends_with_the_same_bits(tmp_path, kill_at: int,
 def test_a_damaged_checkpoint_is_named(tmp_path, content: bytes) -> None:
     (tmp_path / CHECKPOINT).write_bytes(content)
     with pytest.raises(UserError, match=rf"{CHECKPOINT} is damaged: delete it"):
-        fit(network(), problem(), HardObjective(), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
+        fit(network(), problem(), objective_of(HARD), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
 
 
 def jittered() -> Examples:
@@ -137,7 +137,7 @@ def test_without_dev_the_last_weights_are_kept_and_a_killed_training_ends_with_t
     common = {"seed": 1, "validate": None, "after_update": limit}
     whole = model()
     (tmp_path / "whole").mkdir()
-    result = fit(whole, jittered(), HardObjective(), settings, folder=tmp_path / "whole", **common)
+    result = fit(whole, jittered(), objective_of(HARD), settings, folder=tmp_path / "whole", **common)
     assert (result.updates, result.best, result.best_epoch) == (18, None, 3)
     assert float(whole[0].weight.detach().norm(dim=1).max()) == pytest.approx(1.0)
     (tmp_path / "cut").mkdir()
@@ -150,10 +150,10 @@ def test_without_dev_the_last_weights_are_kept_and_a_killed_training_ends_with_t
             raise Killed
 
     with pytest.raises(Killed):
-        fit(model(), jittered(), HardObjective(), settings, folder=tmp_path / "cut", advance=advance, **common)
+        fit(model(), jittered(), objective_of(HARD), settings, folder=tmp_path / "cut", advance=advance, **common)
     torch.manual_seed(99)
     resumed = model()
-    fit(resumed, jittered(), HardObjective(), settings, folder=tmp_path / "cut", **common)
+    fit(resumed, jittered(), objective_of(HARD), settings, folder=tmp_path / "cut", **common)
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
     lines = [json.loads(line) for line in (tmp_path / "cut" / HISTORY).read_text().splitlines()]
     assert all(line["dev_frame_accuracy"] is None for line in lines)
@@ -164,7 +164,7 @@ def test_seeds_repeat_and_differ(tmp_path) -> None:
     for number, seed in enumerate([1, 1, 2]):
         model = network()
         (tmp_path / str(number)).mkdir()
-        fit(model, problem(), HardObjective(), SETTINGS, seed=seed, folder=tmp_path / str(number), validate=accuracy)
+        fit(model, problem(), objective_of(HARD), SETTINGS, seed=seed, folder=tmp_path / str(number), validate=accuracy)
         results.append(weights(model))
     assert all(torch.equal(a, b) for a, b in zip(results[0], results[1], strict=True))
     assert not torch.equal(results[0][0], results[2][0])
@@ -179,7 +179,7 @@ def test_the_best_epoch_on_dev_is_kept(tmp_path) -> None:
         return Validation(next(scripted), 1.0)
 
     model = network()
-    result = fit(model, problem(), HardObjective(), SETTINGS, seed=1, folder=tmp_path, validate=validate)
+    result = fit(model, problem(), objective_of(HARD), SETTINGS, seed=1, folder=tmp_path, validate=validate)
     assert (result.best_epoch, result.best.accuracy) == (2, 0.9)
     assert all(torch.equal(a, b) for a, b in zip(weights(model), seen[1], strict=True))
     assert not torch.equal(weights(model)[0], seen[2][0])
@@ -189,13 +189,13 @@ def test_divergence_is_a_clear_error(tmp_path) -> None:
     examples = problem()
     broken = Examples(torch.full_like(examples.inputs, float("nan")), examples.hard_labels)
     with pytest.raises(UserError, match=r"diverged at update .* lower train\.learning_rate"):
-        fit(network(), broken, HardObjective(), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
+        fit(network(), broken, objective_of(HARD), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
 
 
 def test_training_mode_is_on_during_updates(tmp_path) -> None:
     model, modes = network(), []
     model[3].register_forward_hook(lambda module, inputs, output: modes.append(module.training))
-    fit(model, problem(), HardObjective(), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
+    fit(model, problem(), objective_of(HARD), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
     assert modes.count(True) == 36
     assert modes.count(False) == 3
 
@@ -226,7 +226,7 @@ def test_batches_are_full_and_can_begin_in_the_middle() -> None:
 class _Counting:
     """A teacher whose targets of an example do not depend on the others, and who counts what it is asked."""
 
-    each_alone = True
+    per_example = True
 
     def __init__(self) -> None:
         self.asked: list[int] = []
@@ -242,7 +242,7 @@ def test_a_teacher_is_asked_about_many_batches_at_once_and_says_the_same() -> No
     examples = replace(problem(), teacher=teacher)
     numbers = torch.randperm(200, generator=torch.Generator().manual_seed(3))[:150]
     for taught in (examples, examples.select(numbers)):
-        assert speaks_of_each_alone(taught.teacher)
+        assert answers_per_example(taught.teacher)
         teacher.asked.clear()
         found = list(batches(taught, batch_size=8, seed=1, epoch=0, skip=1))
         count = len(taught) // 8 - 1
@@ -250,9 +250,9 @@ def test_a_teacher_is_asked_about_many_batches_at_once_and_says_the_same() -> No
         assert teacher.asked == [128] * (count // 16) + [8 * (count % 16)]
         for batch in found:
             alone = taught.batch(batch.examples)
-            assert torch.equal(batch.soft_targets.classes, alone.soft_targets.classes)
-            assert torch.equal(batch.soft_targets.log_probs, alone.soft_targets.log_probs)
-            assert torch.equal(batch.soft_targets.rest, alone.soft_targets.rest)
+            assert torch.equal(batch.signal.targets.classes, alone.signal.targets.classes)
+            assert torch.equal(batch.signal.targets.log_probs, alone.signal.targets.log_probs)
+            assert torch.equal(batch.signal.targets.tail_mass, alone.signal.targets.tail_mass)
             assert torch.equal(batch.inputs, alone.inputs)
 
 
@@ -292,7 +292,7 @@ def test_a_budget_in_updates_with_validations_between_epochs(tmp_path) -> None:
     common = {"seed": 1, "validate": measured, "updates": 17, "validate_at": (5, 10, 15)}
     whole = network()
     (tmp_path / "whole").mkdir()
-    result = fit(whole, problem(), HardObjective(), SETTINGS, folder=tmp_path / "whole", **common)
+    result = fit(whole, problem(), objective_of(HARD), SETTINGS, folder=tmp_path / "whole", **common)
     lines = [json.loads(line) for line in (tmp_path / "whole" / HISTORY).read_text().splitlines()]
     validated = [line for line in lines if line["dev_frame_accuracy"] is not None]
     assert [line["update"] for line in validated] == [5, 10, 15, 17]
@@ -314,10 +314,10 @@ def test_a_budget_in_updates_with_validations_between_epochs(tmp_path) -> None:
 
     (tmp_path / "cut").mkdir()
     with pytest.raises(Killed):
-        fit(network(), problem(), HardObjective(), SETTINGS, folder=tmp_path / "cut", advance=advance, **common)
+        fit(network(), problem(), objective_of(HARD), SETTINGS, folder=tmp_path / "cut", advance=advance, **common)
     torch.manual_seed(99)
     resumed = network()
-    again = fit(resumed, problem(), HardObjective(), SETTINGS, folder=tmp_path / "cut", **common)
+    again = fit(resumed, problem(), objective_of(HARD), SETTINGS, folder=tmp_path / "cut", **common)
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
     assert all(torch.equal(result.last_weights[name], again.last_weights[name]) for name in result.last_weights)
 

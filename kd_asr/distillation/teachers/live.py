@@ -1,0 +1,67 @@
+"""An ensemble that is asked while the student learns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from torch import Tensor, nn
+
+from kd_asr.distillation.signal import SoftTargets, top_k_targets
+from kd_asr.networks.ensemble import Ensemble
+from kd_asr.networks.inference import Indexable, log_posteriors
+from kd_asr.registry import teacher
+from kd_asr.settings.ranges import AtLeast
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """An ensemble asked at every step.
+
+    Attributes:
+        average: Mean of the members' posteriors.
+        top_k: Classes kept of each label's distribution.
+        precision: Arithmetic of the matrix products; `auto` takes bf16 where the processor is faster in it.
+    """
+
+    average: Literal["arithmetic", "geometric"] = "arithmetic"
+    top_k: Annotated[int, AtLeast(1)] = 20
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+
+
+@teacher("live")
+class LiveTeacher:
+    """Computes the averaged posteriors of its members when they are asked for."""
+
+    Settings = LiveSettings
+    gives = frozenset({"posteriors"})
+
+    def __init__(
+        self,
+        members: Sequence[nn.Module],
+        inputs: Indexable,
+        settings: LiveSettings,
+        *,
+        tail_prior: Tensor | None = None,
+    ) -> None:
+        """Freeze the members.
+
+        Args:
+            members: networks.
+            inputs: what the teacher sees, which need not be what the student sees.
+            settings: how they are averaged, what is kept.
+            tail_prior: (classes,) how the mass outside the top k is shared, see `SoftTargets`; by default evenly.
+        """
+        self._model = Ensemble(members, settings.average).eval().requires_grad_(False)
+        self._inputs = inputs
+        self._settings = settings
+        self._tail_prior = tail_prior
+
+    def __call__(self, examples: Tensor) -> SoftTargets:
+        """Soft targets of (batch,) int64 example numbers."""
+        log_probs = log_posteriors(self._model, self._inputs, examples, precision=self._settings.precision)
+        # Cloned out of inference mode, so that losses may save them for their backward pass.
+        targets = top_k_targets(log_probs, self._settings.top_k, self._tail_prior)
+        kept = targets.classes.clone(), targets.log_probs.clone(), targets.tail_mass.clone()
+        return SoftTargets(*kept, targets.tail_prior)

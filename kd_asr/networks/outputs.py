@@ -1,0 +1,21 @@
+"""What a network gives for a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Logits, and the middle layers that were asked for.
+
+    Attributes:
+        logits: (labels, classes) float32.
+        taps: (labels, width) outputs of middle layers, by their names.
+    """
+
+    logits: Tensor
+    taps: Mapping[str, Tensor] = field(default_factory=dict)
