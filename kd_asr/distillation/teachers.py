@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.distillation.targets import SoftTargets, top_k_targets
+from kd_asr.features.inputs import Indexable
 from kd_asr.features.spans import Spans
 from kd_asr.networks.ensemble import Ensemble
-from kd_asr.networks.inference import Indexable, log_posteriors
+from kd_asr.networks.inference import log_posteriors
 
 Teacher = Callable[[Tensor], SoftTargets]
 
