@@ -43,7 +43,7 @@ class DistilSettings:
         temperature: Temperature of the softmax in the soft loss (Hinton and others 2015: 2 for speech).
         soft_weight: Weight of the soft loss, which carries its factor of the temperature squared.
         hard_weight: Weight of the hard loss (Hinton and others 2015: 0.5 relative to the soft loss).
-        dropout: Probability that a student's hidden unit is dropped in training, instead of the `dropout` of its network;
+        dropout: Probability that a student's hidden unit is dropped in training, instead of its network's `dropout`;
             null: the same. Soft targets regularise, and a student that is regularised twice does not reach them.
         copies: Perturbed copies of the training set to add to the transfer set; the number of updates stays that of the
             baseline.
