@@ -23,8 +23,7 @@ from kd_asr.distillation.signal import SoftTargets
 from kd_asr.distillation.teachers.live import LiveSettings, LiveTeacher
 from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.features.vocal_tract import WarpedWindows
-from kd_asr.networks.decorrelation import DecorrelatedDNN, principal_components
-from kd_asr.networks.dnn import seeded_dnn
+from kd_asr.networks.base import new_network, seeded, view_of
 from kd_asr.presets import find_preset
 from kd_asr.stages.settings import Settings, parse_settings
 from kd_asr.training.examples import Examples
@@ -46,7 +45,8 @@ def measure(*, repeats: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         examples = _examples(Path(folder), settings)
         network = settings.network
-        half = replace(settings, network=replace(network, hidden_units=network.hidden_units // 2))
+        narrow = replace(network.settings, hidden_units=network.settings.hidden_units // 2)
+        half = replace(settings, network=replace(network, settings=narrow))
         kinds = {name: (part, settings) for name, part in examples.items()}
         kinds |= {f"{name}, half the units": (examples[name], half) for name in (STORED, LIVE)}
         speeds: dict[str, list[float]] = {name: [] for name in kinds}
@@ -75,9 +75,7 @@ def _ratio(found: list[float]) -> dict[str, float]:
 def _speed(examples: Examples, settings: Settings, seed: int, folder: Path) -> float:
     """Frames a second of one epoch."""
     folder.mkdir()
-    network = settings.network
-    components = principal_components(examples.inputs, network.principal_components, network.whitening)
-    model = DecorrelatedDNN(seeded_dnn(network.principal_components, CLASSES, network, seed), components)
+    model = new_network(settings.network, examples.inputs, _input_shape(settings), CLASSES, seed)
     distil = settings.distil
     objective: Objective = objective_of(HARD)
     if examples.teacher is not None:
@@ -86,14 +84,17 @@ def _speed(examples: Examples, settings: Settings, seed: int, folder: Path) -> f
     return fit(model, examples, objective, budget, seed=seed, folder=folder, validate=None).examples_per_second
 
 
+def _input_shape(settings: Settings) -> tuple[int, ...]:
+    return view_of(settings.network).input_shape(settings.features.num_mel_bins)
+
+
 def _examples(folder: Path, settings: Settings) -> dict[str, Examples]:
     """The same frames and labels for all kinds, with the teachers."""
-    inputs = random_windows(folder / "frames", UTTERANCES, FRAMES, settings.features, settings.network)
+    inputs = random_windows(folder / "frames", UTTERANCES, FRAMES, settings.features, settings.network.settings)
     warped = WarpedWindows(inputs, settings.augment.vocal_tract_warp, settings.features)
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(CLASSES, (len(inputs),), generator=generator)
-    dimension = inputs[torch.tensor([0])].shape[1]
-    members = [seeded_dnn(dimension, CLASSES, settings.network, seed) for seed in range(MEMBERS)]
+    members = [seeded(settings.network, _input_shape(settings), CLASSES, seed) for seed in range(MEMBERS)]
     live = LiveTeacher(members, inputs, LiveSettings(top_k=settings.ensemble.top_k))
     posteriors = random_posterior_store(folder / "posteriors", len(inputs), CLASSES, settings.ensemble.top_k)
     stored = StoredTeacher(posteriors, ["all"])

@@ -21,8 +21,8 @@ from benchmarks.synthetic import random_windows
 from benchmarks.training_step import seconds_of
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.windows import FrameWindows
+from kd_asr.networks.dnn import DnnSettings
 from kd_asr.networks.inference import uses_bf16
-from kd_asr.networks.settings import NetworkSettings
 
 SUMMARY = "ten members trained together in batched products against one after the other (wanted: 1.3 times faster)"
 MEMBERS, UNITS, PDFS, BATCH, UPDATES = 10, 384, 213, 256, 20
@@ -71,7 +71,7 @@ def measure(*, repeats: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     bf16 = uses_bf16("auto")
     with tempfile.TemporaryDirectory() as folder:
-        inputs = random_windows(Path(folder) / "frames", 16, 1600, FeatureSettings(), NetworkSettings())
+        inputs = random_windows(Path(folder) / "frames", 16, 1600, FeatureSettings(), DnnSettings())
         generator = torch.Generator().manual_seed(0)
         labels = torch.randint(PDFS, (len(inputs),), generator=generator)
         orders = [torch.randperm(len(inputs), generator=generator)[: BATCH * UPDATES] for _ in range(MEMBERS)]

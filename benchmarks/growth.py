@@ -28,7 +28,7 @@ STAGES = (
 )  # fmt: skip
 FLAGS = (
     "--ensemble.members=2", "--baseline.networks=1", "--distil.students=1", "--train.epochs=1",
-    "--network.hidden_units=256", "--align.leaves=500", "--decode.beam=9", "--decode.acoustic_scales=[0.1]",
+    "--network.dnn.hidden_units=256", "--align.leaves=500", "--decode.beam=9", "--decode.acoustic_scales=[0.1]",
     "--decode.insertion_penalties=[0.0]",
 )  # fmt: skip
 

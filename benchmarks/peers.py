@@ -27,15 +27,16 @@ from kd_asr.distillation.objectives import HintonObjective
 from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.errors import UserError
 from kd_asr.features.settings import FeatureSettings
-from kd_asr.networks.dnn import seeded_dnn
-from kd_asr.networks.settings import NetworkSettings
+from kd_asr.networks.base import seeded
+from kd_asr.networks.dnn import DnnSettings
+from kd_asr.registry import named
 from kd_asr.training.examples import Examples
 from kd_asr.training.fit import fit
 from kd_asr.training.settings import TrainSettings
 
 SUMMARY = "distilling from stored targets against TextBrewer with cached logits (wanted: 2 times faster; $PEERS_PYTHON)"
 CLASSES, UTTERANCES, FRAMES, BATCH, TOP_K = 213, 32, 1600, 256, 20
-NETWORK = NetworkSettings(left_context=10, right_context=10, hidden_layers=3, hidden_units=384, dropout=0.0)
+NETWORK = DnnSettings(left_context=10, right_context=10, hidden_layers=3, hidden_units=384, dropout=0.0)
 
 
 def measure(*, repeats: int) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def measure(*, repeats: int) -> dict[str, Any]:
 
 def _ours(examples: Examples, precision: Literal["auto", "fp32"], folder: Path) -> float:
     folder.mkdir()
-    model = seeded_dnn(examples.inputs[torch.tensor([0])].shape[1], CLASSES, NETWORK, seed=1)
+    model = seeded(named("network", "dnn", NETWORK), (21, 40), CLASSES, seed=1)
     budget = TrainSettings(epochs=2, batch_frames=BATCH, precision=precision)
     objective = HintonObjective(1.0, 1.0, 0.5)
     return fit(model, examples, objective, budget, seed=1, folder=folder, validate=None).examples_per_second

@@ -12,11 +12,11 @@ from kd_asr.distillation.signal import tail_sum, top_k_targets
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.store import FrameStore, create_store
 from kd_asr.features.windows import FrameWindows
-from kd_asr.networks.settings import NetworkSettings
+from kd_asr.networks.dnn import DnnSettings
 
 
 def random_windows(
-    folder: Path, utterances: int, frames: int, features: FeatureSettings, network: NetworkSettings
+    folder: Path, utterances: int, frames: int, features: FeatureSettings, network: DnnSettings
 ) -> FrameWindows:
     """The windows of so many utterances of so many frames each, in a new frame store in `folder`."""
     names = [f"utterance-{number}" for number in range(utterances)]

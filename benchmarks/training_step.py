@@ -24,9 +24,10 @@ from kd_asr.distillation.objectives import HARD, objective_of
 from kd_asr.features.images import Images
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.mnist_config import TeacherSettings
-from kd_asr.networks.dnn import SplicedDNN, seeded_dnn
+from kd_asr.networks.base import Network, seeded
+from kd_asr.networks.dnn import DnnSettings
 from kd_asr.networks.inference import uses_bf16
-from kd_asr.networks.settings import NetworkSettings
+from kd_asr.registry import named
 from kd_asr.training.constraints import limit_incoming_norms
 from kd_asr.training.examples import Examples
 from kd_asr.training.fit import fit
@@ -47,7 +48,7 @@ class _Kind:
     name: str
     batch: int
     sizes: tuple[int, ...]  # of inputs, hidden layers, outputs
-    build: Callable[[int], SplicedDNN]  # from a seed
+    build: Callable[[int], Network]  # from a seed
     examples: Examples
     budget: TrainSettings
     after_update: Callable[[nn.Module], None]
@@ -108,13 +109,13 @@ def train_speed(kind: _Kind, seed: int) -> float:
 
 def _digits(batch: int) -> _Kind:
     recipe = TeacherSettings(batch_images=batch)
-    count = batch * UPDATES
+    count, units = batch * UPDATES, recipe.network.settings.hidden_units
     pixels = torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8)
     return _Kind(
         "MNIST teacher",
         batch,
-        (784, recipe.hidden_units, recipe.hidden_units, 10),
-        lambda seed: seeded_dnn(784, 10, recipe.network(), seed),
+        (784, units, units, 10),
+        lambda seed: seeded(recipe.network, (28, 28), 10, seed),
         Examples(Images(pixels, jitter_pixels=recipe.jitter_pixels), torch.randint(0, 10, (count,))),
         recipe.budget(),
         partial(limit_incoming_norms, max_norm=recipe.max_norm),
@@ -122,14 +123,14 @@ def _digits(batch: int) -> _Kind:
 
 
 def _acoustic(folder: Path, units: int, batch: int) -> _Kind:
-    network = NetworkSettings(hidden_units=units, dropout=0.0)
+    network = DnnSettings(hidden_units=units, dropout=0.0)
     inputs = random_windows(folder, UTTERANCES, FRAMES, FeatureSettings(), network)
     dimension = inputs[torch.tensor([0])].shape[1]
     return _Kind(
         f"acoustic, {units} units",
         batch,
         (dimension, *[units] * network.hidden_layers, PDFS),
-        lambda seed: seeded_dnn(dimension, PDFS, network, seed),
+        lambda seed: seeded(named("network", "dnn", network), (dimension,), PDFS, seed),
         Examples(inputs, torch.randint(0, PDFS, (len(inputs),))),
         replace(TrainSettings(), batch_frames=batch),
         lambda model: None,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from kd_asr.distillation.settings import DistilSettings
-from kd_asr.networks.settings import NetworkSettings
-from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, DecidesNothing, NotEmpty, Unit
+from kd_asr.networks.base import problems_of
+from kd_asr.registry import Named, named
+from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, DecidesNothing, NotEmpty, OfKind, Unit
 from kd_asr.training.settings import TrainSettings
 
 Count = Annotated[int, AtLeast(1)]
 NotNegative = Annotated[float, AtLeast(0)]
 Positive = Annotated[float, Above(0)]
 Probability = Annotated[float, AtLeast(0), Below(1)]
+# Height and width, in pixels.
+IMAGE_SHAPES = {"mnist": (28, 28), "digits": (8, 8)}
 
 
 @dataclass(frozen=True)
@@ -32,19 +35,27 @@ class DigitDataSettings:
     dev_images: Annotated[int, AtLeast(100), Below(60_000), Unit("images")] = 5000
 
 
+def _dnn(hidden_units: int, *, dropout: float, batch_normalisation: bool) -> Named:
+    """Two hidden layers; every image is a window of its own."""
+    settings = replace(
+        named("network", "dnn").settings,
+        left_context=0,
+        right_context=0,
+        hidden_layers=2,
+        hidden_units=hidden_units,
+        dropout=dropout,
+        batch_normalisation=batch_normalisation,
+    )
+    return named("network", "dnn", settings)
+
+
 @dataclass(frozen=True)
 class DigitNetworkSettings:
     """A network, how it is kept from overfitting, and its budget.
 
     Attributes:
-        hidden_layers: Hidden layers.
-        hidden_units: Rectified linear units in each hidden layer.
-        input_dropout: Probability that a pixel is dropped in training.
-        dropout: Probability that a hidden unit is dropped in training.
+        network: The network.
         max_norm: Largest Euclidean norm of a unit's incoming weights (Hinton and others 2012); 0: no limit.
-        batch_normalisation: Whether the input of each hidden layer is normalised over the batch (Ioffe and Szegedy
-            2015).
-        initial_scale: Scale of the hidden layers' initial weights, relative to those of He and others (2015).
         jitter_pixels: Largest shift of an image, drawn again for each epoch.
         epochs: Passes over the training images.
         batch_images: Images per update.
@@ -55,13 +66,10 @@ class DigitNetworkSettings:
         weight_decay: Decoupled weight decay of `adamw`; with `sgd`, the factor of an L2 penalty's gradient.
     """
 
-    hidden_layers: Annotated[int, AtLeast(0)] = 2
-    hidden_units: Count = 800
-    input_dropout: Probability = 0.0
-    dropout: Probability = 0.0
+    network: Annotated[Named, OfKind("network")] = field(
+        default_factory=lambda: _dnn(800, dropout=0.0, batch_normalisation=False)
+    )
     max_norm: NotNegative = 0.0
-    batch_normalisation: bool = False
-    initial_scale: Positive = 1.0
     jitter_pixels: Annotated[int, AtLeast(0), Unit("pixels")] = 0
     epochs: Count = 20
     batch_images: Annotated[int, AtLeast(2), Unit("images")] = 512
@@ -69,19 +77,6 @@ class DigitNetworkSettings:
     learning_rate: Positive = 1e-3
     warmup: Probability = 0.05
     weight_decay: NotNegative = 0.0
-
-    def network(self) -> NetworkSettings:
-        """The architecture: every image is a window of its own."""
-        return NetworkSettings(
-            left_context=0,
-            right_context=0,
-            hidden_layers=self.hidden_layers,
-            hidden_units=self.hidden_units,
-            dropout=self.dropout,
-            input_dropout=self.input_dropout,
-            batch_normalisation=self.batch_normalisation,
-            initial_scale=self.initial_scale,
-        )
 
     def budget(self) -> TrainSettings:
         """What the fit loop is told."""
@@ -103,10 +98,10 @@ class TeacherSettings(DigitNetworkSettings):
     0.15 and one seed it made 41 errors on dev, without it 52.
     """
 
-    hidden_units: Count = 1200
-    dropout: Probability = 0.15
+    network: Annotated[Named, OfKind("network")] = field(
+        default_factory=lambda: _dnn(1200, dropout=0.15, batch_normalisation=True)
+    )
     max_norm: NotNegative = 3.0
-    batch_normalisation: bool = True
     jitter_pixels: Annotated[int, AtLeast(0), Unit("pixels")] = 2
     learning_rate: Positive = 3e-3
     weight_decay: NotNegative = 0.01
@@ -243,10 +238,16 @@ class MnistSettings:
 
     def problems(self) -> list[str]:
         """What does not go together."""
+        found = []
         students, widths = len(self.temperature.students), len(self.temperature.widths)
         if students != widths:
-            return [f"temperature.students: {students} numbers for {widths} temperature.widths"]
-        return []
+            found.append(f"temperature.students: {students} numbers for {widths} temperature.widths")
+        for section, recipe in (("teacher", self.teacher), ("hard", self.hard), ("distilled", self.distilled)):
+            problems = problems_of(recipe.network, IMAGE_SHAPES[self.data.source])
+            found += [f"{section}.network.{problem}" for problem in problems]
+        if not hasattr(self.distilled.network.settings, "hidden_units"):
+            found.append(f"temperature.widths: the network {self.distilled.network.name} has no setting hidden_units")
+        return found
 
 
 def flags_for_bundled_digits(settings: MnistSettings) -> list[str]:

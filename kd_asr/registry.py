@@ -157,6 +157,14 @@ def find(kind: str, name: str) -> type[Any]:
     return _CLASSES[kind][name]
 
 
+def name_of(kind: str, cls: type) -> str:
+    """The name under which `find` gives a class: the registered one, or its import path."""
+    for name in names(kind):
+        if _CLASSES[kind][name] is cls:
+            return name
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
 def _import(kind: str, path: str) -> type[Any]:
     module_name, _, class_name = path.partition(":")
     try:

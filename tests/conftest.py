@@ -79,7 +79,8 @@ def run_dir(tmp_path) -> Path:
 @pytest.fixture
 def settings(run_dir) -> Settings:
     """Settings of a miniature run, saved in the run folder."""
-    flags = ["--network.hidden_units=16", "--network.hidden_layers=1", "--network.principal_components=20"]
+    flags = ["--network.dnn.hidden_units=16", "--network.dnn.hidden_layers=1"]
+    flags += ["--network.dnn.principal_components=20"]
     flags += ["--train.epochs=1", "--train.batch_frames=32"]
     flags += ["--ensemble.members=2", "--baseline.networks=1", "--distil.students=1"]
     flags += ["--ensemble.top_k=4", "--jobs=2"]

@@ -30,7 +30,7 @@ TINY = find_preset("tiny")
 SPEECH = EmbeddedSize(2, 1, 1, 0.5, 0.12, 0.12)
 FLAGS = [
     *("--config", str(TINY), "--train", "train", "--dev", "dev", "--test", "test", "--jobs=1"),
-    *("--align.cepstral_iterations=2", "--align.gaussians=200", "--network.hidden_units=16", "--train.epochs=1"),
+    *("--align.cepstral_iterations=2", "--align.gaussians=200", "--network.dnn.hidden_units=16", "--train.epochs=1"),
     *("--train.batch_frames=128", "--decode.acoustic_scales=[0.2]", "--decode.insertion_penalties=[0.5]"),
 ]
 BAD = "1099-9"  # speaker and chapter of everything bad

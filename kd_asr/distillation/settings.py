@@ -36,15 +36,15 @@ class BaselineSettings:
 
 @dataclass(frozen=True)
 class DistilSettings:
-    """The student: the baseline's architecture and budget, other targets, and the dropout that suits those.
+    """The students: the baseline's architecture and budget, other targets, and the dropout that suits those.
 
     Attributes:
         students: Students to train with different seeds; the report gives their mean.
         temperature: Temperature of the softmax in the soft loss (Hinton and others 2015: 2 for speech).
         soft_weight: Weight of the soft loss, which carries its factor of the temperature squared.
         hard_weight: Weight of the hard loss (Hinton and others 2015: 0.5 relative to the soft loss).
-        dropout: Probability that a student's hidden unit is dropped in training, instead of `network.dropout`; null:
-            the same. Soft targets regularise, and a student that is regularised twice does not reach them.
+        dropout: Probability that a student's hidden unit is dropped in training, instead of its network's `dropout`;
+            null: the same. Soft targets regularise, and a student that is regularised twice does not reach them.
         copies: Perturbed copies of the training set to add to the transfer set; the number of updates stays that of the
             baseline.
         copy_warp: Largest change of a copy's frequency axis: 0.15 warps it by factors from 0.85 to 1.15.

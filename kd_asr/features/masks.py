@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kd_asr.features.chunks import FrameChunks
+from kd_asr.features.inputs import Indexable
 from kd_asr.features.settings import AugmentSettings
-from kd_asr.features.vocal_tract import WarpedWindows
-from kd_asr.features.windows import FrameWindows
 
 
 def masked(inputs: Tensor, *, frequency_mask: int, time_mask: int) -> Tensor:
@@ -39,7 +37,7 @@ class MaskedInputs:
     """Windows or chunks to train on, each behind masks that are drawn anew whenever it is gathered."""
 
     def __init__(
-        self, inputs: FrameWindows | FrameChunks | WarpedWindows, settings: AugmentSettings, *, num_mel_bins: int
+        self, inputs: Indexable, settings: AugmentSettings, *, num_mel_bins: int
     ) -> None:
         self._inputs = inputs
         self._settings = settings

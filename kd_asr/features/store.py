@@ -135,5 +135,5 @@ def check_context(store: FrameStore, left_context: int, right_context: int) -> N
     if max(left_context, right_context) > store.margin:
         raise UserError(
             f"the network sees {left_context} frames before and {right_context} after each, more than the margin of "
-            f"{store.margin} in the frame store: lower network.left_context and right_context, or network.dilations"
+            f"{store.margin} in the frame store: give the network a narrower one"
         )

@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kd_asr.features.chunks import FrameChunks
+from kd_asr.features.inputs import Indexable
 from kd_asr.features.settings import FeatureSettings
-from kd_asr.features.windows import FrameWindows
 
 # Lowest frequency of Kaldi's filterbanks; the highest one is half the sample rate.
 _LOW_HZ = 20.0
@@ -67,7 +66,7 @@ class WarpedWindows:
     frame is random, changes from epoch to epoch, and is the same when a training is resumed.
     """
 
-    def __init__(self, windows: FrameWindows | FrameChunks, largest: float, features: FeatureSettings) -> None:
+    def __init__(self, windows: Indexable, largest: float, features: FeatureSettings) -> None:
         factors = np.linspace(1.0 - largest, 1.0 + largest, _FACTORS)
         self._windows = windows
         self._matrices = [warp_matrix(float(factor), features) for factor in factors]

@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from kd_asr.networks.inference import evaluation_mode, uses_bf16
 
@@ -29,16 +30,14 @@ class SpeakerStatistics:
         """Remember the trained statistics.
 
         Args:
-            models: in which every `BatchNorm1d` is adapted.
+            models: in which every batch normalisation, of whatever kind, is adapted.
             prior_frames: how many frames the trained statistics count for, against the speaker's own. As a layer's
                 statistics depend on the layers below, these are normalised by the speaker's own alone while it is
                 measured.
             precision: of the matrix products.
         """
         self._models = models
-        self._layers = [
-            layer for model in models for layer in model.modules() if isinstance(layer, nn.BatchNorm1d)
-        ]
+        self._layers = [layer for model in models for layer in _normalisations(model)]
         self._trained = self._statistics()
         self._prior_frames = prior_frames
         self._precision: Literal["auto", "bf16", "fp32"] = precision
@@ -72,11 +71,10 @@ class SpeakerStatistics:
         momenta = [layer.momentum for layer in self._layers]
         for model in self._models:
             with evaluation_mode(model), torch.autocast("cpu", torch.bfloat16, enabled=uses_bf16(self._precision)):
-                for layer in model.modules():
-                    if isinstance(layer, nn.BatchNorm1d):
-                        layer.reset_running_stats()
-                        layer.momentum = None  # what is kept is the mean over batches, and there is one
-                        layer.train()
+                for layer in _normalisations(model):
+                    layer.reset_running_stats()
+                    layer.momentum = None  # what is kept is the mean over batches, and there is one
+                    layer.train()
                 model(inputs)
         own = self._statistics()
         for layer, momentum in zip(self._layers, momenta, strict=True):
@@ -96,11 +94,18 @@ class SpeakerStatistics:
             _variance(layer).copy_(variance)
 
 
-def _mean(layer: nn.BatchNorm1d) -> Tensor:
+def _normalisations(model: nn.Module) -> list[_BatchNorm]:
+    """The layers that have statistics of the training set."""
+    return [
+        layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.running_mean is not None
+    ]
+
+
+def _mean(layer: _BatchNorm) -> Tensor:
     assert layer.running_mean is not None
     return layer.running_mean
 
 
-def _variance(layer: nn.BatchNorm1d) -> Tensor:
+def _variance(layer: _BatchNorm) -> Tensor:
     assert layer.running_var is not None
     return layer.running_var

@@ -11,12 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kd_asr.errors import UserError
-from kd_asr.networks.dnn import SplicedDNN
-from kd_asr.networks.inference import Indexable
-from kd_asr.networks.tdnn import TDNN
+from kd_asr.features.inputs import Indexable
 
 # Inputs whose covariance is taken, evenly spread over all; 60 for each entry of a window of 21 frames of 40 bins.
 _SAMPLE = 50_000
@@ -53,7 +51,7 @@ def principal_components(inputs: Indexable, components: int, whitening: float) -
     wanted = wanted[torch.randperm(len(wanted), generator=torch.Generator().manual_seed(0))]
     dimension = inputs[wanted[:1]].shape[1]
     if components > dimension:
-        raise UserError(f"network.principal_components: {components} are more than the {dimension} inputs")
+        raise UserError(f"principal_components: {components} are more than the {dimension} inputs")
     total, products = torch.zeros(dimension).double(), torch.zeros(dimension, dimension).double()
     for part in torch.split(wanted, _PIECE):
         batch = inputs[part]
@@ -67,48 +65,3 @@ def principal_components(inputs: Indexable, components: int, whitening: float) -
     largest = directions.gather(0, directions.abs().argmax(dim=0, keepdim=True))
     scale = variances ** (-whitening / 2) / (variances ** (1 - whitening)).mean().sqrt()
     return Components(mean.float(), (directions * largest.sign() * scale).float())
-
-
-class DecorrelatedDNN(nn.Module):
-    """A network that sees components of its inputs; the map to them is not trained."""
-
-    matrix: Tensor
-    shift: Tensor
-
-    def __init__(self, network: SplicedDNN, components: Components) -> None:
-        """Let `network`, whose inputs are components, stand behind the map to them."""
-        super().__init__()
-        self.network = network
-        self.register_buffer("matrix", components.matrix)
-        self.register_buffer("shift", -(components.mean @ components.matrix))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(batch, classes) logits of (batch, inputs)."""
-        logits: Tensor = self.network(torch.addmm(self.shift, inputs, self.matrix))
-        return logits
-
-
-@torch.no_grad()
-def on_inputs(model: SplicedDNN | TDNN | DecorrelatedDNN) -> SplicedDNN | TDNN:
-    """The same function as a network on the inputs themselves: the map becomes part of its first layer.
-
-    Batch normalisation takes the place of a first layer's bias, so the shift is moved into its running mean. The
-    network that is given is not changed.
-    """
-    if not isinstance(model, DecorrelatedDNN):
-        return model
-    network, matrix, shift = model.network, model.matrix, model.shift
-    plain = SplicedDNN(matrix.shape[0], network.output.out_features, network.settings)
-    first = network.first_layer
-    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    plain.load_state_dict({**state, network.first_layer_name + ".weight": first.weight @ matrix.T})
-    moved = first.weight @ shift
-    if first.bias is not None:
-        assert plain.first_layer.bias is not None
-        plain.first_layer.bias.add_(moved)
-    else:
-        normalisation = plain.hidden[1]
-        assert isinstance(normalisation, nn.BatchNorm1d) and normalisation.running_mean is not None
-        normalisation.running_mean.sub_(moved)
-    plain.train(model.training)
-    return plain

@@ -38,6 +38,7 @@ class Ensemble(nn.Module):
     def __init__(self, members: Sequence[nn.Module], average: Literal["arithmetic", "geometric"]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
+        self.row_axis: int = getattr(members[0], "row_axis", 0)
         self.average: Literal["arithmetic", "geometric"] = average
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -12,31 +11,29 @@ from safetensors.torch import load_file, save
 
 from kd_asr.artifacts import damaged
 from kd_asr.errors import UserError
-from kd_asr.networks.dnn import SplicedDNN
-from kd_asr.networks.settings import NetworkSettings
-from kd_asr.networks.tdnn import TDNN
+from kd_asr.networks.base import Network, network_class
+from kd_asr.registry import name_of
+from kd_asr.settings.build import build
+from kd_asr.settings.fields import dump
 
-Network = SplicedDNN | TDNN
-FORMATS: dict[type[SplicedDNN] | type[TDNN], str] = {SplicedDNN: "kd_asr.spliced_dnn.1", TDNN: "kd_asr.tdnn.1"}
+FORMAT = "kd_asr.network.1"
 
 
-def save_network(
-    path: Path, model: Network, settings: NetworkSettings, features: Mapping[str, object]
-) -> None:
+def save_network(path: Path, model: Network, features: Mapping[str, object]) -> None:
     """Write weights, architecture and the feature settings they were trained on.
 
     Args:
         path: the file; written to a temporary name first.
-        model: the network.
-        settings: its architecture.
+        model: the network, as `Network.as_saved` gives it.
         features: settings of the frame store, which `load_network` compares.
     """
     header = {
-        "format": FORMATS[type(model)],
-        "network": asdict(settings),
+        "format": FORMAT,
+        "network": name_of("network", type(model)),
+        "settings": dump(model.settings),
         "features": dict(features),
-        "input_dimension": model.input_dimension,
-        "num_classes": model.output.out_features,
+        "input_shape": list(model.input_shape),
+        "num_classes": model.num_classes,
     }
     temporary = path.with_name(f".{path.name}.tmp")
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
@@ -46,15 +43,16 @@ def save_network(
     temporary.replace(path)
 
 
-def load_network(path: Path, features: Mapping[str, object] | None = None) -> tuple[Network, NetworkSettings]:
-    """Read what `save_network` wrote.
+def load_network(path: Path, features: Mapping[str, object] | None = None) -> Network:
+    """Read what `save_network` wrote, in evaluation mode.
 
     Args:
         path: the file.
         features: settings of the frames the model is to see; other ones than it was trained on are refused.
 
     Raises:
-        UserError: the file is damaged or of another format, or the features differ.
+        UserError: the file is damaged or of another format, its network is not known here or has other settings, or the
+            features differ.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -62,15 +60,18 @@ def load_network(path: Path, features: Mapping[str, object] | None = None) -> tu
         state = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise damaged(path, error) from error
-    kinds: dict[str, type[SplicedDNN] | type[TDNN]] = {name: kind for kind, name in FORMATS.items()}
-    if header.get("format") not in kinds:
-        raise UserError(f"{path} has format {header.get('format')!r} instead of {' or '.join(map(repr, kinds))}")
+    if header.get("format") != FORMAT:
+        raise UserError(f"{path} has format {header.get('format')!r} instead of {FORMAT!r}: train the network again")
     trained_on = header["features"]
     if features is not None and dict(features) != trained_on:
         raise UserError(f"{path} was trained on features {trained_on}, not on {dict(features)}")
-    network = header["network"]
-    settings = NetworkSettings(**{**network, "dilations": tuple(network.get("dilations", ()))})
-    model = kinds[header["format"]](header["input_dimension"], header["num_classes"], settings)
-    model.load_state_dict(state)
-    model.eval()
-    return model, settings
+    try:
+        cls = network_class(header["network"])
+        settings = build(cls.Settings, header["settings"])
+        model = cls(tuple(header["input_shape"]), header["num_classes"], settings)
+        model.load_state_dict(state)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except RuntimeError as error:
+        raise damaged(path, error) from error
+    return model.eval()

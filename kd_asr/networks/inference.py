@@ -7,21 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kd_asr.features.inputs import Indexable
+
 _ROWS = 256
-
-
-class Indexable(Protocol):
-    """Inputs gathered by example number: `inputs[(batch,) int64]` gives (batch, ...) float32."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, examples: Tensor, /) -> Tensor: ...
 
 
 def uses_bf16(precision: Literal["auto", "bf16", "fp32"]) -> bool:
@@ -74,13 +68,17 @@ def log_posteriors(
 def log_posteriors_of_batch(
     model: nn.Module, batch: Tensor, *, precision: Literal["auto", "bf16", "fp32"]
 ) -> Tensor:
-    """The same for inputs that have been gathered already: (batch, inputs), or of a TDNN (batch, frames, bins)."""
-    bf16, padding = uses_bf16(precision), 0
-    if bf16 and (batch.ndim == 2 or len(batch) == 1):
+    """The same for inputs that have been gathered already, (batch, ...)."""
+    bf16, axis, size = uses_bf16(precision), getattr(model, "row_axis", 0), 1
+    padding = 0
+    if bf16 and (axis == 0 or len(batch) == 1):
         # oneDNN keeps a kernel and its workspace for every batch size it has met: utterances of a thousand different
         # lengths took a gigabyte. With whole hundreds of rows, or frames of a single utterance, there are few.
-        padding = -batch.shape[-2] % _ROWS
-        batch = F.pad(batch, (0, 0, 0, padding))
+        size = batch.shape[axis]
+        padding = -size % _ROWS
+        batch = F.pad(batch, (0, 0) * (batch.ndim - 1 - axis) + (0, padding))
     with evaluation_mode(model), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         logits = model(batch)
-    return logits[: len(logits) - padding].float().log_softmax(dim=-1)  # type: ignore[no-any-return]
+    # Of padded examples all labels go, of padded frames one each.
+    surplus = len(logits) * padding // (size + padding) if axis == 0 and padding else padding
+    return logits[: len(logits) - surplus].float().log_softmax(dim=-1)  # type: ignore[no-any-return]

@@ -6,12 +6,48 @@ context with few weights, and what neighbouring frames have in common is compute
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 
-from kd_asr.networks.dnn import draw_hidden_weights
+from kd_asr.networks.base import Network
 from kd_asr.networks.dropout import ByteDropout
-from kd_asr.networks.settings import NetworkSettings
+from kd_asr.networks.initial import draw_hidden_weights
+from kd_asr.networks.views import Chunks, View
+from kd_asr.registry import network
+from kd_asr.settings.ranges import Above, AtLeast, Below, NotEmpty, Unit
+
+
+@dataclass(frozen=True)
+class TdnnSettings:
+    """A time-delay network.
+
+    Attributes:
+        dilations: Distances, in frames, between the three frames of the layer below that a hidden layer sees, one for
+            each hidden layer.
+        hidden_units: Rectified linear units in each hidden layer.
+        dropout: Probability that a hidden unit is dropped in training.
+        input_dropout: Probability that an input is dropped in training.
+        batch_normalisation: Whether the input of each hidden layer is normalised over the batch (Ioffe and Szegedy
+            2015).
+        initial_scale: Scale of the hidden layers' initial weights, relative to those of He and others (2015).
+        chunk_frames: Consecutive frames of an utterance that are learnt together; a batch holds several such chunks.
+        frame_stride: Distance between the frames of a chunk. Neighbours are much alike: chunks of every third frame
+            show a batch three times as much speech. Every frame is still learnt once in an epoch, and recognition needs
+            all frames.
+    """
+
+    dilations: Annotated[tuple[Annotated[int, AtLeast(1), Unit("frames")], ...], NotEmpty] = (1, 3, 3, 3, 3, 6)
+    hidden_units: Annotated[int, AtLeast(1)] = 384
+    dropout: Annotated[float, AtLeast(0), Below(1)] = 0.1
+    input_dropout: Annotated[float, AtLeast(0), Below(1)] = 0.0
+    batch_normalisation: bool = True
+    initial_scale: Annotated[float, Above(0)] = 1.0
+    chunk_frames: Annotated[int, AtLeast(1), Unit("frames")] = 40
+    frame_stride: Annotated[int, AtLeast(1), Unit("frames")] = 1
 
 
 class TDNNLayer(nn.Module):
@@ -20,15 +56,13 @@ class TDNNLayer(nn.Module):
     Input (batch, frames, inputs) float; output (batch, frames - 2 * dilation, units).
     """
 
-    def __init__(self, inputs: int, units: int, dilation: int, settings: NetworkSettings) -> None:
+    def __init__(self, inputs: int, units: int, dilation: int, settings: TdnnSettings) -> None:
         super().__init__()
         self.dilation = dilation
         self.linear = nn.Linear(3 * inputs, units, bias=not settings.batch_normalisation)
         self.normalisation = nn.BatchNorm1d(units) if settings.batch_normalisation else nn.Identity()
         self.dropout = ByteDropout(settings.dropout)
-        draw_hidden_weights(self.linear.weight, settings)
-        if self.linear.bias is not None:
-            nn.init.zeros_(self.linear.bias)
+        draw_hidden_weights(self.linear, settings.initial_scale)
 
     def forward(self, inputs: Tensor, *, given: int = 1, wanted: int = 1) -> Tensor:
         """Outputs for the frames that have a neighbour on either side.
@@ -44,24 +78,23 @@ class TDNNLayer(nn.Module):
         return self.dropout(outputs.relu_()).unflatten(0, (len(inputs), -1))  # type: ignore[no-any-return]
 
 
-class TDNN(nn.Module):
+@network("tdnn")
+class TDNN(Network):
     """A stack of `TDNNLayer`, one for each of `settings.dilations`, and a linear output layer.
 
-    Input (batch, left + frames + right, num_mel_bins) float, where left and right are `settings.context`; output
-    (batch * frames, num_classes) logits, the frames of one piece after those of another.
-
-    Attributes:
-        stride: in training mode there are logits for the first of the frames and every `stride`-th after it alone, as
-            Peddinti and others train; where the layers above ask for no other frames, a layer computes no others. Not
-            part of the model.
+    Input (batch, left + frames + right, num_mel_bins) float, where left and right are the view's context; output
+    (batch * frames, num_classes) logits, the frames of one piece after those of another. In training mode there are
+    logits for the first of the frames and every `settings.frame_stride`-th after it alone, as Peddinti and others
+    train; where the layers above ask for no other frames, a layer computes no others.
     """
 
-    def __init__(self, num_mel_bins: int, num_classes: int, settings: NetworkSettings) -> None:
-        super().__init__()
-        self.settings = settings
-        self.input_dimension = num_mel_bins
+    Settings = TdnnSettings
+    row_axis = 1
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int, settings: TdnnSettings) -> None:
+        super().__init__(input_shape, num_classes, settings)
         self.input_dropout = ByteDropout(settings.input_dropout)
-        sizes = [num_mel_bins, *[settings.hidden_units] * len(settings.dilations)]
+        sizes = [*input_shape, *[settings.hidden_units] * len(settings.dilations)]
         self.hidden = nn.Sequential(
             *(
                 TDNNLayer(inputs, settings.hidden_units, dilation, settings)
@@ -69,29 +102,50 @@ class TDNN(nn.Module):
             )
         )
         self.output = nn.Linear(sizes[-1], num_classes)
-        self.stride = 1
         nn.init.xavier_normal_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
+    @classmethod
+    def view(cls, settings: TdnnSettings) -> View:
+        """Chunks."""
+        context = sum(settings.dilations)
+        return Chunks(settings.chunk_frames, settings.frame_stride, context, context)
+
+    @classmethod
+    def problems(cls, settings: TdnnSettings, input_shape: tuple[int, ...]) -> list[str]:
+        """Inputs that are no stretches of frames."""
+        if len(input_shape) == 1:
+            return []
+        shown = " x ".join(map(str, input_shape))
+        return [f"dilations: a time-delay network sees stretches of frames, not images of {shown}; choose dnn or cnn"]
+
+    @property
+    def taps(self) -> Mapping[str, int]:
+        """The hidden layers."""
+        return {f"hidden.{number}": self.settings.hidden_units for number in range(len(self.hidden))}
+
+    def tap_rows(self, name: str, outputs: Tensor) -> Tensor:
+        """(labels, units): of a hidden layer's frames those that there are logits for."""
+        number = int(name.rsplit(".", maxsplit=1)[-1])
+        computed = self._computed(number)
+        first = sum(self.settings.dilations[number + 1 :]) // computed
+        return outputs[:, first : outputs.shape[1] - first : self._stride // computed].flatten(0, 1)
+
+    @property
+    def _stride(self) -> int:
+        """Distance between the frames that have logits."""
+        return int(self.settings.frame_stride) if self.training else 1
+
+    def _computed(self, number: int) -> int:
+        """Distance between the frames that hidden layer `number` computes."""
+        stride = self._stride
+        return stride if all(dilation % stride == 0 for dilation in self.settings.dilations[number + 1 :]) else 1
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits, (batch * frames, num_classes), where in training mode frames are those that the stride leaves."""
-        stride = self.stride if self.training else 1
         outputs, given = self.input_dropout(inputs), 1
         for number, layer in enumerate(self.hidden):
-            above = self.settings.dilations[number + 1 :]
-            wanted = stride if all(dilation % stride == 0 for dilation in above) else 1
+            wanted = self._computed(number)
             outputs, given = layer(outputs, given=given, wanted=wanted), wanted
         logits: Tensor = self.output(outputs.flatten(0, 1))
         return logits
-
-
-def seeded_tdnn(num_mel_bins: int, num_classes: int, settings: NetworkSettings, seed: int, *, stride: int = 1) -> TDNN:
-    """A network whose initial weights depend on `seed` alone; torch's global generator is left as it was.
-
-    `stride`: of the frames it learns from, see `TDNN`.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = TDNN(num_mel_bins, num_classes, settings)
-    model.stride = stride
-    return model

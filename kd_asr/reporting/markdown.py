@@ -89,15 +89,16 @@ def _adaptation(report: Report) -> list[str]:
 
 def students_sentences(settings: Mapping[str, Any]) -> str:
     """What the students have in common with the baseline, and what not."""
-    distil, dropout = settings["distil"], settings["network"]["dropout"]
-    own = distil["dropout"]
-    if own is None or own == dropout:
-        alike = "Baselines, members and students have one architecture and budget"
+    distil = settings["distil"]
+    teacher, student = (settings[role]["network"] or settings["network"] for role in ("teacher", "student"))
+    own, dropout = distil["dropout"], next(iter(student.values())).get("dropout")
+    if teacher == student:
+        alike, others = "Baselines, members and students have one architecture and budget", "the others"
     else:
-        alike = (
-            "Baselines, members and students have one architecture and budget, but for the dropout of hidden units: "
-            f"{own:g} in students, {dropout:g} in the others"
-        )
+        alike = "Baselines and students have one architecture, members another one, and all have one budget"
+        others = "baselines"
+    if own is not None and own != dropout:
+        alike += f", but for the dropout of hidden units: {own:g} in students, {dropout:g} in {others}"
     also = f", on the training set and {distil['copies']} perturbed copies of it" if distil["copies"] else ""
     return (
         f"{alike}. Students learn from the ensemble's posteriors at temperature {distil['temperature']:g} (weight "

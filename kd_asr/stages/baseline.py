@@ -7,13 +7,13 @@ from pathlib import Path
 from kd_asr.artifacts import Artifact
 from kd_asr.stages.networks import NetworkTask, train_networks
 from kd_asr.stages.settings import Settings
-from kd_asr.stages.systems import baseline_names, network_seed
+from kd_asr.stages.systems import as_student, baseline_names, network_seed
 
 
 def baseline_tasks(run_dir: Path, settings: Settings) -> list[NetworkTask]:
     """The trainings of the baselines."""
     return [
-        NetworkTask(run_dir, name, "baseline", network_seed(settings.seed, name), "hard", settings)
+        NetworkTask(run_dir, name, "baseline", network_seed(settings.seed, name), "hard", as_student(settings, "hard"))
         for name in baseline_names(settings)
     ]
 

@@ -17,7 +17,7 @@ def distil(run_dir: Path, settings: Settings) -> list[Artifact]:
     The baselines need nothing of the ensemble, but beside the students they leave no core idle.
     """
     students = [
-        NetworkTask(run_dir, name, "distil", network_seed(settings.seed, name), "soft", as_student(settings))
+        NetworkTask(run_dir, name, "distil", network_seed(settings.seed, name), "soft", as_student(settings, "soft"))
         for name in student_names(settings)
     ]
     baselines = baseline_tasks(run_dir, settings)

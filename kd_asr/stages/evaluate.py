@@ -8,15 +8,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
 from kd_asr.corpora.manifest import SETS
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
 from kd_asr.features.store import FrameStore
+from kd_asr.networks.base import Network
 from kd_asr.networks.ensemble import average_log_posteriors
-from kd_asr.networks.settings import NetworkSettings
 from kd_asr.parallel import parallel_map
 from kd_asr.stages.networks import posteriors_by_group, score_utterances
 from kd_asr.stages.settings import Settings
@@ -48,28 +46,26 @@ class _Scored:
 @lru_cache(maxsize=1)  # chunks come system by system, set by set
 def _load(
     run_dir: Path, names: tuple[str, ...], set_name: str, settings: Settings
-) -> tuple[list[nn.Module], NetworkSettings, SpeakerAdaptation | None]:
-    """Networks, their architecture, and what makes them follow the speakers, those of train excepted."""
+) -> tuple[list[Network], SpeakerAdaptation | None]:
+    """Networks, and what makes them follow the speakers, those of train excepted."""
     store = FrameStore.open(run_dir / "features" / set_name)
-    models, network, _ = load_networks(run_dir, names, store.features)
+    models = load_networks(run_dir, names, store.features)
     if settings.adapt.prior_frames == 0 or set_name == "train":
-        return models, network, None
-    return models, network, SpeakerAdaptation(models, network, store, speakers_of(run_dir, set_name), settings)
+        return models, None
+    return models, SpeakerAdaptation(models, store, speakers_of(run_dir, set_name), settings)
 
 
 def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings) -> _Scored:
     store = FrameStore.open(run_dir / "features" / chunk.set_name)
     alignments = AlignmentStore.open(run_dir / "align" / chunk.set_name)
     names = systems(settings)[chunk.system]
-    models, network, adaptation = _load(run_dir, tuple(names), chunk.set_name, settings)
+    models, adaptation = _load(run_dir, tuple(names), chunk.set_name, settings)
     scores: dict[str, list[FrameScores]] = {}
     seconds, started = 0.0, time.perf_counter()
     for stretch in adaptation.stretches(chunk.utterance_ids) if adaptation is not None else [chunk.utterance_ids]:
         if adaptation is not None:
             adaptation.follow(stretch[0])
-        groups = posteriors_by_group(
-            models, store, alignments, stretch, network=network, precision=settings.train.precision
-        )
+        groups = posteriors_by_group(models, store, alignments, stretch, precision=settings.train.precision)
         for group, members in groups:
             log_probs = average_log_posteriors(members, settings.ensemble.average) if len(members) > 1 else members[0]
             seconds += time.perf_counter() - started

@@ -25,7 +25,7 @@ from kd_asr.features.images import Images
 from kd_asr.fingerprints import digest
 from kd_asr.methods.hinton import distil
 from kd_asr.mnist_config import DigitNetworkSettings, MnistSettings, SoftLossSettings
-from kd_asr.networks.dnn import count_parameters, seeded_dnn
+from kd_asr.networks.base import count_parameters, network_class, new_network
 from kd_asr.networks.ensemble import Ensemble
 from kd_asr.networks.files import load_network, save_network
 from kd_asr.networks.inference import log_posteriors
@@ -126,7 +126,7 @@ def _numbers(task: DigitTask, arrays: DigitArrays) -> Tensor:
 def _ingredients(task: DigitTask) -> dict[str, Any]:
     """What decides a network, for `build_artifact`."""
     return {
-        "code": __name__,
+        "code": [__name__, network_class(task.recipe.network.name).__module__],
         "settings": {
             "seed": task.seed,
             "recipe": task.recipe,
@@ -154,7 +154,7 @@ def _work(folder: Path, task: DigitTask, inputs: list[Artifact]) -> dict[str, An
     recipe, budget = task.recipe, task.recipe.budget()
     images = Images(arrays.train_images[numbers], jitter_pixels=recipe.jitter_pixels)
     examples = Examples(images, arrays.train_labels[numbers])
-    model = seeded_dnn(arrays.train_images[0].numel(), CLASSES, recipe.network(), task.seed)
+    model = new_network(recipe.network, images, tuple(arrays.train_images[0].shape), CLASSES, task.seed)
     validate = None
     if task.images == "all but dev":
         dev = Examples(Images(arrays.train_images[arrays.dev]), arrays.train_labels[arrays.dev])
@@ -176,10 +176,11 @@ def _work(folder: Path, task: DigitTask, inputs: list[Artifact]) -> dict[str, An
         )
         result = fit(model, examples, objective, budget, **common)
     pixels = arrays.train_images[0].numel()
-    save_network(folder / "model.safetensors", model, recipe.network(), {"image_pixels": pixels})
+    plain = model.as_saved()
+    save_network(folder / "model.safetensors", plain, {"image_pixels": pixels})
     remove_checkpoint(folder)
     metrics: dict[str, Any] = {
-        "parameters": count_parameters(model),
+        "parameters": count_parameters(plain),
         "images": len(numbers),
         "updates": result.updates,
         "images_per_second": round(result.examples_per_second),
@@ -205,7 +206,7 @@ def _nothing(model: nn.Module) -> None:
 
 def load_digit_network(artifact: Artifact) -> nn.Module:
     """The trained network of an artifact."""
-    return load_network(artifact.path / "model.safetensors")[0]
+    return load_network(artifact.path / "model.safetensors")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.features.images import Images
 from kd_asr.methods.reduced_data import ARMS, Arm, examples_of_arm, objective_of_arm
 from kd_asr.mnist_config import MnistSettings
-from kd_asr.networks.dnn import seeded_dnn
+from kd_asr.networks.base import network_class, new_network
 from kd_asr.networks.inference import log_posteriors
 from kd_asr.parallel import advance, parallel_map
 from kd_asr.stages.mnist_digits import NAME as DIGITS
@@ -137,7 +137,7 @@ def _train(task: ReducedDigitTask) -> str:
     return build_artifact(
         task.run_dir,
         task.name,
-        code=__name__,
+        code=[__name__, network_class(settings.hard.network.name).__module__],
         settings={
             "seed": settings.seed,
             "fraction": task.fraction,
@@ -174,7 +174,7 @@ def _work(folder: Path, task: ReducedDigitTask, inputs: list[Artifact]) -> dict[
 
     updates = _updates(settings, len(hard_labels))
     seed = network_seed(settings.seed, f"reduced/network-{task.repetition}")
-    model = seeded_dnn(pixels[0].numel(), CLASSES, recipe.network(), seed)
+    model = new_network(recipe.network, seen, tuple(pixels[0].shape), CLASSES, seed)
     result = fit(
         model,
         examples_of_arm(everything, part, task.arm),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -30,6 +29,7 @@ from kd_asr.reporting.mnist_plots import TEMPERATURES, pictures
 from kd_asr.reporting.reduced_figures import KINDS, reduced_figures
 from kd_asr.reporting.reduced_plots import plot_convergence, read_histories
 from kd_asr.reporting.tables import to_rich
+from kd_asr.settings.fields import dump
 from kd_asr.stages.mnist_digits import NAME as DIGITS
 from kd_asr.stages.mnist_digits import DigitArrays
 from kd_asr.stages.mnist_networks import posteriors_name, teacher_name
@@ -77,7 +77,7 @@ def report(run_dir: Path, settings: MnistSettings) -> Artifact:
         run_dir,
         "report",
         code=__name__,
-        settings=asdict(settings),
+        settings=dump(settings),
         inputs=[laid, *done.values(), *([teacher] if teacher is not None else [])],
         work=work,
     )
@@ -110,7 +110,7 @@ def _content(
         "seed": settings.seed,
         "images": laid.metrics,
         "paper": PAPER,
-        "settings": asdict(settings),
+        "settings": dump(settings),
         "timings": {"network_seconds": _network_seconds(run_dir, done)},
         "fingerprints": {name: artifact.fingerprint for name, artifact in done.items()},
     }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.mnist_config import MnistSettings
+from kd_asr.mnist_config import DigitNetworkSettings, MnistSettings
 from kd_asr.stages.mnist_digits import NAME as DIGITS
 from kd_asr.stages.mnist_digits import DigitArrays, digits
 from kd_asr.stages.mnist_networks import (
@@ -21,6 +21,13 @@ from kd_asr.stages.mnist_networks import (
     train_teachers,
 )
 from kd_asr.stages.systems import network_seed
+
+
+def _of_width(settings: MnistSettings, width: int) -> DigitNetworkSettings:
+    """What a student of `width` hidden units in each layer is."""
+    network = settings.distilled.network
+    narrow = replace(network, settings=replace(network.settings, hidden_units=width))
+    return replace(settings.distilled, network=narrow, epochs=settings.temperature.epochs)
 
 
 def temperature(run_dir: Path, settings: MnistSettings) -> Artifact:
@@ -44,7 +51,7 @@ def temperature(run_dir: Path, settings: MnistSettings) -> Artifact:
             run_dir,
             f"networks/width-{width}-temperature-{degrees:g}-{number:02d}",
             network_seed(settings.seed, f"width-{width}-{number}"),
-            replace(settings.distilled, hidden_units=width, epochs=settings.temperature.epochs),
+            _of_width(settings, width),
             images="all but dev",
             posteriors=posteriors_name(CHOOSING_TEACHER),
             objective=replace(settings.distil, temperature=degrees),
@@ -52,7 +59,8 @@ def temperature(run_dir: Path, settings: MnistSettings) -> Artifact:
         )
         for width, number, degrees in points
     ]
-    tasks.sort(key=lambda task: -task.recipe.hidden_units)  # the longest first, so that no core is left idle at the end
+    # The longest first, so that no core is left idle at the end.
+    tasks.sort(key=lambda task: -task.recipe.network.settings.hidden_units)
     described = f"{len(tasks)} students"
     trained = {artifact.name: artifact for artifact in train_digit_networks(tasks, description=described)}
 
@@ -64,7 +72,7 @@ def temperature(run_dir: Path, settings: MnistSettings) -> Artifact:
         np.save(folder / "wrong.npy", wrong)
         rows = [
             {
-                "width": task.recipe.hidden_units,
+                "width": task.recipe.network.settings.hidden_units,
                 "temperature": task.objective.temperature if task.objective else None,
                 "dev_errors": int(errors),
                 "dev_cross_entropy": trained[task.name].metrics["dev_cross_entropy"],

@@ -18,18 +18,17 @@ from kd_asr.distillation.losses.base import UNLABELLED
 from kd_asr.distillation.objectives import HARD, objective_of
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores, score_frames
+from kd_asr.features.inputs import Indexable
 from kd_asr.features.store import FrameStore
 from kd_asr.methods.hinton import distil
-from kd_asr.networks.decorrelation import DecorrelatedDNN, on_inputs, principal_components
-from kd_asr.networks.dnn import count_parameters, seeded_dnn
-from kd_asr.networks.files import Network, save_network
-from kd_asr.networks.inference import Indexable, log_posteriors, log_posteriors_of_batch
-from kd_asr.networks.settings import NetworkSettings
-from kd_asr.networks.tdnn import seeded_tdnn
+from kd_asr.networks.base import Network, count_parameters, network_class, view_of
+from kd_asr.networks.base import new_network as drawn
+from kd_asr.networks.files import save_network
+from kd_asr.networks.inference import log_posteriors, log_posteriors_of_batch
 from kd_asr.parallel import advance, announce, parallel_map
 from kd_asr.ranks import ranks
 from kd_asr.stages.settings import Settings
-from kd_asr.stages.speech import LabelledSpeech, examples_of, labels, utterance_chunks, utterance_inputs
+from kd_asr.stages.speech import LabelledSpeech, examples_of, labels, utterance_chunks
 from kd_asr.training.distributed import together
 from kd_asr.training.examples import Examples, batches_per_epoch
 from kd_asr.training.fit import FitResult, Validation, fit, remove_checkpoint
@@ -67,28 +66,15 @@ class NetworkTask:
 def log_posteriors_of_inputs(
     model: nn.Module, inputs: Sequence[torch.Tensor], *, precision: Literal["auto", "bf16", "fp32"]
 ) -> torch.Tensor:
-    """(frames, pdfs) float32 log-posteriors of `utterance_inputs`."""
+    """(frames, pdfs) float32 log-posteriors of `View.utterances`."""
     found = [log_posteriors_of_batch(model, batch, precision=precision) for batch in inputs]
     return found[0] if len(found) == 1 else torch.cat(found)
 
 
-def new_network(
-    inputs: Indexable, num_pdfs: int, settings: Settings, seed: int
-) -> Network | DecorrelatedDNN:
-    """The network that `seed` draws, to be trained on these inputs, of which it sees the principal components if the
-    settings ask for it; `on_inputs` makes of it what is saved.
-
-    Raises:
-        UserError: more components are asked for than there are inputs.
-    """
-    network = settings.network
-    dimension = inputs[torch.zeros(1, dtype=torch.int64)].shape[-1]
-    if network.dilations:
-        return seeded_tdnn(dimension, num_pdfs, network, seed, stride=settings.train.frame_stride)
-    if network.principal_components == 0:
-        return seeded_dnn(dimension, num_pdfs, network, seed)
-    components = principal_components(inputs, network.principal_components, network.whitening)
-    return DecorrelatedDNN(seeded_dnn(network.principal_components, num_pdfs, network, seed), components)
+def new_network(inputs: Indexable, num_pdfs: int, settings: Settings, seed: int) -> Network:
+    """The network that `seed` draws, to be trained on these inputs; `as_saved` makes of it what is saved."""
+    input_shape = view_of(settings.network).input_shape(settings.features.num_mel_bins)
+    return drawn(settings.network, inputs, input_shape, num_pdfs, seed)
 
 
 def train_networks(tasks: Sequence[NetworkTask], *, description: str) -> list[Artifact]:
@@ -141,7 +127,7 @@ def _train_network(task: NetworkTask) -> str:
     artifact = build_artifact(
         task.run_dir,
         task.name,
-        code=__name__,
+        code=[__name__, network_class(settings.network.name).__module__],
         settings=chosen,
         inputs=inputs,
         work=lambda folder: _work(folder, task, inputs),
@@ -159,9 +145,9 @@ def _work(folder: Path, task: NetworkTask, inputs: list[Artifact]) -> dict[str, 
         announce(_follow, (folder, task, inputs))
     with together() if task.together else nullcontext():
         model, result = _fit(folder, task, inputs)
-    plain = on_inputs(model)
+    plain = model.as_saved()
     features = FrameStore.open(inputs[0].path / "train").features
-    save_network(folder / "model.safetensors", plain, task.settings.network, features)
+    save_network(folder / "model.safetensors", plain, features)
     remove_checkpoint(folder)
     return _metrics(result, count_parameters(plain), (folder / "model.safetensors").stat().st_size)
 
@@ -172,9 +158,7 @@ def _follow(work: tuple[Path, NetworkTask, list[Artifact]]) -> None:
         _fit(*work)
 
 
-def _fit(
-    folder: Path, task: NetworkTask, inputs: list[Artifact]
-) -> tuple[Network | DecorrelatedDNN, FitResult]:
+def _fit(folder: Path, task: NetworkTask, inputs: list[Artifact]) -> tuple[Network, FitResult]:
     budget = task.settings.train
     features, aligned = inputs[0], inputs[1]
     topology = Topology.load(aligned.path / "topology.json")
@@ -238,12 +222,11 @@ def _metrics(result: FitResult, parameters: int, size: int) -> dict[str, Any]:
 
 
 def posteriors_by_group(
-    models: Sequence[nn.Module],
+    models: Sequence[Network],
     store: FrameStore,
     alignments: AlignmentStore,
     utterance_ids: Sequence[str],
     *,
-    network: NetworkSettings,
     precision: Literal["auto", "bf16", "fp32"],
 ) -> Iterator[tuple[list[str], list[torch.Tensor]]]:
     """Groups of consecutive utterances and every model's (frames, pdfs) log-posteriors of them.
@@ -251,8 +234,19 @@ def posteriors_by_group(
     A group is so small that the outputs of ten networks stay in the processor's cache while they are used.
     """
     for names, _ in utterance_chunks(alignments, _PIECE, utterance_ids):
-        inputs = utterance_inputs(store, names, network)
-        yield names, [log_posteriors_of_inputs(model, inputs, precision=precision) for model in models]
+        yield names, posteriors_of(models, store, names, precision=precision)
+
+
+def posteriors_of(
+    models: Sequence[Network],
+    store: FrameStore,
+    utterance_ids: Sequence[str],
+    *,
+    precision: Literal["auto", "bf16", "fp32"],
+) -> list[torch.Tensor]:
+    """Every model's (frames, pdfs) float32 log-posteriors of some utterances, which each sees in its own view."""
+    inputs = {view: view.utterances(store, utterance_ids) for view in {model.own_view for model in models}}
+    return [log_posteriors_of_inputs(model, inputs[model.own_view], precision=precision) for model in models]
 
 
 def score_utterances(alignments: AlignmentStore, utterance_ids: Sequence[str], log_probs: torch.Tensor) -> FrameScores:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
@@ -20,6 +19,7 @@ from kd_asr.distillation.signal import tail_sum, top_k_targets
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.fingerprints import digest
+from kd_asr.networks.base import Network
 from kd_asr.networks.ensemble import average_log_posteriors
 from kd_asr.parallel import parallel_map
 from kd_asr.stages.networks import posteriors_by_group, score_utterances
@@ -46,7 +46,7 @@ class _Shard:
 class _Worker:
     """What each worker process loads once."""
 
-    models: list[nn.Module]
+    models: list[Network]
     names: list[str]
     stores: tuple[FrameStore, FrameStore]  # of the training set, of its copies
     alignments: tuple[AlignmentStore, AlignmentStore]
@@ -60,7 +60,7 @@ def _load(run_dir: Path, settings: Settings) -> None:
     global _worker  # noqa: PLW0603 - one per process
     store = FrameStore.open(run_dir / "features" / "train")
     names = member_names(settings)
-    models, _, _ = load_networks(run_dir, names, store.features)
+    models = load_networks(run_dir, names, store.features)
     folders = run_dir / "align" / "train", run_dir / "transfer" / "alignments"
     alignments = AlignmentStore.open(folders[0]), AlignmentStore.open(folders[1])
     stores = store, FrameStore.open(run_dir / "transfer" / "frames")
@@ -78,12 +78,7 @@ def _compute(shard: _Shard, *, folder: Path) -> None:
     scores: dict[str, list[FrameScores]] = {}
     tail = torch.zeros(1, dtype=torch.float64)
     groups = posteriors_by_group(
-        _worker.models,
-        store,
-        alignments,
-        shard.utterance_ids,
-        network=settings.network,
-        precision=settings.train.precision,
+        _worker.models, store, alignments, shard.utterance_ids, precision=settings.train.precision
     )
     for names, members in groups:
         averaged = average_log_posteriors(members, settings.ensemble.average)

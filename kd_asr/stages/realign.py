@@ -23,7 +23,7 @@ from kd_asr.stages.align_sets import utterances_with_features, write_sets
 from kd_asr.stages.networks import NetworkTask, train_networks
 from kd_asr.stages.recognise import NetworkScores, log_prior
 from kd_asr.stages.settings import Settings
-from kd_asr.stages.systems import network_seed
+from kd_asr.stages.systems import as_teacher, network_seed
 
 # Artifact of the alignment that the networks learn from.
 FIRST_ALIGNMENT = "mixture_alignment"
@@ -63,7 +63,8 @@ def realign(run_dir: Path, settings: Settings) -> Artifact:
     """
     first = load_artifact(run_dir, FIRST_ALIGNMENT)
     names = [f"align_networks/network-{number:02d}" for number in range(settings.align.networks)]
-    brief = replace(settings, train=replace(settings.train, epochs=settings.align.network_epochs))
+    teaching = as_teacher(settings)
+    brief = replace(teaching, train=replace(settings.train, epochs=settings.align.network_epochs))
     seeds = [network_seed(settings.seed, name) for name in names]
     networks = train_networks(
         [

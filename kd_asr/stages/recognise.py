@@ -9,20 +9,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.corpora.manifest import Utterance, read_manifest
 from kd_asr.decoding.decoder import Decoder, Hypothesis, Search, search_set
 from kd_asr.evaluation.wer import score_words, total_errors
 from kd_asr.features.store import FrameStore
-from kd_asr.networks.settings import NetworkSettings
+from kd_asr.networks.base import Network
+from kd_asr.networks.ensemble import average_log_posteriors
 from kd_asr.parallel import Workers
-from kd_asr.stages.networks import log_posteriors_of_inputs
+from kd_asr.stages.networks import posteriors_of
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.speakers import SpeakerAdaptation, speakers_of
-from kd_asr.stages.speech import utterance_inputs
-from kd_asr.stages.systems import MODEL_FILE, combine, load_networks
+from kd_asr.stages.systems import MODEL_FILE, load_networks
 
 # Scores that each worker keeps: dev is decoded once for every point of the grid, with the same ones.
 _KEPT_BYTES = 200_000_000
@@ -58,7 +57,7 @@ class NetworkScores:
         self._settings = settings
         self._log_prior = log_prior.numpy()  # the same bytes each time it is pickled, unlike a tensor
         self._speakers = speakers if settings.adapt.prior_frames > 0 else None
-        self._loaded: tuple[nn.Module, NetworkSettings, FrameStore] | None = None
+        self._loaded: tuple[list[Network], FrameStore] | None = None
         self._adaptation: SpeakerAdaptation | None = None
         self._kept: dict[str, NDArray[np.float32]] = {}
         self._room = _KEPT_BYTES
@@ -69,15 +68,16 @@ class NetworkScores:
             return self._kept[utterance_id]
         if self._loaded is None:
             store = FrameStore.open(self._frames)
-            models, network, _ = load_networks(self._run_dir, self._names, store.features, self._file)
-            self._loaded = combine(models, self._settings), network, store
+            models = load_networks(self._run_dir, self._names, store.features, self._file)
+            self._loaded = models, store
             if self._speakers is not None:
-                self._adaptation = SpeakerAdaptation(models, network, store, self._speakers, self._settings)
-        model, network, store = self._loaded
+                self._adaptation = SpeakerAdaptation(models, store, self._speakers, self._settings)
+        models, store = self._loaded
         if self._adaptation is not None:
             self._adaptation.follow(utterance_id)
-        inputs = utterance_inputs(store, [utterance_id], network)
-        scores = log_posteriors_of_inputs(model, inputs, precision=self._settings.train.precision)
+        members = posteriors_of(models, store, [utterance_id], precision=self._settings.train.precision)
+        average = self._settings.ensemble.average
+        scores = average_log_posteriors(members, average) if len(members) > 1 else members[0]
         likelihoods = np.asarray(scores.numpy() - self._log_prior, dtype=np.float32)
         if likelihoods.nbytes <= self._room:
             self._kept[utterance_id] = likelihoods

@@ -22,13 +22,13 @@ from kd_asr.errors import UserError
 from kd_asr.evaluation.frame_accuracy import join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.methods.reduced_data import ARMS, Arm, examples_of_arm, objective_of_arm
-from kd_asr.networks.decorrelation import on_inputs
+from kd_asr.networks.base import Network, network_class, view_of
 from kd_asr.networks.files import save_network
 from kd_asr.parallel import advance, parallel_map
 from kd_asr.stages.networks import measure, new_network, posteriors_by_group, score_utterances
 from kd_asr.stages.settings import Settings
-from kd_asr.stages.speech import LabelledSpeech, examples_of, frame_chunks, labels
-from kd_asr.stages.systems import network_seed
+from kd_asr.stages.speech import LabelledSpeech, examples_of, labels
+from kd_asr.stages.systems import as_student, network_seed
 from kd_asr.training.examples import Examples, batches_per_epoch
 from kd_asr.training.fit import Validation, fit, remove_checkpoint
 from kd_asr.training.schedule import measuring_points
@@ -94,7 +94,7 @@ def draw_part(alignments: AlignmentStore, settings: Settings, fraction: float, r
 def reduced_tasks(run_dir: Path, settings: Settings) -> list[ReducedTask]:
     """All networks of the experiment; with all labels there is nothing beyond the part to be soft about."""
     return [
-        ReducedTask(run_dir, fraction, arm, repetition, settings)
+        ReducedTask(run_dir, fraction, arm, repetition, as_student(settings, "hard"))
         for fraction in settings.reduced.fractions
         for arm in ARMS
         for repetition in range(settings.reduced.seeds)
@@ -151,7 +151,7 @@ def _train(task: ReducedTask) -> str:
     return build_artifact(
         task.run_dir,
         task.name,
-        code=__name__,
+        code=[__name__, network_class(settings.network.name).__module__],
         settings=chosen,
         inputs=inputs,
         work=lambda folder: _work(folder, task),
@@ -195,15 +195,15 @@ def _work(folder: Path, task: ReducedTask) -> dict[str, Any]:
         validate_at=measuring_points(updates, reduced.validations),
     )
     assert result.best is not None
-    save = partial(save_network, settings=settings.network, features=store.features)
+    save = partial(save_network, features=store.features)
     scores = {}
     if task.arm == "hard":
-        best = on_inputs(model)
+        best = model.as_saved()
         save(folder / BEST, best)
         if any(not torch.equal(values, result.last_weights[name]) for name, values in model.state_dict().items()):
             scores["best"] = _scores(task, best, plain, dev)
     model.load_state_dict(result.last_weights)
-    last = on_inputs(model)
+    last = model.as_saved()
     save(folder / LAST, last)
     scores["last"] = _scores(task, last, plain, dev)
     if task.arm == "hard":
@@ -227,7 +227,7 @@ def _examples(task: ReducedTask, part: Part) -> tuple[Examples, Examples]:
     """What the network learns from, and its labelled part as it is, without augmentation, to be measured on.
 
     Raises:
-        UserError: single frames are drawn for a TDNN, which learns from chunks.
+        UserError: single frames are drawn for a network that learns from stretches of them.
     """
     settings, run_dir = task.settings, task.run_dir
     teacher = None
@@ -238,33 +238,25 @@ def _examples(task: ReducedTask, part: Part) -> tuple[Examples, Examples]:
     seen = LabelledSpeech.of_set(run_dir, "train", augment=settings.augment)
     plain = LabelledSpeech(seen.store, seen.alignments)
     everything = examples_of([seen], settings, posteriors=teacher)
-    if settings.network.dilations:
-        if settings.reduced.draw == "frames":
-            raise UserError("reduced.draw: a network with network.dilations learns from no single frames")
-        learned, measured = (_chunks_of(part, plain, settings, measured=measured) for measured in (False, True))
-    else:
-        learned = measured = part.frames
+    view = view_of(settings.network)
+    if settings.reduced.draw == "frames" and view.labels_per_example > 1:
+        raise UserError(f"reduced.draw: the network {settings.network.name} learns from no single frames")
+    learned, measured = (
+        view.examples(plain.store, plain.alignments.utterance_ids, measured=measured).within(part.frames)
+        for measured in (False, True)
+    )
     followed = examples_of([plain], settings, measured=True).select(measured)
     return examples_of_arm(everything, learned, task.arm), followed
 
 
-def _chunks_of(part: Part, plain: LabelledSpeech, settings: Settings, *, measured: bool) -> torch.Tensor:
-    """Numbers of the chunks that lie in a part, which is made of whole utterances."""
-    within = torch.zeros(len(labels(plain.alignments)), dtype=torch.bool)
-    within[part.frames] = True
-    return within[frame_chunks(plain, settings, measured=measured).frames[:, 0]].nonzero().flatten()
-
-
-def _scores(task: ReducedTask, model: nn.Module, plain: Examples, dev: Examples) -> dict[str, Any]:
+def _scores(task: ReducedTask, model: Network, plain: Examples, dev: Examples) -> dict[str, Any]:
     """Accuracy and cross-entropy on the part and on dev, and counts for every utterance of test."""
     settings, run_dir = task.settings, task.run_dir
     model.eval()
     precision = settings.train.precision
     alignments = AlignmentStore.open(run_dir / "align" / "test")
     store = FrameStore.open(run_dir / "features" / "test")
-    groups = posteriors_by_group(
-        [model], store, alignments, alignments.utterance_ids, network=settings.network, precision=precision
-    )
+    groups = posteriors_by_group([model], store, alignments, alignments.utterance_ids, precision=precision)
     on_test = join_scores([score_utterances(alignments, names, log_probs) for names, [log_probs] in groups])
     found: dict[str, Any] = {"test": on_test.to_json()}
     for name, examples in (("part", plain), ("dev", dev)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,6 +19,7 @@ from kd_asr.reporting.reduced_plots import plot_convergence, read_histories
 from kd_asr.reporting.run_results import paired_decoded, paired_scores, read_decoded
 from kd_asr.reporting.sources import source_description, source_label
 from kd_asr.reporting.tables import to_rich
+from kd_asr.settings.fields import dump
 from kd_asr.stages.settings import Settings
 
 
@@ -41,7 +41,7 @@ def reduced_report(run_dir: Path, settings: Settings) -> Artifact:
         run_dir,
         "reduced_report",
         code=__name__,
-        settings=asdict(settings),
+        settings=dump(settings),
         inputs=[experiment],
         work=work,
     )
@@ -97,6 +97,6 @@ def _content(settings: Settings, experiment: Artifact, networks: dict[str, Artif
             if row["kind"] == "hard_best"
         ],
         "paper": PAPER,
-        "settings": asdict(settings),
+        "settings": dump(settings),
         "fingerprints": {"reduced": experiment.fingerprint},
     }

@@ -32,6 +32,7 @@ from kd_asr.reporting.run_results import (
 from kd_asr.reporting.sources import report_title, source_description, source_label
 from kd_asr.reporting.tables import to_rich
 from kd_asr.reporting.utterance_table import write_utterance_table
+from kd_asr.settings.fields import dump
 from kd_asr.stages.decode import tuning_name
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import baseline_names, kinds, member_names, student_names, system_of, systems
@@ -73,7 +74,7 @@ def report(run_dir: Path, settings: Settings) -> Artifact:
         run_dir,
         "report",
         code=__name__,
-        settings=asdict(settings),
+        settings=dump(settings),
         inputs=artifacts.values(),
         work=work,
     )
@@ -159,7 +160,7 @@ def _write_report(
             if name in artifacts
         },
         "timings": _timings(artifacts, evaluated["network_seconds"], decoded["test"]),
-        "settings": asdict(settings),
+        "settings": dump(settings),
         "fingerprints": {name: artifact.fingerprint for name, artifact in artifacts.items()},
         "files": {"utterances": utterance_files},
     }

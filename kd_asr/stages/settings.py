@@ -12,9 +12,12 @@ from kd_asr.corpora.settings import CorpusSettings
 from kd_asr.decoding.settings import BeamsSettings, DecodeSettings, LanguageModelSettings, RescoreSettings
 from kd_asr.distillation.settings import BaselineSettings, DistilSettings, EnsembleSettings
 from kd_asr.features.settings import AugmentSettings, FeatureSettings
-from kd_asr.networks.settings import AdaptSettings, NetworkSettings
+from kd_asr.features.store import MARGIN
+from kd_asr.networks.base import problems_of, view_of
+from kd_asr.networks.settings import AdaptSettings, StudentSettings, TeacherSettings
+from kd_asr.registry import Named, named
 from kd_asr.settings.files import load_settings_of, parse_settings_of
-from kd_asr.settings.ranges import AtLeast, DecidesNothing
+from kd_asr.settings.ranges import AtLeast, DecidesNothing, OfKind
 from kd_asr.stages.reduced_settings import ReducedSettings
 from kd_asr.training.settings import TrainSettings
 
@@ -32,7 +35,9 @@ class Settings:
         lexicon: Pronunciations.
         language_model: Language model.
         align: Aligner.
-        network: Architecture of the networks.
+        network: Network that is trained, unless teachers or students have one of their own.
+        teacher: What the teachers are.
+        student: What the students are.
         augment: Variation of the training data.
         train: Training of a network.
         ensemble: Teachers.
@@ -53,7 +58,9 @@ class Settings:
     lexicon: LexiconSettings = field(default_factory=LexiconSettings)
     language_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)
     align: AlignSettings = field(default_factory=AlignSettings)
-    network: NetworkSettings = field(default_factory=NetworkSettings)
+    network: Annotated[Named, OfKind("network")] = field(default_factory=lambda: named("network", "dnn"))
+    teacher: TeacherSettings = field(default_factory=TeacherSettings)
+    student: StudentSettings = field(default_factory=StudentSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
@@ -65,20 +72,45 @@ class Settings:
     rescore: RescoreSettings = field(default_factory=RescoreSettings)
     reduced: ReducedSettings = field(default_factory=ReducedSettings)
 
+    @property
+    def teacher_network(self) -> Named:
+        """Network of the teachers."""
+        return self.teacher.network or self.network
+
+    @property
+    def student_network(self) -> Named:
+        """Network of the students."""
+        return self.student.network or self.network
+
     def problems(self) -> list[str]:
         """What does not go together, of different sections."""
-        found = []
-        train, mask = self.train, self.augment.frequency_mask
+        found, mask = [], self.augment.frequency_mask
         if mask > self.features.num_mel_bins:
             found.append(f"augment.frequency_mask: {mask} is more than features.num_mel_bins")
-        if self.network.dilations and train.batch_frames % train.chunk_frames:
+        for section, network in (
+            ("network", self.network),
+            ("teacher.network", self.teacher.network),
+            ("student.network", self.student.network),
+        ):
+            found += self._problems_of(section, network) if network is not None else []
+        if self.distil.dropout is not None and not hasattr(self.student_network.settings, "dropout"):
+            found.append(f"distil.dropout: the network {self.student_network.name} has no setting dropout")
+        return found
+
+    def _problems_of(self, section: str, network: Named) -> list[str]:
+        view = view_of(network)
+        found = [
+            f"{section}.{problem}" for problem in problems_of(network, view.input_shape(self.features.num_mel_bins))
+        ]
+        if max(view.context) > MARGIN:
+            before, after = view.context
             found.append(
-                f"train.batch_frames: {train.batch_frames} is not a multiple of train.chunk_frames, "
-                f"{train.chunk_frames}"
+                f"{section}: {network.name} sees {before} frames before and {after} after each, more than {MARGIN}"
             )
-        if train.frame_stride > 1 and not self.network.dilations:
+        if self.train.batch_frames % view.labels_per_example:
             found.append(
-                "train.frame_stride: without network.dilations networks learn from single frames, not from chunks"
+                f"train.batch_frames: {self.train.batch_frames} is not a multiple of the {view.labels_per_example} "
+                f"frames that {section}.{network.name} learns from together"
             )
         return found
 

@@ -27,7 +27,9 @@ def sweep(run_dir: Path, settings: Settings) -> Artifact:
             "sweep",
             network_seed(settings.seed, "sweep"),
             "soft",
-            as_student(replace(settings, distil=replace(distil, temperature=temperature, hard_weight=weight))),
+            as_student(
+                replace(settings, distil=replace(distil, temperature=temperature, hard_weight=weight)), "soft"
+            ),
         )
         for temperature, weight in points
     ]

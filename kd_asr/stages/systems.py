@@ -6,14 +6,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
-from torch import nn
-
-from kd_asr.artifacts import Artifact, load_artifact
-from kd_asr.errors import UserError
-from kd_asr.networks.ensemble import Ensemble
+from kd_asr.artifacts import load_artifact
+from kd_asr.networks.base import Network
 from kd_asr.networks.files import load_network
-from kd_asr.networks.settings import NetworkSettings
 from kd_asr.stages.settings import Settings
 
 ENSEMBLE = "ensemble"
@@ -55,12 +52,17 @@ def system_of(artifact: str) -> str:
     return artifact.rsplit("/", maxsplit=1)[-1]
 
 
-def as_student(settings: Settings) -> Settings:
-    """The settings that a student is trained with."""
-    dropout = settings.distil.dropout
-    if dropout is None:
-        return settings
-    return replace(settings, network=replace(settings.network, dropout=dropout))
+def as_teacher(settings: Settings) -> Settings:
+    """The settings that a teacher is trained with, or a network to align with."""
+    return replace(settings, network=settings.teacher_network)
+
+
+def as_student(settings: Settings, targets: Literal["hard", "soft"]) -> Settings:
+    """The settings that a student is trained with, or on `hard` labels a network that it is compared with."""
+    network, dropout = settings.student_network, settings.distil.dropout
+    if targets == "soft" and dropout is not None:
+        network = replace(network, settings=replace(network.settings, dropout=dropout))
+    return replace(settings, network=network)
 
 
 def network_seed(seed: int, name: str) -> int:
@@ -70,21 +72,10 @@ def network_seed(seed: int, name: str) -> int:
 
 def load_networks(
     run_dir: Path, names: Sequence[str], features: Mapping[str, object], file: str = MODEL_FILE
-) -> tuple[list[nn.Module], NetworkSettings, list[Artifact]]:
-    """The trained networks of some artifacts, their common architecture, and the artifacts.
+) -> list[Network]:
+    """The trained networks of some artifacts.
 
     Raises:
-        UserError: one is missing, was trained on other features, or has another context than the first.
+        UserError: one is missing, or was trained on other features.
     """
-    artifacts = [load_artifact(run_dir, name) for name in names]
-    loaded = [load_network(artifact.path / file, features) for artifact in artifacts]
-    network = loaded[0][1]
-    for artifact, (_, other) in zip(artifacts, loaded, strict=True):
-        if other.context != network.context or bool(other.dilations) != bool(network.dilations):
-            raise UserError(f"{artifact.path} is of another kind, or sees another context, than {artifacts[0].path}")
-    return [model for model, _ in loaded], network, artifacts
-
-
-def combine(models: Sequence[nn.Module], settings: Settings) -> nn.Module:
-    """One network as it is, several as an ensemble."""
-    return models[0] if len(models) == 1 else Ensemble(models, settings.ensemble.average)
+    return [load_network(load_artifact(run_dir, name).path / file, features) for name in names]

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.distributed
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from kd_asr.ranks import ranks
@@ -78,16 +79,21 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-class _WholeBatchNorm(nn.BatchNorm1d):
+class _WholeBatchNorm(_BatchNorm):
     """Batch normalisation over the batches of all ranks; torch's own SyncBatchNorm is for GPUs only."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(batch, features), normalised by mean and variance of all ranks' batches."""
+        """(batch, features, ...), normalised by mean and variance of all ranks' batches."""
         if not self.training or _group.size == 1:
             return super().forward(inputs)
         values = inputs.float()
+        others = [0, *range(2, values.ndim)]
         moments = torch.cat(
-            [values.sum(dim=0), values.square().sum(dim=0), values.new_full((1,), float(len(values)))]
+            [
+                values.sum(dim=others),
+                values.square().sum(dim=others),
+                values.new_full((1,), float(values.numel() // values.shape[1])),
+            ]
         )
         total: Tensor = _Sum.apply(moments)
         count = total[-1]
@@ -100,8 +106,29 @@ class _WholeBatchNorm(nn.BatchNorm1d):
             self.running_mean.lerp_(mean, momentum)
             self.running_var.lerp_(variance * count / (count - 1), momentum)
         scale = self.weight * (variance + self.eps).rsqrt()
-        normalised: Tensor = (values - mean) * scale + self.bias
+        ones = (1,) * (values.ndim - 2)
+        mean, scale, bias = (one.view(-1, *ones) for one in (mean, scale, self.bias))
+        normalised: Tensor = (values - mean) * scale + bias
         return normalised.to(inputs.dtype)
+
+
+class _WholeBatchNorm1d(_WholeBatchNorm, nn.BatchNorm1d):
+    """Of (batch, features)."""
+
+
+class _WholeBatchNorm2d(_WholeBatchNorm, nn.BatchNorm2d):
+    """Of (batch, channels, height, width)."""
+
+
+class _WholeBatchNorm3d(_WholeBatchNorm, nn.BatchNorm3d):
+    """Of (batch, channels, depth, height, width)."""
+
+
+_WHOLE: dict[type[nn.Module], type[_WholeBatchNorm]] = {
+    nn.BatchNorm1d: _WholeBatchNorm1d,
+    nn.BatchNorm2d: _WholeBatchNorm2d,
+    nn.BatchNorm3d: _WholeBatchNorm3d,
+}
 
 
 def distribute(model: nn.Module) -> nn.Module:
@@ -112,6 +139,6 @@ def distribute(model: nn.Module) -> nn.Module:
     if _group.size == 1:
         return model
     for module in model.modules():
-        if type(module) is nn.BatchNorm1d:
-            module.__class__ = _WholeBatchNorm  # the same parameters under the same names
+        if type(module) in _WHOLE:
+            module.__class__ = _WHOLE[type(module)]  # the same parameters under the same names
     return DistributedDataParallel(model)

@@ -11,7 +11,7 @@ from torch import Tensor
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.signal import Signal, SoftTargets
 from kd_asr.distillation.teachers.base import IndexedTeacher, Teacher, answers_per_example
-from kd_asr.networks.inference import Indexable
+from kd_asr.features.inputs import Indexable
 
 # Examples are shuffled in pools of this many, made of runs of `_RUN` neighbours: with more data than memory a pool
 # still stays in the page cache, and with less it is a plain shuffle of everything.

@@ -15,11 +15,6 @@ class TrainSettings:
     Attributes:
         epochs: Passes over the training frames.
         batch_frames: Frames per update.
-        chunk_frames: Consecutive frames of an utterance that a TDNN learns from together; a batch holds several such
-            chunks.
-        frame_stride: Distance between the frames of a TDNN's chunk. Neighbours are much alike: chunks of every third
-            frame show a batch three times as much speech. Every frame is still learned from once in an epoch, and
-            recognition needs all frames.
         optimiser: Optimiser: `adamw` (Loshchilov and Hutter 2019), or `sgd`, stochastic gradient descent with Nesterov
             momentum 0.9 (Sutskever and others 2013), which wants a learning rate some twenty times as large.
         learning_rate: Peak of the learning rate's schedule.
@@ -31,8 +26,6 @@ class TrainSettings:
 
     epochs: Annotated[int, AtLeast(1)] = 4
     batch_frames: Annotated[int, AtLeast(2), Unit("frames")] = 512
-    chunk_frames: Annotated[int, AtLeast(1), Unit("frames")] = 40
-    frame_stride: Annotated[int, AtLeast(1), Unit("frames")] = 1
     optimiser: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Annotated[float, Above(0)] = 2e-3
     warmup: Annotated[float, AtLeast(0), Below(1)] = 0.05

@@ -3,11 +3,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training_step import step_operations
 from kd_asr.mnist_config import TeacherSettings
-from kd_asr.networks.dnn import seeded_dnn
+from kd_asr.networks.base import seeded
 
 
 def test_operations_are_those_that_torch_counts() -> None:
-    model = seeded_dnn(784, 10, TeacherSettings().network(), seed=0)
+    model = seeded(TeacherSettings().network, (28, 28), 10, seed=0)
     with FlopCounterMode(display=False) as counter:
         model(torch.rand(8, 784)).sum().backward()
     assert counter.get_total_flops() == 8 * step_operations((784, 1200, 1200, 10))

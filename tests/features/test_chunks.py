@@ -90,7 +90,7 @@ def test_a_whole_utterance(tmp_path, frames) -> None:
 
 def test_context_wider_than_the_margin_is_refused(tmp_path, frames) -> None:
     store = FrameStore.open(tmp_path)
-    with pytest.raises(UserError, match=r"more than the margin of 32 .*network\.dilations"):
+    with pytest.raises(UserError, match=r"more than the margin of 32 .*narrower"):
         FrameChunks(store, ["long"], length=4, left_context=MARGIN + 1, right_context=0)
     with pytest.raises(UserError, match="margin of 32"):
         whole_utterance(store, "long", left_context=0, right_context=MARGIN + 1)

@@ -6,11 +6,12 @@ import torch
 from sklearn.decomposition import PCA
 
 from kd_asr.errors import UserError
-from kd_asr.networks.decorrelation import DecorrelatedDNN, on_inputs, principal_components
-from kd_asr.networks.dnn import SplicedDNN, seeded_dnn
-from kd_asr.networks.settings import NetworkSettings
+from kd_asr.networks.base import new_network
+from kd_asr.networks.decorrelation import principal_components
+from kd_asr.networks.dnn import DNN, DnnSettings
+from kd_asr.registry import named
 
-SETTINGS = NetworkSettings(hidden_layers=2, hidden_units=16, dropout=0.0)
+SETTINGS = DnnSettings(hidden_layers=2, hidden_units=16, dropout=0.0, principal_components=5)
 
 
 def correlated(count: int = 5000, dimension: int = 12) -> torch.Tensor:
@@ -60,23 +61,23 @@ def test_more_components_than_inputs_are_refused() -> None:
 )
 def test_the_network_on_inputs_is_the_same_function_and_the_trained_one_is_kept(settings) -> None:
     inputs = correlated()
-    model = DecorrelatedDNN(seeded_dnn(5, 7, settings, 1), principal_components(inputs, 5, 0.5))
+    model = new_network(named("network", "dnn", settings), inputs, (3, 4), 7, 1)
     model.train()
     for part in torch.split(inputs, 500):  # lets batch normalisation see something
         model(part)
     model.eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    plain = on_inputs(model)
-    assert isinstance(plain, SplicedDNN)
+    plain = model.as_saved()
+    assert isinstance(plain, DNN)
     assert plain.first_layer.in_features == 12
     assert not plain.training
     assert torch.allclose(plain(inputs), model(inputs), atol=1e-4)
-    assert on_inputs(plain) is plain
+    assert plain.as_saved() is plain
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_only_the_network_is_trained() -> None:
-    model = DecorrelatedDNN(seeded_dnn(5, 7, SETTINGS, 1), principal_components(correlated(), 5, 0.5))
+    model = new_network(named("network", "dnn", SETTINGS), correlated(), (3, 4), 7, 1)
     assert sum(parameter.numel() for parameter in model.parameters()) == sum(
         parameter.numel() for parameter in model.network.parameters()
     )

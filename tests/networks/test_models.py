@@ -5,21 +5,26 @@ import pytest
 import torch
 
 from kd_asr.errors import UserError
-from kd_asr.networks.dnn import count_parameters, seeded_dnn
+from kd_asr.networks.base import Network, count_parameters, seeded
+from kd_asr.networks.dnn import DnnSettings
 from kd_asr.networks.ensemble import Ensemble, average_log_posteriors
 from kd_asr.networks.files import load_network, save_network
 from kd_asr.networks.inference import evaluation_mode, log_posteriors
-from kd_asr.networks.settings import NetworkSettings
-from kd_asr.networks.tdnn import seeded_tdnn
+from kd_asr.networks.tdnn import TdnnSettings
+from kd_asr.registry import named
 
-SETTINGS = NetworkSettings(left_context=2, right_context=1, hidden_layers=2, hidden_units=16, dropout=0.3)
+SETTINGS = DnnSettings(left_context=2, right_context=1, hidden_layers=2, hidden_units=16, dropout=0.3)
 FEATURES = {"num_mel_bins": 10}
+
+
+def seeded_dnn(inputs: int, classes: int, settings: DnnSettings, seed: int) -> Network:
+    return seeded(named("network", "dnn", settings), (inputs,), classes, seed)
 
 
 def test_parameters_are_those_of_the_formula() -> None:
     model = seeded_dnn(40, 9, SETTINGS, 1)
     assert count_parameters(model) == 40 * 16 + 2 * 16 + 16 * 16 + 2 * 16 + 16 * 9 + 9
-    plain = NetworkSettings(hidden_layers=8, hidden_units=2560, batch_normalisation=False, dropout=0)
+    plain = DnnSettings(hidden_layers=8, hidden_units=2560, batch_normalisation=False, dropout=0)
     expected = (26 * 40 + 1) * 2560 + 7 * (2560 + 1) * 2560 + (2560 + 1) * 14000
     assert count_parameters(seeded_dnn(26 * 40, 14000, plain, 1)) == expected
     assert 80e6 < expected < 90e6  # the paper's "about 85M parameters"
@@ -33,11 +38,13 @@ def test_initial_weights_depend_on_the_seed_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("dilations", [(), (1, 3)])
-def test_hidden_layers_start_at_the_scale_asked_for(dilations) -> None:
-    settings = replace(SETTINGS, hidden_units=400, dilations=dilations)
-    build = seeded_tdnn if dilations else seeded_dnn
-    plain, small = (build(40, 9, replace(settings, initial_scale=scale), 1) for scale in (1.0, 0.25))
+@pytest.mark.parametrize("settings", [SETTINGS, TdnnSettings(dilations=(1, 3))], ids=["dnn", "tdnn"])
+def test_hidden_layers_start_at_the_scale_asked_for(settings) -> None:
+    name = "dnn" if settings is SETTINGS else "tdnn"
+    plain, small = (
+        seeded(named("network", name, replace(settings, hidden_units=400, initial_scale=scale)), (40,), 9, 1)
+        for scale in (1.0, 0.25)
+    )
     wholes, parts = ([one for name, one in model.named_parameters() if one.ndim > 1] for model in (plain, small))
     for number, (whole, part) in enumerate(zip(wholes, parts, strict=True)):
         is_output = number == len(wholes) - 1
@@ -90,9 +97,9 @@ def test_bf16_posteriors_are_close_to_fp32() -> None:
 def test_files_round_trip_and_refuse(tmp_path) -> None:
     model = seeded_dnn(40, 9, SETTINGS, 1)
     path = tmp_path / "model.safetensors"
-    save_network(path, model, SETTINGS, FEATURES)
-    read, settings = load_network(path, FEATURES)
-    assert settings == SETTINGS
+    save_network(path, model, FEATURES)
+    read = load_network(path, FEATURES)
+    assert read.settings == SETTINGS
     assert all(torch.equal(value, read.state_dict()[name]) for name, value in model.state_dict().items())
     with pytest.raises(UserError, match="was trained on features"):
         load_network(path, {"num_mel_bins": 80})

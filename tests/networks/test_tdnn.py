@@ -4,14 +4,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kd_asr.networks.dnn import count_parameters
+from kd_asr.networks.base import count_parameters, outputs_of, seeded
 from kd_asr.networks.ensemble import Ensemble
 from kd_asr.networks.files import load_network, save_network
 from kd_asr.networks.inference import log_posteriors, log_posteriors_of_batch
-from kd_asr.networks.settings import NetworkSettings
-from kd_asr.networks.tdnn import TDNN, seeded_tdnn
+from kd_asr.networks.tdnn import TDNN, TdnnSettings
+from kd_asr.registry import named
 
-SETTINGS = NetworkSettings(dilations=(1, 2, 3), hidden_units=16, dropout=0.3)
+SETTINGS = TdnnSettings(dilations=(1, 2, 3), hidden_units=16, dropout=0.3)
+
+
+def seeded_tdnn(num_mel_bins: int, num_classes: int, settings: TdnnSettings, seed: int) -> TDNN:
+    made = seeded(named("network", "tdnn", settings), (num_mel_bins,), num_classes, seed)
+    assert isinstance(made, TDNN)
+    return made
 
 
 def trained() -> TDNN:
@@ -22,7 +28,7 @@ def trained() -> TDNN:
 
 
 def test_context_and_parameters() -> None:
-    assert SETTINGS.context == (6, 6)
+    assert TDNN.view(SETTINGS).context == (6, 6)
     assert count_parameters(trained()) == 30 * 16 + 2 * 48 * 16 + 3 * 2 * 16 + 16 * 7 + 7
 
 
@@ -54,22 +60,30 @@ def test_an_output_sees_its_context_and_no_more() -> None:
     ("dilations", "stride"), [((1, 2, 3), 3), ((1, 2, 3, 3, 6), 3), ((2, 1), 4), ((1, 2, 2), 2), ((3, 6), 3), ((1,), 5)]
 )
 def test_a_stride_leaves_frames_out_and_changes_no_other(dilations, stride: int) -> None:
-    settings = replace(SETTINGS, dilations=dilations, dropout=0.0)
-    model = seeded_tdnn(10, 7, settings, 1, stride=stride)
+    settings = replace(SETTINGS, dilations=dilations, dropout=0.0, frame_stride=stride)
+    model = seeded_tdnn(10, 7, settings, 1)
     # Statistics of the batch depend on which frames a layer computes: in training mode, but with those of before.
     for layer in model.hidden:
         layer.normalisation.eval()
         layer.normalisation.running_mean.normal_(generator=torch.Generator().manual_seed(2))
-    left, right = settings.context
+    left, right = model.own_view.context
     inputs = torch.randn(3, left + 4 * stride + 1 + right, 10, generator=torch.Generator().manual_seed(3))
-    some = model(inputs).unflatten(0, (3, 5))
+    tapped = outputs_of(model, inputs, model.taps)
+    some = tapped.logits.unflatten(0, (3, 5))
+    # The rows of a tap are those of the logits: the last hidden layer's make them, others' belong to the same frames.
+    last = list(model.taps)[-1]
+    assert torch.equal(model.output(tapped.taps[last]), tapped.logits)
     every = model.eval()(inputs).unflatten(0, (3, -1))
     assert every.shape == (3, 4 * stride + 1, 7)
     assert torch.allclose(some, every[:, ::stride], atol=1e-5)
+    in_evaluation = outputs_of(model, inputs, model.taps).taps
+    for name, rows in tapped.taps.items():
+        whole = in_evaluation[name].unflatten(0, (3, -1))
+        assert torch.allclose(rows.unflatten(0, (3, 5)), whole[:, ::stride], atol=1e-5)
 
 
 def test_a_stride_saves_the_frames_that_no_layer_asks_for() -> None:
-    model = seeded_tdnn(10, 7, replace(SETTINGS, dilations=(1, 2, 3, 6)), 1, stride=3)
+    model = seeded_tdnn(10, 7, replace(SETTINGS, dilations=(1, 2, 3, 6), frame_stride=3), 1)
     computed = []
     for layer in model.hidden:
         layer.register_forward_hook(lambda layer, inputs, outputs: computed.append(outputs.shape[1]))
@@ -98,15 +112,15 @@ def test_initial_weights_depend_on_the_seed_alone() -> None:
 
 
 def test_without_normalisation_there_are_biases() -> None:
-    model = seeded_tdnn(10, 7, NetworkSettings(dilations=(1,), hidden_units=4, batch_normalisation=False), 1)
+    model = seeded_tdnn(10, 7, TdnnSettings(dilations=(1,), hidden_units=4, batch_normalisation=False), 1)
     assert count_parameters(model) == 30 * 4 + 4 + 4 * 7 + 7
     assert model(torch.randn(2, 5, 10)).shape == (6, 7)
 
 
 def test_files_round_trip(tmp_path) -> None:
     model = trained()
-    save_network(tmp_path / "model.safetensors", model, SETTINGS, {"num_mel_bins": 10})
-    read, settings = load_network(tmp_path / "model.safetensors", {"num_mel_bins": 10})
+    save_network(tmp_path / "model.safetensors", model, {"num_mel_bins": 10})
+    read = load_network(tmp_path / "model.safetensors", {"num_mel_bins": 10})
     assert isinstance(read, TDNN)
-    assert settings == SETTINGS
+    assert read.settings == SETTINGS
     assert all(torch.equal(value, read.state_dict()[name]) for name, value in model.state_dict().items())

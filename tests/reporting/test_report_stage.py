@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import jiwer
@@ -16,8 +16,11 @@ from miniature_run import settings, write_run
 from kd_asr.artifacts import read_json
 from kd_asr.distillation.settings import DistilSettings
 from kd_asr.errors import UserError
-from kd_asr.networks.settings import NetworkSettings
+from kd_asr.networks.dnn import DnnSettings
+from kd_asr.networks.settings import StudentSettings
+from kd_asr.registry import named
 from kd_asr.reporting.markdown import students_sentences, targets_sentence
+from kd_asr.settings.fields import dump
 from kd_asr.stages.report import print_table, report
 
 
@@ -216,15 +219,20 @@ def test_targets_and_who_aligned_them() -> None:
 
 
 def test_what_students_have_in_common_with_the_baseline(run: Path) -> None:
-    alike = students_sentences(json.loads(json.dumps(asdict(settings()))))
+    alike = students_sentences(json.loads(json.dumps(dump(settings()))))
     assert alike == (
         "Baselines, members and students have one architecture and budget. Students learn from the ensemble's "
         "posteriors at temperature 2 (weight 1) and from the hard labels (weight 0.5)."
     )
     assert alike in (run / "report" / "report.md").read_text()
-    network, distil = NetworkSettings(dropout=0.2), DistilSettings(dropout=0.0, copies=3)
-    other = students_sentences(asdict(replace(settings(), network=network, distil=distil)))
+    network, distil = named("network", "dnn", DnnSettings(dropout=0.2)), DistilSettings(dropout=0.0, copies=3)
+    other = students_sentences(dump(replace(settings(), network=network, distil=distil)))
     assert "but for the dropout of hidden units: 0 in students, 0.2 in the others." in other
     assert other.endswith("the hard labels (weight 0.5), on the training set and 3 perturbed copies of it.")
-    same = students_sentences(asdict(replace(settings(), network=network, distil=DistilSettings(dropout=0.2))))
+    same = students_sentences(dump(replace(settings(), network=network, distil=DistilSettings(dropout=0.2))))
     assert same.startswith("Baselines, members and students have one architecture and budget. ")
+    student = StudentSettings(named("network", "tdnn"))
+    unlike = students_sentences(dump(replace(settings(), student=student, distil=DistilSettings(dropout=0.0))))
+    said = "Baselines and students have one architecture, members another one, and all have one budget,"
+    assert unlike.startswith(said)
+    assert "0 in students, 0.1 in baselines" in unlike

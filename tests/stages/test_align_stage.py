@@ -188,7 +188,7 @@ def test_networks_align_anew_along_their_best_paths(tmp_path, settings, utteranc
     # The same by hand: average of the posteriors over the priors of the first alignment, through the transcript.
     topology = Topology.load(made.path / "topology.json")
     store = FrameStore.open(tmp_path / "run" / "features" / "dev")
-    models, _network, _ = load_networks(
+    models = load_networks(
         tmp_path / "run", ["align_networks/network-00", "align_networks/network-01"], store.features
     )
     counts = np.bincount(np.load(first.path / "train" / "pdfs.npy"), minlength=topology.num_pdfs).clip(1)

@@ -19,7 +19,12 @@ from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
 from kd_asr.networks.adaptation import SpeakerStatistics
-from kd_asr.networks.settings import AdaptSettings
+from kd_asr.networks.base import view_of
+from kd_asr.networks.cnn import CnnSettings
+from kd_asr.networks.dnn import DnnSettings
+from kd_asr.networks.settings import AdaptSettings, StudentSettings, TeacherSettings
+from kd_asr.networks.tdnn import TdnnSettings
+from kd_asr.registry import named
 from kd_asr.stages.augment import augment
 from kd_asr.stages.baseline import baseline
 from kd_asr.stages.distil import distil
@@ -31,13 +36,15 @@ from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.recognise import set_scores
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.speakers import speakers_of
-from kd_asr.stages.speech import LabelledSpeech, examples_of, speaker_inputs, utterance_inputs, windows
+from kd_asr.stages.speech import LabelledSpeech, examples_of
 from kd_asr.stages.sweep import sweep
 from kd_asr.stages.systems import load_networks, member_names, network_seed, systems
 from kd_asr.stages.transfer import transfer
 
 # No preset adapts or masks a DNN.
-KINDS = [pytest.param((), marks=pytest.mark.slow, id="dnn"), pytest.param((1, 2), id="tdnn")]
+DNN = named("network", "dnn", DnnSettings(hidden_layers=1, hidden_units=16))
+TDNN = named("network", "tdnn", TdnnSettings(dilations=(1, 2), hidden_units=16, chunk_frames=8))
+KINDS = [pytest.param(DNN, marks=pytest.mark.slow, id="dnn"), pytest.param(TDNN, id="tdnn")]
 
 
 def make_aligned(run_dir: Path, settings: Settings) -> None:
@@ -67,11 +74,11 @@ def aligned(run_dir, settings, utterances) -> Path:
     return run_dir
 
 
-@pytest.mark.parametrize(("dilations", "stride"), [((), 1), ((1, 3), 3)], ids=["dnn", "tdnn"])
-def test_from_labels_to_frame_accuracies(aligned, settings, dilations, stride) -> None:
-    components = 0 if dilations else settings.network.principal_components
-    network = replace(settings.network, dilations=dilations, principal_components=components)
-    settings = replace(settings, network=network, train=replace(settings.train, chunk_frames=8, frame_stride=stride))
+@pytest.mark.parametrize("dilations", [(), (1, 3)], ids=["dnn", "tdnn"])
+def test_from_labels_to_frame_accuracies(aligned, settings, dilations) -> None:
+    if dilations:
+        strided = TdnnSettings(dilations=dilations, hidden_units=16, chunk_frames=8, frame_stride=3)
+        settings = replace(settings, network=named("network", "tdnn", strided))
     baseline(aligned, settings)
     ensemble(aligned, settings)
     transfer(aligned, settings)
@@ -84,7 +91,7 @@ def test_from_labels_to_frame_accuracies(aligned, settings, dilations, stride) -
 
     # The stored posteriors are those of the live ensemble.
     store = FrameStore.open(aligned / "features" / "train")
-    models, _, _ = load_networks(aligned, member_names(settings), store.features)
+    models = load_networks(aligned, member_names(settings), store.features)
     stored_posteriors = PosteriorStore(aligned / "posteriors")
     train = [LabelledSpeech.of_set(aligned, "train")]
     examples = examples_of(train, settings, posteriors=stored_posteriors, measured=True)
@@ -142,8 +149,8 @@ def test_the_baseline_trained_beside_the_students_is_the_one_trained_alone(align
     distil(aligned, replace(settings, distil=replace(settings.distil, dropout=0.5)))
     assert (load_artifact(aligned, "baseline/baseline-00").path / "model.safetensors").read_bytes() == alone
     features_of_train = FrameStore.open(aligned / "features" / "train").features
-    _, network, _ = load_networks(aligned, ["distil/student-00"], features_of_train)
-    assert network == replace(settings.network, dropout=0.5) != settings.network
+    (student,) = load_networks(aligned, ["distil/student-00"], features_of_train)
+    assert student.settings == replace(settings.network.settings, dropout=0.5) != settings.network.settings
 
 
 def test_students_learn_from_the_training_set_and_its_copies(aligned, settings) -> None:
@@ -157,20 +164,21 @@ def test_students_learn_from_the_training_set_and_its_copies(aligned, settings) 
     assert copies.utterance_ids == names
     assert store.utterance_ids == [*train.utterance_ids, *names]
 
-    inputs = windows(FrameStore.open(aligned / "features" / "train"), train.utterance_ids, settings.network)
+    view = view_of(settings.network)
+    inputs = view.examples(FrameStore.open(aligned / "features" / "train"), train.utterance_ids).inputs
     frames = FrameStore.open(copied / "frames")
     own = LabelledSpeech.of_set(aligned, "train")
     examples = examples_of([own, LabelledSpeech(frames, copies)], settings, posteriors=store)
     number = len(inputs) + 5  # in the first copy of the first utterance
     some = torch.tensor([number, 3, len(examples) - 1, len(inputs) - 1])
     batch = examples.batch(some)
-    seen = windows(frames, names, settings.network)
+    seen = view.examples(frames, names).inputs
     expected = [(seen, 5), (inputs, 3), (seen, len(seen) - 1), (inputs, len(inputs) - 1)]
     assert torch.equal(batch.inputs, torch.cat([of[torch.tensor([place])] for of, place in expected]))
     assert batch.hard_labels[0] == copies.pdfs(names[0])[5]
 
     # What the store says of a copy is what the live ensemble says of it.
-    models, _, _ = load_networks(aligned, member_names(settings), frames.features)
+    models = load_networks(aligned, member_names(settings), frames.features)
     live = LiveTeacher(models, seen, LiveSettings(top_k=settings.ensemble.top_k))(torch.tensor([5]))
     assert torch.equal(batch.signal.targets.classes[:1], live.classes)
     assert torch.allclose(batch.signal.targets.log_probs[:1], live.log_probs, rtol=2e-3, atol=2e-3)
@@ -211,10 +219,9 @@ def test_baseline_and_teachers_learn_from_copies_at_other_rates(aligned, setting
     assert not np.array_equal(counts, np.load(copied.path / "alignments" / "frames.npy"))
 
 
-@pytest.mark.parametrize("dilations", KINDS)
-def test_masks_change_what_is_learnt_and_are_resumed(aligned, settings, dilations) -> None:
-    network = replace(settings.network, dilations=dilations, principal_components=0)
-    plain = replace(settings, network=network, train=replace(settings.train, chunk_frames=8))
+@pytest.mark.parametrize("network", KINDS)
+def test_masks_change_what_is_learnt_and_are_resumed(aligned, settings, network) -> None:
+    plain = replace(settings, network=network)
     # With copies, whose part of a batch may be empty.
     masked = replace(plain, augment=replace(plain.augment, frequency_mask=10, time_mask=3, copies=1))
     augment(aligned, masked)
@@ -223,10 +230,9 @@ def test_masks_change_what_is_learnt_and_are_resumed(aligned, settings, dilation
     assert (baseline(aligned, masked)[0].path / "model.safetensors").read_bytes() == weights[1] != weights[0]
 
 
-@pytest.mark.parametrize("dilations", KINDS)
-def test_dev_and_test_are_scored_by_networks_that_follow_the_speaker(aligned, settings, dilations) -> None:
-    network = replace(settings.network, dilations=dilations, principal_components=0)
-    settings = replace(settings, network=network, train=replace(settings.train, chunk_frames=8))
+@pytest.mark.parametrize("network", KINDS)
+def test_dev_and_test_are_scored_by_networks_that_follow_the_speaker(aligned, settings, network) -> None:
+    settings = replace(settings, network=network)
     for stage in (baseline, ensemble, transfer, posteriors, distil):
         stage(aligned, settings)
     plain = json.loads((evaluate(aligned, settings).path / "frames.json").read_text())["systems"]
@@ -237,14 +243,14 @@ def test_dev_and_test_are_scored_by_networks_that_follow_the_speaker(aligned, se
     # By hand: each speaker's frames through the network, as often as there are utterances of that speaker.
     store, labels = FrameStore.open(aligned / "features" / "dev"), AlignmentStore.open(aligned / "align" / "dev")
     speakers = speakers_of(aligned, "dev")
-    (model,), _, _ = load_networks(aligned, ["baseline/baseline-00"], store.features)
+    (model,) = load_networks(aligned, ["baseline/baseline-00"], store.features)
     expected, scores = {}, {}
     for speaker in sorted(set(speakers.values())):
         names = [name for name in labels.utterance_ids if speakers[name] == speaker]
         statistics = SpeakerStatistics([model], 100, precision=settings.train.precision)
-        statistics.follow(speaker, lambda names=names: speaker_inputs(store, names, network, most_frames=30_000))  # type: ignore[misc]
+        statistics.follow(speaker, lambda names=names: view_of(network).speaker(store, names, most_frames=30_000))  # type: ignore[misc]
         for name in names:
-            inputs = utterance_inputs(store, [name], network)
+            inputs = view_of(network).utterances(store, [name])
             scores[name] = log_posteriors_of_inputs(model, inputs, precision=settings.train.precision)
             expected[name] = -float(scores[name].gather(1, torch.from_numpy(labels.pdfs(name)).long()[:, None]).sum())
         statistics.return_to_training()
@@ -258,6 +264,29 @@ def test_dev_and_test_are_scored_by_networks_that_follow_the_speaker(aligned, se
     decoded = set_scores(aligned, "dev", ["baseline/baseline-00"], adapting, prior)
     for name in reversed(labels.utterance_ids):
         assert np.allclose(decoded(name), scores[name].numpy(), atol=0.05)
+
+
+def test_students_of_another_architecture_learn_from_teachers_of_two(aligned, settings) -> None:
+    """CNN teachers, a TDNN student and its twin on hard labels; the ensemble of one CNN and one DNN in `set_scores`."""
+    cnn = named("network", "cnn", CnnSettings(channels=2, hidden_units=8, left_context=2, right_context=1))
+    mixed = replace(settings, teacher=TeacherSettings(cnn), student=StudentSettings(TDNN))
+    for stage in (ensemble, transfer, posteriors, distil):
+        stage(aligned, mixed)
+    adapting = replace(mixed, adapt=AdaptSettings(prior_frames=100))
+    frames = json.loads((evaluate(aligned, adapting).path / "frames.json").read_text())["systems"]
+    assert set(frames) == {"baseline-00", "ensemble", "student-00", "member-00", "member-01"}
+    store = FrameStore.open(aligned / "features" / "dev")
+    names = ["ensemble/member-00", "baseline/baseline-00", "distil/student-00"]
+    models = load_networks(aligned, names, store.features)
+    assert [model.settings for model in models] == [cnn.settings, TDNN.settings, TDNN.settings]
+    # Members of different kinds make an ensemble, each in its own view of the utterance.
+    name = store.utterance_ids[0]
+    each = [
+        log_posteriors_of_inputs(model, model.own_view.utterances(store, [name]), precision=settings.train.precision)
+        for model in models
+    ]
+    together = set_scores(aligned, "dev", names, mixed, torch.zeros(each[0].shape[1]))(name)
+    assert np.allclose(together, torch.stack(each).exp().mean(dim=0).log().numpy(), atol=1e-4)
 
 
 def test_a_sweep_of_nothing_is_an_empty_list(aligned, settings) -> None:

@@ -15,7 +15,10 @@ from kd_asr.alignment.store import AlignmentStore
 from kd_asr.distillation.losses.base import UNLABELLED
 from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
+from kd_asr.networks.base import view_of
 from kd_asr.networks.files import load_network
+from kd_asr.networks.tdnn import TdnnSettings
+from kd_asr.registry import named
 from kd_asr.stages.ensemble import ensemble
 from kd_asr.stages.features import features
 from kd_asr.stages.networks import measure
@@ -32,7 +35,7 @@ from kd_asr.stages.reduced_networks import (
     train_reduced,
 )
 from kd_asr.stages.settings import Settings
-from kd_asr.stages.speech import labels, windows
+from kd_asr.stages.speech import labels
 from kd_asr.stages.transfer import transfer
 from kd_asr.training.examples import Examples
 from kd_asr.training.schedule import measuring_points
@@ -104,8 +107,8 @@ def test_labels_outside_the_part_are_never_seen(taught) -> None:
 @pytest.mark.parametrize("stride", [1, 3])
 def test_a_tdnn_sees_the_chunks_of_the_utterances_that_are_drawn(taught, stride) -> None:
     run_dir, settings = taught
-    network = replace(settings.network, dilations=(1,), principal_components=0)
-    settings = replace(settings, network=network, train=replace(settings.train, chunk_frames=8, frame_stride=stride))
+    network = named("network", "tdnn", TdnnSettings(dilations=(1,), chunk_frames=8, frame_stride=stride))
+    settings = replace(settings, network=network)
     alignments = AlignmentStore.open(run_dir / "align" / "train")
     part = draw_part(alignments, settings, 0.3, 0)
     seen, plain = _examples(ReducedTask(run_dir, 0.3, "hard", 0, settings), part)
@@ -128,7 +131,8 @@ def test_every_network_has_the_same_updates_and_scores_of_the_weights_it_keeps(t
     made = train_reduced(tasks)
     dev_alignments = AlignmentStore.open(run_dir / "align" / "dev")
     dev_store = FrameStore.open(run_dir / "features" / "dev")
-    dev = Examples(windows(dev_store, dev_alignments.utterance_ids, settings.network), labels(dev_alignments))
+    seen = view_of(settings.network).examples(dev_store, dev_alignments.utterance_ids)
+    dev = Examples(seen.inputs, labels(dev_alignments))
     updates = 2 * (len(labels(AlignmentStore.open(run_dir / "align" / "train"))) // 32)
     for task, artifact in zip(tasks, made, strict=True):
         assert artifact.metrics["updates"] == updates
@@ -137,7 +141,7 @@ def test_every_network_has_the_same_updates_and_scores_of_the_weights_it_keeps(t
         for weights, file in (("best", BEST), ("last", LAST)):
             assert (artifact.path / file).exists() == (weights in scores)
             if weights in scores:
-                measured = measure(load_network(artifact.path / file)[0], dev, precision=settings.train.precision)
+                measured = measure(load_network(artifact.path / file), dev, precision=settings.train.precision)
                 assert scores[weights]["dev"]["frame_accuracy"] == pytest.approx(measured.accuracy)
         history = [json.loads(line) for line in (artifact.path / "history.jsonl").read_text().splitlines()]
         measured_at = [line["update"] for line in history if line["dev_frame_accuracy"] is not None]

@@ -64,12 +64,12 @@ def test_a_missing_file_is_named(tmp_path) -> None:
     "flags",
     [
         ["--train.epochs", "0"],
-        ["--network.dropout", "1.0"],
-        ["--network.dropout", "-0.1"],
+        ["--network.dnn.dropout", "1.0"],
+        ["--network.dnn.dropout", "-0.1"],
         ["--distil.dropout", "-0.1"],
         ["--distil.dropout", "1"],
-        ["--train.frame_stride", "0"],
-        ["--train.frame_stride", "3"],  # a DNN has no chunks
+        ["--network.tdnn.frame_stride", "0"],
+        ["--network.dnn.frame_stride", "3"],  # a DNN has no chunks
         ["--train.learning_rate", "0"],
         ["--distil.temperature", "0"],
         ["--distil.soft_weight", "0", "--distil.hard_weight", "0"],
@@ -82,8 +82,13 @@ def test_a_missing_file_is_named(tmp_path) -> None:
         ["--corpus.max_seconds", "0.2"],
         ["--features.frame_length_ms", "9"],
         ["--augment.frequency_mask", "41"],
-        ["--network.dilations", "[1]", "--network.principal_components", "5"],
-        ["--network.dilations", "[1]", "--train.batch_frames", "50"],
+        ["--network.dnn.principal_components", "601"],
+        ["--network.tdnn.dilations", "[1]", "--train.batch_frames", "50"],
+        ["--network.tdnn.dilations", "[]", "--train.batch_frames", "40"],
+        ["--network.tdnn.dilations", "[16, 17]", "--train.batch_frames", "40"],
+        ["--network.dnn.left_context", "33"],
+        ["--student.network.cnn.pooled_bins", "7"],
+        ["--teacher.network", "none"],
         ["--decode.acoustic_scales", "[]"],
         ["--decode.beam", "0"],
         ["--align.leaves", "-1"],
@@ -104,8 +109,8 @@ def test_values_just_outside_their_range_and_unknown_flags_are_refused(flags: li
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
-    with pytest.raises(UserError, match=r"network\.dropout: 2 is not below 1; train\.epochs: 0 is less than 1"):
-        parse_settings(["--train.epochs", "0", "--network.dropout", "2"])
+    with pytest.raises(UserError, match=r"network\.dnn\.dropout: 2 is not below 1; train\.epochs: 0 is less than 1"):
+        parse_settings(["--train.epochs", "0", "--network.dnn.dropout", "2"])
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
@@ -122,7 +127,7 @@ def test_mnist_settings_go_through_the_same_parser(tmp_path) -> None:
     (tmp_path / "conf.yaml").write_text("seeds: 5\nteacher:\n  epochs: 7\n")
     settings = parse_settings_of(MnistSettings, ["--distil.temperature", "8"], tmp_path / "conf.yaml")
     assert (settings.seeds, settings.teacher.epochs, settings.distil.temperature) == (5, 7, 8.0)
-    assert (settings.teacher.hidden_units, settings.hard.hidden_units) == (1200, 800)  # the paper's
+    assert [one.network.settings.hidden_units for one in (settings.teacher, settings.hard)] == [1200, 800]  # the paper's
     save_settings(tmp_path, settings)
     assert load_settings_of(MnistSettings, tmp_path, "mnist configure") == settings
     (tmp_path / "conf.yaml").write_text("teacher:\n  epoch: 7\n")
@@ -134,7 +139,9 @@ def test_mnist_settings_go_through_the_same_parser(tmp_path) -> None:
     "flags",
     [
         ["--seeds", "0"],
-        ["--teacher.dropout", "1"],
+        ["--teacher.network.dnn.dropout", "1"],
+        ["--hard.network", "tdnn"],
+        ["--data.source", "digits", "--hard.network.cnn.pooled_bins", "3"],
         ["--hard.epochs", "0"],
         ["--distilled.max_norm", "-1"],
         ["--teacher.learning_rate", "0"],

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 
 from kd_asr.distillation.signal import SoftTargets, top_k_targets
+from kd_asr.features.inputs import Indexable
 from kd_asr.networks.ensemble import Ensemble
-from kd_asr.networks.inference import Indexable, log_posteriors
+from kd_asr.networks.inference import log_posteriors
 from kd_asr.registry import teacher
 from kd_asr.settings.ranges import AtLeast
 

@@ -1,0 +1,183 @@
+"""What every network has: settings of its own, a view of utterances, and middle layers that can be tapped.
+
+A network is one file in this folder: a class with `@network("name")` and its settings, a frozen dataclass called
+`...Settings`. The contract tests, `tests/networks/test_every_network.py`, find it by themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from kd_asr.errors import UserError
+from kd_asr.features.inputs import Indexable
+from kd_asr.networks.outputs import Outputs
+from kd_asr.networks.views import View
+from kd_asr.registry import Named, find
+
+Own = TypeVar("Own", bound="Network")
+
+
+class Network(nn.Module):
+    """A network from inputs to logits.
+
+    Input (batch, ...) float, a row of `math.prod(input_shape)` numbers unless its view shows something else. Output
+    (batch, num_classes) logits; where an example has several labels, (batch * labels, num_classes), those of one
+    example after those of another.
+
+    Attributes:
+        Settings: Frozen dataclass of the settings.
+        row_axis: Axis of the inputs on which outputs lie in a row and none depends on another in evaluation mode, so
+            that zeros may be put behind: 0, the examples; 1, the frames of a single example.
+        input_shape: (frames, bins) of a window, (height, width) of an image, (bins,) of frames of a stretch.
+        num_classes: Outputs.
+        settings: Its settings.
+    """
+
+    Settings: ClassVar[type[Any]]
+    row_axis: ClassVar[int] = 0
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int, settings: Any) -> None:
+        """Draw the initial weights from torch's global generator."""
+        super().__init__()
+        self.input_shape = input_shape
+        self.num_classes = num_classes
+        self.settings = settings
+
+    @classmethod
+    def view(cls, settings: Any) -> View:
+        """How a network of these settings sees utterances."""
+        raise UserError(f"the network {cls.__name__} has no view, so it cannot see utterances: give it a method `view`")
+
+    @classmethod
+    def problems(cls, settings: Any, input_shape: tuple[int, ...]) -> list[str]:
+        """What cannot work with inputs of a shape; each begins with a field, as those of settings do."""
+        return []
+
+    @classmethod
+    def for_training(
+        cls: type[Own], inputs: Indexable, input_shape: tuple[int, ...], num_classes: int, settings: Any
+    ) -> Network:
+        """A new network to be trained on these inputs; `as_saved` makes of it what is kept."""
+        return cls(input_shape, num_classes, settings)
+
+    def as_saved(self) -> Network:
+        """The same function as a network of the class that is registered."""
+        return self
+
+    @property
+    def own_view(self) -> View:
+        """How this network sees utterances."""
+        return self.view(self.settings)
+
+    @property
+    def input_size(self) -> int:
+        """Numbers of an input, or of a frame of it."""
+        return math.prod(self.input_shape)
+
+    @property
+    def taps(self) -> Mapping[str, int]:
+        """Middle layers that `outputs_of` can read: name of the submodule, and width."""
+        return {}
+
+    def tapped(self, name: str) -> nn.Module:
+        """The submodule of a tap."""
+        return self.get_submodule(name)
+
+    def tap_rows(self, name: str, outputs: Tensor) -> Tensor:
+        """(labels, width): a row for each row of logits, of what the submodule of a tap has put out."""
+        return outputs
+
+
+def outputs_of(model: nn.Module, inputs: Tensor, taps: Collection[str] = ()) -> Outputs:
+    """Logits of any module from inputs to logits, and the outputs of some of its submodules in the same pass.
+
+    Raises:
+        UserError: the model has no such tap.
+    """
+    found: dict[str, Tensor] = {}
+    with _tapping(model, taps, found):
+        logits = model(inputs)
+    return Outputs(logits, found)
+
+
+@contextmanager
+def _tapping(model: nn.Module, taps: Collection[str], found: dict[str, Tensor]) -> Iterator[None]:
+    handles = []
+
+    def tap(name: str) -> None:
+        def keep(module: nn.Module, inputs: Any, outputs: Tensor) -> None:
+            found[name] = model.tap_rows(name, outputs) if isinstance(model, Network) else outputs
+
+        handles.append(_tapped(model, name).register_forward_hook(keep))
+
+    try:
+        for name in taps:
+            tap(name)
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _tapped(model: nn.Module, name: str) -> nn.Module:
+    """The submodule of a tap; any submodule, of a module that is no `Network`."""
+    if isinstance(model, Network):
+        if name in model.taps:
+            return model.tapped(name)
+        known = ", ".join(model.taps) or "none"
+    else:
+        try:
+            return model.get_submodule(name)
+        except AttributeError:
+            known = ", ".join(inner for inner, _ in model.named_modules() if inner) or "none"
+    raise UserError(f"{type(model).__name__} has no middle layer {name!r}: choose one of {known}")
+
+
+def network_class(name: str) -> type[Network]:
+    """The class of a registered network, or of an import path.
+
+    Raises:
+        UserError: there is none, or it is no `Network`.
+    """
+    found = find("network", name)
+    if not issubclass(found, Network):
+        raise UserError(f"the network {name!r} is not a subclass of kd_asr.networks.base.Network: derive it from that")
+    return found
+
+
+def view_of(network: Named) -> View:
+    """How a network sees utterances."""
+    return network_class(network.name).view(network.settings)
+
+
+def problems_of(network: Named, input_shape: tuple[int, ...]) -> list[str]:
+    """What cannot work with inputs of a shape, each beginning with the name of the field in the network's section."""
+    cls = network_class(network.name)
+    return [f"{network.name}.{problem}" for problem in cls.problems(network.settings, input_shape)]
+
+
+def new_network(
+    network: Named, inputs: Indexable, input_shape: tuple[int, ...], num_classes: int, seed: int
+) -> Network:
+    """The network that `seed` draws, to be trained on these inputs; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return network_class(network.name).for_training(inputs, input_shape, num_classes, network.settings)
+
+
+def seeded(network: Named, input_shape: tuple[int, ...], num_classes: int, seed: int) -> Network:
+    """A network whose initial weights depend on `seed` alone; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return network_class(network.name)(input_shape, num_classes, network.settings)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable numbers in a model."""
+    return sum(parameter.numel() for parameter in model.parameters())

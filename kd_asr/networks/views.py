@@ -1,0 +1,206 @@
+"""How a network sees a set of utterances: a window of frames around each, or a stretch of frames at once.
+
+A view turns a frame store into what a network is shown in training, for measurements, for recognition and for
+adaptation. A network of another kind may bring a view of its own, any class with the members of `View`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from kd_asr.features.chunks import FrameChunks, whole_utterance
+from kd_asr.features.inputs import Indexable
+from kd_asr.features.store import FrameStore
+from kd_asr.features.windows import FrameWindows
+
+_STEP = 512
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A set of utterances as the examples of a network.
+
+    Attributes:
+        inputs: The examples, gathered by number.
+        frames: (examples, labels) int64, the frame of each label, numbered through all utterances in their order; None:
+            example n is frame n and has one label.
+        counted: (examples, labels) bool, True once for every frame, so that none is learnt or measured twice; None: all
+            are.
+    """
+
+    inputs: Indexable
+    frames: Tensor | None = None
+    counted: Tensor | None = None
+
+    def within(self, frames: Tensor) -> Tensor:
+        """Numbers of the examples whose first frame is one of some (frames,) int64."""
+        if self.frames is None:
+            return frames
+        inside = torch.zeros(1 + int(max(self.frames.max(), frames.max())), dtype=torch.bool)
+        inside[frames] = True
+        return inside[self.frames[:, 0]].nonzero().flatten()
+
+
+class View(Protocol):
+    """How a network sees utterances. Views that are equal show the same."""
+
+    @property
+    def context(self) -> tuple[int, int]:
+        """Frames that an output depends on, before and after its own."""
+        ...
+
+    @property
+    def labels_per_example(self) -> int:
+        """Outputs that a network gives for an example of its training."""
+        ...
+
+    def input_shape(self, num_mel_bins: int) -> tuple[int, ...]:
+        """What the network is told about its inputs."""
+        ...
+
+    def examples(self, store: FrameStore, utterance_ids: Sequence[str], *, measured: bool = False) -> Seen:
+        """Every frame of some utterances, to learn from, or to be `measured` on in evaluation mode."""
+        ...
+
+    def utterances(self, store: FrameStore, utterance_ids: Sequence[str]) -> list[Tensor]:
+        """Batches whose outputs in evaluation mode, one after the other, are those of the utterances' frames."""
+        ...
+
+    def speaker(self, store: FrameStore, utterance_ids: Sequence[str], *, most_frames: int) -> tuple[Tensor, int]:
+        """One batch of a speaker's utterances, and the outputs that it gives: of the first `most_frames` frames, one
+        utterance after the other, or of a little less."""
+        ...
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Every frame in a window of its neighbours, as one row of numbers.
+
+    Attributes:
+        left_context: Frames before the classified one.
+        right_context: Frames after it.
+    """
+
+    left_context: int
+    right_context: int
+
+    @property
+    def context(self) -> tuple[int, int]:
+        """Frames that an output depends on, before and after its own."""
+        return self.left_context, self.right_context
+
+    @property
+    def labels_per_example(self) -> int:
+        """One."""
+        return 1
+
+    def input_shape(self, num_mel_bins: int) -> tuple[int, ...]:
+        """(frames, bins); a window itself comes as a row of frames * bins numbers."""
+        return self.left_context + 1 + self.right_context, num_mel_bins
+
+    def examples(self, store: FrameStore, utterance_ids: Sequence[str], *, measured: bool = False) -> Seen:
+        """An example for each frame; the same whether or not it is `measured`."""
+        return Seen(self._windows(store, utterance_ids))
+
+    def utterances(self, store: FrameStore, utterance_ids: Sequence[str]) -> list[Tensor]:
+        """The windows of all frames as one batch."""
+        seen = self._windows(store, utterance_ids)
+        return [seen[torch.arange(len(seen))]]
+
+    def speaker(self, store: FrameStore, utterance_ids: Sequence[str], *, most_frames: int) -> tuple[Tensor, int]:
+        """The windows of the first frames."""
+        seen = self._windows(store, utterance_ids)
+        count = _rounded(min(len(seen), most_frames))
+        return seen[torch.arange(count)], count
+
+    def _windows(self, store: FrameStore, utterance_ids: Sequence[str]) -> FrameWindows:
+        return FrameWindows(
+            store, utterance_ids, left_context=self.left_context, right_context=self.right_context
+        )
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Stretches of an utterance with the frames around them, (frames, bins).
+
+    Attributes:
+        chunk_frames: Frames of a stretch that are learnt together.
+        frame_stride: Distance between them.
+        left_context: Frames before the first of them.
+        right_context: Frames after the last of them.
+    """
+
+    chunk_frames: int
+    frame_stride: int
+    left_context: int
+    right_context: int
+
+    @property
+    def context(self) -> tuple[int, int]:
+        """Frames that an output depends on, before and after its own."""
+        return self.left_context, self.right_context
+
+    @property
+    def labels_per_example(self) -> int:
+        """Frames of a stretch."""
+        return self.chunk_frames
+
+    def input_shape(self, num_mel_bins: int) -> tuple[int, ...]:
+        """(bins,): a stretch has as many frames as it has."""
+        return (num_mel_bins,)
+
+    def examples(self, store: FrameStore, utterance_ids: Sequence[str], *, measured: bool = False) -> Seen:
+        """A stretch for each example; one to be `measured` on has all its frames, since in evaluation mode a network
+        has no stride."""
+        length, stride = self.chunk_frames, self.frame_stride
+        if measured:
+            length, stride = length * stride, 1
+        left, right = self.context
+        chunks = FrameChunks(
+            store, utterance_ids, length=length, left_context=left, right_context=right, stride=stride
+        )
+        return Seen(chunks, chunks.frames, chunks.counted)
+
+    def utterances(self, store: FrameStore, utterance_ids: Sequence[str]) -> list[Tensor]:
+        """Each utterance as a batch of its own."""
+        left, right = self.context
+        return [whole_utterance(store, name, left_context=left, right_context=right) for name in utterance_ids]
+
+    def speaker(self, store: FrameStore, utterance_ids: Sequence[str], *, most_frames: int) -> tuple[Tensor, int]:
+        """The utterances as one stretch."""
+        left, right = self.context
+        parts = [whole_utterance(store, name, left_context=0, right_context=0) for name in utterance_ids]
+        joined = torch.cat(parts, dim=1)
+        count = _rounded(min(joined.shape[1] - left - right, most_frames))
+        return joined[:, : left + count + right], max(0, count)
+
+
+def _rounded(count: int) -> int:
+    """A little less: batches of a thousand different sizes would fill memory with kernels."""
+    return count // _STEP * _STEP if count > _STEP else count
+
+
+def labelled_frames(seen: Sequence[Seen], counts: Sequence[int]) -> tuple[Tensor, Tensor] | None:
+    """The labels of several sets seen one after the other: `frames` and `counted` of `Seen`, for all of them.
+
+    Args:
+        seen: the sets, by the same view.
+        counts: frames of each set.
+
+    Returns:
+        None where example n is frame n.
+    """
+    before = [0, *accumulate(counts)]
+    frames, counted = [], []
+    for one, first in zip(seen, before, strict=False):
+        if one.frames is None:
+            return None
+        frames.append(one.frames + first)
+        counted.append(torch.ones_like(one.frames, dtype=torch.bool) if one.counted is None else one.counted)
+    return torch.cat(frames), torch.cat(counted)
