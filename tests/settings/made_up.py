@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+import pytest
+
+from kd_asr import registry
 from kd_asr.registry import Named, Weighted
 from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, Inherits, NotEmpty, OfKind, Unit
 
@@ -208,3 +211,10 @@ CLASSES = {
     "loss": {"soft": Soft, "hard": Hard},
     "method": {"classic": Classic, "mutual": Mutual},
 }
+
+
+@pytest.fixture(autouse=True)
+def only_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known names are the made-up ones while a test of the module that imports this runs."""
+    monkeypatch.setattr(registry, "_import_folder", lambda kind: None)
+    monkeypatch.setattr(registry, "_CLASSES", {kind: CLASSES.get(kind, {}) for kind in registry.FOLDERS})

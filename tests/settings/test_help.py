@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from made_up import MadeUpSettings
+from made_up import MadeUpSettings, only_made_up  # noqa: F401
 
 from kd_asr.settings.help import entries, help_text, kinds_in
 

@@ -14,6 +14,7 @@ from made_up import (
     ShapeSettings,
     SoftSettings,
     WideSettings,
+    only_made_up,  # noqa: F401
 )
 
 from kd_asr.errors import UserError

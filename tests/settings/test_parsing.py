@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up import MadeUpSettings, SearchSettings
+from made_up import MadeUpSettings, SearchSettings, only_made_up  # noqa: F401
 
 from kd_asr.errors import UserError
 from kd_asr.settings.build import build, validate

@@ -127,7 +127,8 @@ def test_mnist_settings_go_through_the_same_parser(tmp_path) -> None:
     (tmp_path / "conf.yaml").write_text("seeds: 5\nteacher:\n  epochs: 7\n")
     settings = parse_settings_of(MnistSettings, ["--distil.temperature", "8"], tmp_path / "conf.yaml")
     assert (settings.seeds, settings.teacher.epochs, settings.distil.temperature) == (5, 7, 8.0)
-    assert [one.network.settings.hidden_units for one in (settings.teacher, settings.hard)] == [1200, 800]  # the paper's
+    # The paper's widths.
+    assert [one.network.settings.hidden_units for one in (settings.teacher, settings.hard)] == [1200, 800]
     save_settings(tmp_path, settings)
     assert load_settings_of(MnistSettings, tmp_path, "mnist configure") == settings
     (tmp_path / "conf.yaml").write_text("teacher:\n  epoch: 7\n")
