@@ -175,10 +175,11 @@ def test_a_class_of_ones_own_is_trained(tmp_path) -> None:
     inputs = torch.randn(64, 3 * BINS, generator=generator)
     labels = (inputs[:, 0] > 0).long()
     model = seeded(network, shape_of(network), CLASSES, 1)
-    before = float(HardObjective()(model(inputs), Examples(inputs, labels).batch(torch.arange(64))).total)
+    batch = Examples(inputs, labels).batch(torch.arange(64))
+    before = HardObjective()(model(inputs), batch).total.item()
     budget = TrainSettings(epochs=20, batch_frames=16, learning_rate=0.02)
     fit(model, Examples(inputs, labels), HardObjective(), budget, seed=1, folder=tmp_path, validate=None)
-    after = float(HardObjective()(model(inputs), Examples(inputs, labels).batch(torch.arange(64))).total)
+    after = HardObjective()(model(inputs), batch).total.item()
     assert after < 0.5 * before
     save_network(tmp_path / "model.safetensors", model, {})
     assert torch.equal(load_network(tmp_path / "model.safetensors")(inputs), model(inputs))
