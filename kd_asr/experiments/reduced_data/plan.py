@@ -89,8 +89,9 @@ def reduced_job(settings: Settings, fraction: float, arm: Arm, repetition: int) 
     part = LabelledPart(
         fraction, network_seed(settings.seed, f"reduced/part-{repetition}"), reduced.draw, others_of_arm(arm)
     )
+    name = f"reduced_networks/{reduced.draw}-{fraction:g}-{arm}-{repetition}"
     return replace(
-        hard_job(settings, f"reduced_networks/{reduced.draw}-{fraction:g}-{arm}-{repetition}", settings.student_network),
+        hard_job(settings, name, settings.student_network),
         data=SpeechData(variation(settings), part=part),
         losses=losses_of_arm(
             arm, temperature=distil.temperature, soft_weight=distil.soft_weight, hard_weight=distil.hard_weight
