@@ -17,11 +17,11 @@ from typing import Any
 
 from kd_asr.artifacts import load_artifact
 from kd_asr.errors import UserError
+from kd_asr.jobs.run import run
 from kd_asr.settings.files import SETTINGS_FILE
-from kd_asr.stages.networks import NetworkTask, train_networks
+from kd_asr.stages.plan import student_jobs
 from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.settings import load_settings
-from kd_asr.stages.systems import network_seed, student_names
 
 SUMMARY = "dev frame accuracy of students by the number of classes kept, of a finished run ($RUN)"
 KEPT = (5, 10, 20, 50)
@@ -30,13 +30,13 @@ _MADE_HERE = ("posteriors", "distil")
 
 def measure(*, repeats: int) -> dict[str, Any]:
     """Mean dev frame accuracy and cross-entropy of `repeats` students for each k, and bytes a frame."""
-    run = Path(os.environ.get("RUN", ""))
-    if not (run / SETTINGS_FILE).is_file():
+    source = Path(os.environ.get("RUN", ""))
+    if not (source / SETTINGS_FILE).is_file():
         raise UserError("set RUN to the folder of a finished main job")
     found: dict[str, Any] = {"repeats": repeats}
-    with tempfile.TemporaryDirectory(prefix="kd_asr-top_k-", dir=run.parent) as name:
+    with tempfile.TemporaryDirectory(prefix="kd_asr-top_k-", dir=source.parent) as name:
         copy = Path(name) / "run"
-        shutil.copytree(run, copy, copy_function=os.link, ignore=shutil.ignore_patterns(*_MADE_HERE, ".*"))
+        shutil.copytree(source, copy, copy_function=os.link, ignore=shutil.ignore_patterns(*_MADE_HERE, ".*"))
         classes = load_artifact(copy, "align").metrics["pdfs"]
         for kept in [*(one for one in KEPT if one < classes), classes]:
             settings = load_settings(copy)
@@ -46,13 +46,10 @@ def measure(*, repeats: int) -> dict[str, Any]:
                 distil=replace(settings.distil, students=repeats),
             )
             stored = posteriors(copy, settings).metrics
-            names = student_names(settings)
-            tasks = [
-                NetworkTask(copy, name, "distil", network_seed(settings.seed, name), "soft", settings)
-                for name in names
-            ]
-            students = [made.metrics for made in train_networks(tasks, description=f"k = {kept}")]
-            accuracies = [student["dev_frame_accuracy"] for student in students]
+            jobs = student_jobs(settings)
+            trained = run(jobs, copy, processes=settings.jobs, description=f"k = {kept}")
+            students = [made.metrics for made in trained]
+            accuracies = [student["dev_accuracy"] for student in students]
             found[f"k = {kept}"] = {
                 "bytes_a_frame": stored["bytes_per_frame"],
                 "mass_kept": stored["mass_kept"],

@@ -21,9 +21,9 @@ from torch import nn
 
 from benchmarks.synthetic import random_windows
 from kd_asr.distillation.objectives import HARD, objective_of
+from kd_asr.experiments.mnist.settings import TeacherSettings
 from kd_asr.features.images import Images
 from kd_asr.features.settings import FeatureSettings
-from kd_asr.mnist_config import TeacherSettings
 from kd_asr.networks.base import Network, seeded
 from kd_asr.networks.dnn import DnnSettings
 from kd_asr.networks.inference import uses_bf16

@@ -12,7 +12,7 @@ from typing import Any
 from kd_asr.artifacts import locked
 from kd_asr.cli.parsing import check_run_folder, one_of
 from kd_asr.console import say
-from kd_asr.mnist_config import MnistSettings, flags_for_bundled_digits
+from kd_asr.experiments.mnist.settings import MnistSettings, flags_for_bundled_digits
 from kd_asr.presets import find_preset
 from kd_asr.settings.files import load_settings_of, parse_settings_of, save_settings
 
@@ -30,52 +30,52 @@ class MnistStage:
 MNIST_STAGES = (
     MnistStage(
         "digits",
-        "mnist_digits",
+        "digits",
         "get and check the digits (every experiment does it first)",
         "Downloads MNIST's four files if the settings name a folder without them; writes digits/.",
     ),
     MnistStage(
         "table",
-        "mnist_table",
+        "table",
         "teachers, students on hard labels, distilled students, the ensemble and its students",
         "Trains on all training images and reads test once. Settings: seeds, members, teacher.*, hard.*, distilled.*, "
         "distil.*.",
     ),
     MnistStage(
         "temperature",
-        "mnist_temperature",
+        "temperature",
         "students of several widths and temperatures, compared on dev",
         "Does not read test. Settings: temperature.*, distilled.*, distil.*.",
     ),
     MnistStage(
         "omit3",
-        "mnist_transfer",
+        "transfer",
         "students that never see a 3, before and after their bias is corrected",
         "The correction is fitted on dev, and for comparison on test as the paper did. Settings: transfer.*, seeds.",
     ),
     MnistStage(
         "only78",
-        "mnist_transfer",
+        "transfer",
         "students that see 7s and 8s only, before and after their bias is corrected",
         "The correction is fitted on dev, and for comparison on test as the paper did. Settings: transfer.*, seeds.",
     ),
     MnistStage(
         "losses",
-        "mnist_losses",
+        "losses",
         "several losses against the same teacher at equal budget, compared on dev",
         "Soft cross-entropy, both divergences, squared difference of logits, and the limit of high temperature. Does "
         "not read test. Settings: losses.*, distilled.*.",
     ),
     MnistStage(
         "reduced",
-        "mnist_reduced",
+        "reduced",
         "few labels: hard labels with and without early stopping, against soft targets",
         "Networks of the same architecture and number of updates, on nested parts of the labels; test is read once. "
         "Settings: reduced.*, hard.*, distil.*.",
     ),
     MnistStage(
         "report",
-        "mnist_report",
+        "report",
         "one page of tables and pictures of the experiments that have been run",
         "Writes report/report.md, report.json and PNG files, and prints the main table.",
     ),
@@ -106,7 +106,7 @@ def add_mnist(commands: argparse._SubParsersAction[Any]) -> None:
         "Vinyals and Dean (2015) and their odd experiments. `kd-asr mnist configure RUN` makes a run folder; each "
         "experiment then trains what it needs and is missing. `kd-asr run digits` does it all.",
     )
-    inner = group.add_subparsers(dest="mnist_command", required=True, metavar="COMMAND")
+    inner = group.add_subparsers(dest="command", required=True, metavar="COMMAND")
     configure = inner.add_parser(
         "configure",
         help="make a run folder: find the digits, check every setting, write settings.yaml",
@@ -149,9 +149,9 @@ def load_mnist_settings(run_dir: Path) -> MnistSettings:
 def make(name: str, run_dir: Path, settings: MnistSettings) -> None:
     """Run one of `MNIST_STAGES` on a run folder that the caller has locked, and print the table it has."""
     stage = next(one for one in MNIST_STAGES if one.name == name)
-    getattr(importlib.import_module(f"kd_asr.stages.{stage.module}"), name)(run_dir, settings)
+    getattr(importlib.import_module(f"kd_asr.experiments.mnist.{stage.module}"), name)(run_dir, settings)
     if name == "report":
-        from kd_asr.stages.mnist_report import print_table
+        from kd_asr.experiments.mnist.report import print_table
 
         print_table(run_dir / "report" / "report.json")
 

@@ -14,11 +14,12 @@ from kd_asr.stages.settings import Settings, load_settings
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the main job: its command, its function, what it does in one line and in full."""
+    """One stage: its command and function, what it does in one line and in full, and the package of its module."""
 
     name: str
     summary: str
     details: str
+    room: str = "kd_asr.stages"
 
 
 STAGES = (
@@ -119,11 +120,13 @@ FURTHER = (
         "train and compare networks on parts of the labels: hard labels, soft targets, both",
         "Needs the main job's artifacts up to `posteriors`, and `graph`. Writes reduced_networks/ and reduced/. "
         "Settings: reduced.*.",
+        "kd_asr.experiments.reduced_data",
     ),
     Stage(
         "reduced_report",
         "table and curves of the networks on parts of the labels",
         "Writes reduced_report/report.md, report.json and convergence.png, and prints the table.",
+        "kd_asr.experiments.reduced_data",
     ),
     Stage(
         "beams",
@@ -160,7 +163,8 @@ def run_stage(name: str, run_dir: Path) -> None:
 
 def make(name: str, run_dir: Path, settings: Settings) -> None:
     """Run one stage on a run folder that the caller has locked, and print the table it has."""
-    module = importlib.import_module(f"kd_asr.stages.{name}")
+    room = next(stage.room for stage in (*STAGES, *FURTHER) if stage.name == name)
+    module = importlib.import_module(f"{room}.{name}")
     made = getattr(module, name)(run_dir, settings)
     if name in ("report", "reduced_report"):
         module.print_table(run_dir / name / "report.json")

@@ -16,7 +16,8 @@ from kd_asr.corpora.manifest import SETS
 from kd_asr.features.store import FrameStore
 from kd_asr.stages.align_sets import utterances_with_features, write_sets
 from kd_asr.stages.align_training import Task, align_set, remove_progress, train
-from kd_asr.stages.realign import FIRST_ALIGNMENT, realign
+from kd_asr.stages.plan import FIRST_ALIGNMENT
+from kd_asr.stages.realign import realign
 from kd_asr.stages.settings import Settings
 
 

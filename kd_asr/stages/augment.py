@@ -9,9 +9,9 @@ from pathlib import Path
 
 from kd_asr.artifacts import Artifact
 from kd_asr.features.perturbation import Spread
+from kd_asr.jobs.job import network_seed
 from kd_asr.stages.copies import copied_training_set
 from kd_asr.stages.settings import Settings
-from kd_asr.stages.systems import network_seed
 
 
 def augment(run_dir: Path, settings: Settings) -> Artifact:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,12 @@ from kd_asr.alignment.viterbi import align_utterance
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.corpora.manifest import SETS, Utterance
 from kd_asr.decoding.decoder import unpickled_scores
+from kd_asr.jobs.run import run
 from kd_asr.parallel import Workers
 from kd_asr.stages.align_sets import utterances_with_features, write_sets
-from kd_asr.stages.networks import NetworkTask, train_networks
+from kd_asr.stages.plan import FIRST_ALIGNMENT, realignment_jobs
 from kd_asr.stages.recognise import NetworkScores, log_prior
 from kd_asr.stages.settings import Settings
-from kd_asr.stages.systems import as_teacher, network_seed
-
-# Artifact of the alignment that the networks learn from.
-FIRST_ALIGNMENT = "mixture_alignment"
 
 
 @dataclass(frozen=True)
@@ -62,17 +59,9 @@ def realign(run_dir: Path, settings: Settings) -> Artifact:
     `FIRST_ALIGNMENT`.
     """
     first = load_artifact(run_dir, FIRST_ALIGNMENT)
-    names = [f"align_networks/network-{number:02d}" for number in range(settings.align.networks)]
-    teaching = as_teacher(settings)
-    brief = replace(teaching, train=replace(settings.train, epochs=settings.align.network_epochs))
-    seeds = [network_seed(settings.seed, name) for name in names]
-    networks = train_networks(
-        [
-            NetworkTask(run_dir, name, "align", seed, "hard", brief, aligned=FIRST_ALIGNMENT)
-            for name, seed in zip(names, seeds, strict=True)
-        ],
-        description=f"{len(names)} networks to align with",
-    )
+    jobs = realignment_jobs(settings)
+    names = [job.name for job in jobs]
+    networks = run(jobs, run_dir, processes=settings.jobs, description=f"{len(names)} networks to align with")
     inputs = [load_artifact(run_dir, name) for name in ("prepare", "features", "lexicon")]
 
     def work(folder: Path) -> dict[str, Any]:

@@ -251,8 +251,8 @@ def _timings(
         "wall_seconds": {name: round(seconds, 3) for name, seconds in wall.items()},
         **factors,
         "training_frames_per_second": {
-            name: artifact.metrics["frames_per_second"]
+            name: artifact.metrics["labels_per_second"]
             for name, artifact in artifacts.items()
-            if "frames_per_second" in artifact.metrics
+            if "labels_per_second" in artifact.metrics
         },
     }

@@ -11,6 +11,7 @@ from kd_asr.alignment.settings import AlignSettings, LexiconSettings
 from kd_asr.corpora.settings import CorpusSettings
 from kd_asr.decoding.settings import BeamsSettings, DecodeSettings, LanguageModelSettings, RescoreSettings
 from kd_asr.distillation.settings import BaselineSettings, DistilSettings, EnsembleSettings
+from kd_asr.experiments.reduced_data.settings import ReducedSettings
 from kd_asr.features.settings import AugmentSettings, FeatureSettings
 from kd_asr.features.store import MARGIN
 from kd_asr.networks.base import problems_of, view_of
@@ -18,7 +19,6 @@ from kd_asr.networks.settings import AdaptSettings, StudentSettings, TeacherSett
 from kd_asr.registry import Named, named
 from kd_asr.settings.files import load_settings_of, parse_settings_of
 from kd_asr.settings.ranges import AtLeast, DecidesNothing, OfKind
-from kd_asr.stages.reduced_settings import ReducedSettings
 from kd_asr.training.settings import TrainSettings
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from kd_asr.artifacts import load_artifact
 from kd_asr.networks.base import Network
@@ -50,24 +47,6 @@ def kinds(settings: Settings) -> dict[str, list[str]]:
 def system_of(artifact: str) -> str:
     """`student-00` of `distil/student-00`: how the system of one trained network is called."""
     return artifact.rsplit("/", maxsplit=1)[-1]
-
-
-def as_teacher(settings: Settings) -> Settings:
-    """The settings that a teacher is trained with, or a network to align with."""
-    return replace(settings, network=settings.teacher_network)
-
-
-def as_student(settings: Settings, targets: Literal["hard", "soft"]) -> Settings:
-    """The settings that a student is trained with, or on `hard` labels a network that it is compared with."""
-    network, dropout = settings.student_network, settings.distil.dropout
-    if targets == "soft" and dropout is not None:
-        network = replace(network, settings=replace(network.settings, dropout=dropout))
-    return replace(settings, network=network)
-
-
-def network_seed(seed: int, name: str) -> int:
-    """Seed of one network of a run: the same for the same run seed and name, unrelated for any other."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")
 
 
 def load_networks(

@@ -2,7 +2,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training_step import step_operations
-from kd_asr.mnist_config import TeacherSettings
+from kd_asr.experiments.mnist.settings import TeacherSettings
 from kd_asr.networks.base import seeded
 
 

@@ -11,15 +11,15 @@ from kd_asr.artifacts import load_artifact
 from kd_asr.cli import main
 from kd_asr.cli.mnist import MNIST_STAGES
 from kd_asr.distillation.posterior_store import PosteriorStore
+from kd_asr.experiments.mnist.networks import digit_log_posteriors, load_digit_network
+from kd_asr.experiments.mnist.reduced import reduced_jobs
+from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.features.images import Images
-from kd_asr.mnist_config import MnistSettings
 from kd_asr.networks.ensemble import Ensemble
 from kd_asr.networks.inference import log_posteriors
 from kd_asr.presets import find_preset
 from kd_asr.settings.files import load_settings_of
-from kd_asr.stages.mnist_digits import DigitArrays
-from kd_asr.stages.mnist_networks import digit_log_posteriors, load_digit_network
-from kd_asr.stages.mnist_reduced import ReducedDigitTask, draw_part
+from kd_asr.tasks.digits import DigitArrays
 
 TINY = find_preset("tiny", digits=True)
 FLAGS = ["--source", "digits", "--config", str(TINY), "--temperature.widths=[8]", "--temperature.students=[1]"]
@@ -64,13 +64,14 @@ def test_dev_is_apart_from_what_it_chooses_for(run) -> None:
     arrays = DigitArrays.load(run / "digits")
     assert len(arrays.dev) == 1500 * 5000 // 60_000
     assert sorted([*arrays.dev.tolist(), *arrays.rest.tolist()]) == list(range(1500))
-    assert metrics(run, "networks/choosing-teacher")["images"] == 1500 - len(arrays.dev)
-    assert metrics(run, "networks/teacher-00")["images"] == 1500
-    assert "dev_errors" not in metrics(run, "networks/teacher-00")
+    assert metrics(run, "networks/choosing-teacher")["examples"] == 1500 - len(arrays.dev)
+    assert metrics(run, "networks/teacher-00")["examples"] == 1500
+    assert "dev_accuracy" not in metrics(run, "networks/teacher-00")
     [log_probs] = digit_log_posteriors(run, [["networks/choosing-teacher"]], "dev")
     wrong = int((log_probs.argmax(1) != arrays.train_labels[arrays.dev].numpy()).sum())
     # Of the last epochs the best on dev is kept, and its errors are those of the weights on disk.
-    assert metrics(run, "networks/choosing-teacher")["dev_errors"] == wrong
+    accuracy = metrics(run, "networks/choosing-teacher")["dev_accuracy"]
+    assert round((1 - accuracy) * len(arrays.dev)) == wrong
 
 
 def test_a_store_holds_the_averaged_posteriors_of_unjittered_images(run) -> None:
@@ -87,7 +88,7 @@ def test_transfer_sets_lack_the_digits(run, experiment: str, unseen: list[int]) 
     present = ~np.isin(arrays.train_labels.numpy(), unseen)
     assert found["unseen"] == unseen
     assert found["transfer_images"] == int(present.sum())
-    assert metrics(run, f"networks/{experiment}-choosing")["images"] == int(present[arrays.rest.numpy()].sum())
+    assert metrics(run, f"networks/{experiment}-choosing")["examples"] == int(present[arrays.rest.numpy()].sum())
     assert len(found["students"]) == 2
     for student in found["students"]:
         # What is fitted on test itself can only be better there.
@@ -117,9 +118,9 @@ def test_losses_with_the_same_gradient_end_alike(run) -> None:
 
 def test_reduced_networks_have_their_part_of_the_labels_and_equal_updates(run) -> None:
     arrays, settings = DigitArrays.load(run / "digits"), load_settings_of(MnistSettings, run, "mnist configure")
-    parts = [
-        draw_part(ReducedDigitTask(run, fraction, "hard", 0, settings), len(arrays.rest)) for fraction in (0.05, 0.5)
-    ]
+    planned = [one for one in reduced_jobs(settings) if one.arm == "hard"]
+    parts = [one.job.data.labelled(len(arrays.rest)) for one in planned]
+    assert [one.fraction for one in planned] == [0.05, 1.0]
     assert len(parts[0]) == round(0.05 * len(arrays.rest))
     assert set(parts[0].tolist()) < set(parts[1].tolist())
     names = sorted(path.parent.name for path in (run / "reduced_networks").glob("*/manifest.json"))
@@ -128,7 +129,7 @@ def test_reduced_networks_have_their_part_of_the_labels_and_equal_updates(run) -
     assert names == sorted(set(expected) - {"1-soft_everywhere-0"})  # which would be 1-soft_and_hard-0
     found = {name: metrics(run, f"reduced_networks/{name}") for name in names}
     assert {one["updates"] for one in found.values()} == {8 * (len(arrays.rest) // 32)}
-    assert found["0.05-soft-0"]["images"] == len(parts[0])
+    assert found["0.05-soft-0"]["examples"] == len(parts[0])
 
 
 def test_reduced_networks_are_measured_on_all_of_test_and_on_their_part(run) -> None:

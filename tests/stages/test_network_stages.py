@@ -18,6 +18,7 @@ from kd_asr.distillation.teachers.live import LiveSettings, LiveTeacher
 from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
+from kd_asr.jobs.job import network_seed
 from kd_asr.networks.adaptation import SpeakerStatistics
 from kd_asr.networks.base import view_of
 from kd_asr.networks.cnn import CnnSettings
@@ -36,10 +37,10 @@ from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.recognise import set_scores
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.speakers import speakers_of
-from kd_asr.stages.speech import LabelledSpeech, examples_of
 from kd_asr.stages.sweep import sweep
-from kd_asr.stages.systems import load_networks, member_names, network_seed, systems
+from kd_asr.stages.systems import load_networks, member_names, systems
 from kd_asr.stages.transfer import transfer
+from kd_asr.tasks.speech import LabelledSpeech, examples_of
 
 # No preset adapts or masks a DNN.
 DNN = named("network", "dnn", DnnSettings(hidden_layers=1, hidden_units=16))
@@ -94,7 +95,7 @@ def test_from_labels_to_frame_accuracies(aligned, settings, dilations) -> None:
     models = load_networks(aligned, member_names(settings), store.features)
     stored_posteriors = PosteriorStore(aligned / "posteriors")
     train = [LabelledSpeech.of_set(aligned, "train")]
-    examples = examples_of(train, settings, posteriors=stored_posteriors, measured=True)
+    examples = examples_of(train, settings.network, posteriors=stored_posteriors, measured=True)
     live = LiveTeacher(models, examples.inputs, LiveSettings(top_k=settings.ensemble.top_k))
     some = torch.arange(0, len(examples), 3)
     stored = examples.batch(some).signal.targets
@@ -110,7 +111,7 @@ def test_from_labels_to_frame_accuracies(aligned, settings, dilations) -> None:
     assert sum(counted["correct"]) == int((best == labels).sum())
     assert sum(counted["frames"]) == len(labels)
     assert made.metrics["baseline-00"]["dev"] == pytest.approx(
-        load_artifact(aligned, "baseline/baseline-00").metrics["dev_frame_accuracy"], abs=1e-5
+        load_artifact(aligned, "baseline/baseline-00").metrics["dev_accuracy"], abs=1e-5
     )
 
     # Students and members have seeds of their own; none is a copy of another.
@@ -168,7 +169,7 @@ def test_students_learn_from_the_training_set_and_its_copies(aligned, settings) 
     inputs = view.examples(FrameStore.open(aligned / "features" / "train"), train.utterance_ids).inputs
     frames = FrameStore.open(copied / "frames")
     own = LabelledSpeech.of_set(aligned, "train")
-    examples = examples_of([own, LabelledSpeech(frames, copies)], settings, posteriors=store)
+    examples = examples_of([own, LabelledSpeech(frames, copies)], settings.network, posteriors=store)
     number = len(inputs) + 5  # in the first copy of the first utterance
     some = torch.tensor([number, 3, len(examples) - 1, len(inputs) - 1])
     batch = examples.batch(some)

@@ -14,30 +14,25 @@ from test_network_stages import make_aligned
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.distillation.losses.base import UNLABELLED
 from kd_asr.errors import UserError
+from kd_asr.experiments.reduced_data.arms import ARMS
+from kd_asr.experiments.reduced_data.plan import ReducedSystem, reduced_job, reduced_networks, reduced_systems
+from kd_asr.experiments.reduced_data.reduced import _stopped_at_the_end
+from kd_asr.experiments.reduced_data.scores import describe_parts, score_systems
 from kd_asr.features.store import FrameStore
+from kd_asr.jobs.run import run
 from kd_asr.networks.base import view_of
 from kd_asr.networks.files import load_network
 from kd_asr.networks.tdnn import TdnnSettings
 from kd_asr.registry import named
 from kd_asr.stages.ensemble import ensemble
 from kd_asr.stages.features import features
-from kd_asr.stages.networks import measure
 from kd_asr.stages.posteriors import posteriors
-from kd_asr.stages.reduced import ReducedSystem, _stopped_at_the_end
-from kd_asr.stages.reduced_networks import (
-    ARMS,
-    BEST,
-    LAST,
-    ReducedTask,
-    _examples,
-    draw_part,
-    reduced_tasks,
-    train_reduced,
-)
 from kd_asr.stages.settings import Settings
-from kd_asr.stages.speech import labels
 from kd_asr.stages.transfer import transfer
+from kd_asr.tasks.labelled_part import LabelledPart
+from kd_asr.tasks.speech import draw_part, labels
 from kd_asr.training.examples import Examples
+from kd_asr.training.measure import measure
 from kd_asr.training.schedule import measuring_points
 
 
@@ -64,6 +59,15 @@ def taught(run_dir, settings, utterances, kept: Path) -> tuple[Path, Settings]:
     return run_dir, replace(settings, reduced=reduced)
 
 
+def part_of(settings: Settings, fraction: float, repetition: int) -> LabelledPart:
+    return reduced_job(settings, fraction, "hard", repetition).data.part
+
+
+def seen_and_plain(run_dir: Path, settings: Settings, arm: str) -> tuple[Examples, Examples]:
+    job = reduced_job(settings, 0.3, arm, 0)
+    return job.data.open(run_dir, job).examples, job.data.part_as_it_is(run_dir, job)
+
+
 @pytest.mark.parametrize("draw", ["utterances", "frames"])
 def test_a_part_has_its_frames_and_utterances_and_nests(taught, draw: str) -> None:
     run_dir, settings = taught
@@ -71,23 +75,23 @@ def test_a_part_has_its_frames_and_utterances_and_nests(taught, draw: str) -> No
     alignments = AlignmentStore.open(run_dir / "align" / "train")
     names, counts = alignments.utterance_ids, [len(alignments.pdfs(name)) for name in alignments.utterance_ids]
     owner = np.repeat(np.arange(len(names)), counts)
-    parts = [draw_part(alignments, settings, fraction, 0) for fraction in (0.3, 0.6, 1.0)]
+    parts = [draw_part(alignments, part_of(settings, fraction, 0)) for fraction in (0.3, 0.6, 1.0)]
     for part in parts:
         assert part.utterance_ids == [names[number] for number in np.unique(owner[part.frames.numpy()])]
         if draw == "utterances":
             assert len(part.frames) == sum(len(alignments.pdfs(name)) for name in part.utterance_ids)
     frames = [set(part.frames.tolist()) for part in parts]
     assert frames[0] < frames[1] < frames[2] == set(range(sum(counts)))
-    assert draw_part(alignments, settings, 0.3, 1).frames.tolist() != parts[0].frames.tolist()
+    assert draw_part(alignments, part_of(settings, 0.3, 1)).frames.tolist() != parts[0].frames.tolist()
 
 
 def test_labels_outside_the_part_are_never_seen(taught) -> None:
     run_dir, settings = taught
     alignments = AlignmentStore.open(run_dir / "align" / "train")
     pdfs = labels(alignments)
-    part = draw_part(alignments, settings, 0.3, 0)
+    part = draw_part(alignments, part_of(settings, 0.3, 0))
     for arm in ARMS:
-        seen, plain = _examples(ReducedTask(run_dir, 0.3, arm, 0, settings), part)
+        seen, plain = seen_and_plain(run_dir, settings, arm)
         assert torch.equal(plain.hard_labels, pdfs[part.frames])
         assert (seen.teacher is None) == (arm == "hard")
         if arm == "soft_everywhere":
@@ -110,60 +114,71 @@ def test_a_tdnn_sees_the_chunks_of_the_utterances_that_are_drawn(taught, stride)
     network = named("network", "tdnn", TdnnSettings(dilations=(1,), chunk_frames=8, frame_stride=stride))
     settings = replace(settings, network=network)
     alignments = AlignmentStore.open(run_dir / "align" / "train")
-    part = draw_part(alignments, settings, 0.3, 0)
-    seen, plain = _examples(ReducedTask(run_dir, 0.3, "hard", 0, settings), part)
+    part = draw_part(alignments, part_of(settings, 0.3, 0))
+    seen, plain = seen_and_plain(run_dir, settings, "hard")
     for examples in (seen, plain):
         kept = examples.hard_labels[examples.hard_labels != UNLABELLED]
         drawn = labels(alignments)[part.frames]
         assert torch.equal(*(found.sort().values if stride > 1 else found for found in (kept, drawn)))
-    everywhere, _ = _examples(ReducedTask(run_dir, 0.3, "soft_everywhere", 0, settings), part)
+    everywhere, _ = seen_and_plain(run_dir, settings, "soft_everywhere")
     assert int((everywhere.hard_labels != UNLABELLED).sum()) == len(part.frames)
     assert len(everywhere) > len(seen)
     by_frames = replace(settings, reduced=replace(settings.reduced, draw="frames"))
     with pytest.raises(UserError, match=r"reduced\.draw"):
-        _examples(ReducedTask(run_dir, 0.3, "hard", 0, by_frames), part)
+        seen_and_plain(run_dir, by_frames, "hard")
 
 
 def test_every_network_has_the_same_updates_and_scores_of_the_weights_it_keeps(taught) -> None:
     run_dir, settings = taught
-    tasks = reduced_tasks(run_dir, settings)
-    assert len(tasks) == 2 * (4 + 3)  # with all labels nothing is left for soft_everywhere
-    made = train_reduced(tasks)
+    networks, systems = reduced_networks(settings), reduced_systems(settings)
+    assert len(networks) == 2 * (4 + 3)  # with all labels nothing is left for soft_everywhere
+    made = run([one.job for one in networks], run_dir, processes=2, description="networks")
+    folder = run_dir / "scores"
+    folder.mkdir()
+    scores = score_systems(run_dir, settings, systems, folder)
     dev_alignments = AlignmentStore.open(run_dir / "align" / "dev")
     dev_store = FrameStore.open(run_dir / "features" / "dev")
-    seen = view_of(settings.network).examples(dev_store, dev_alignments.utterance_ids)
+    seen = view_of(settings.network).examples(dev_store, dev_alignments.utterance_ids, measured=True)
     dev = Examples(seen.inputs, labels(dev_alignments))
+    test_frames = len(labels(AlignmentStore.open(run_dir / "align" / "test")))
     updates = 2 * (len(labels(AlignmentStore.open(run_dir / "align" / "train"))) // 32)
-    for task, artifact in zip(tasks, made, strict=True):
+    for network, artifact in zip(networks, made, strict=True):
         assert artifact.metrics["updates"] == updates
-        scores = json.loads((artifact.path / "scores.json").read_text())
-        assert set(scores) == ({"best", "last"} if task.arm == "hard" else {"last"})
-        for weights, file in (("best", BEST), ("last", LAST)):
-            assert (artifact.path / file).exists() == (weights in scores)
-            if weights in scores:
-                measured = measure(load_network(artifact.path / file), dev, precision=settings.train.precision)
-                assert scores[weights]["dev"]["frame_accuracy"] == pytest.approx(measured.accuracy)
+        own = [one for one in systems if one.network == network]
+        assert [one.weights for one in own] == (["best", "last"] if network.arm == "hard" else ["last"])
+        files = sorted(path.name for path in artifact.path.glob("*.safetensors"))
+        assert files == sorted(one.file for one in own)
+        for one in own:
+            measured = measure(load_network(artifact.path / one.file), dev, precision=settings.train.precision)
+            assert scores[one.name]["dev"]["frame_accuracy"] == pytest.approx(measured.accuracy)
+            assert sum(scores[one.name]["test"]["frames"]) == test_frames
         history = [json.loads(line) for line in (artifact.path / "history.jsonl").read_text().splitlines()]
         measured_at = [line["update"] for line in history if line["dev_frame_accuracy"] is not None]
         assert measured_at == measuring_points(updates, 3)
         assert all(0 <= line["train_frame_accuracy"] <= 1 for line in history if line["update"] in measured_at)
-        if task.arm == "hard":
+        if network.arm == "hard":
             best = max(line["dev_frame_accuracy"] for line in history if line["dev_frame_accuracy"] is not None)
-            assert scores["best"]["dev"]["frame_accuracy"] == pytest.approx(best)
+            assert scores[own[0].name]["dev"]["frame_accuracy"] == pytest.approx(best)
     # Of one repetition all networks begin with the same weights, and their targets tell them apart.
-    files = [(artifact.path / LAST).read_bytes() for artifact in made]
+    files = [(run_dir / one.network.job.name / one.file).read_bytes() for one in systems if one.weights == "last"]
     assert len(set(files)) == len(files)
+    parts = describe_parts(run_dir, settings, networks, made)
+    assert [(one["fraction"], one["repetition"]) for one in parts] == [(0.3, 0), (0.3, 1), (1.0, 0), (1.0, 1)]
+    assert parts[0]["utterances"] < parts[2]["utterances"] == 4
+    assert parts[2]["passes"] == pytest.approx(2.0, rel=0.1)
+    assert parts[2]["passes"] < parts[0]["passes"]
 
 
 def test_last_weights_that_are_the_best_ones_are_one_system(run_dir, settings) -> None:
-    task = ReducedTask(run_dir, 0.3, "hard", 0, settings)
-    folder = run_dir / task.name
+    systems = [one for one in reduced_systems(settings) if one.network.fraction == 0.03 and one.network.repetition == 0]
+    best, last, soft = systems[:3]
+    folder = run_dir / best.network.job.name
     folder.mkdir(parents=True)
-    (folder / BEST).write_bytes(b"weights")
-    (folder / LAST).write_bytes(b"weights")
-    best, last = ReducedSystem(task, "best"), ReducedSystem(task, "last")
-    assert _stopped_at_the_end(run_dir, last) == best
+    (folder / best.file).write_bytes(b"weights")
+    (folder / last.file).write_bytes(b"weights")
+    assert (best.kind, last.kind, soft.kind) == ("hard_best", "hard_last", "soft_last")
+    assert _stopped_at_the_end(run_dir, last) == best == ReducedSystem(last.network, "best")
     assert _stopped_at_the_end(run_dir, best) is None
-    assert _stopped_at_the_end(run_dir, ReducedSystem(replace(task, arm="soft"), "last")) is None
-    (folder / LAST).write_bytes(b"others")
+    assert _stopped_at_the_end(run_dir, soft) is None
+    (folder / last.file).write_bytes(b"others")
     assert _stopped_at_the_end(run_dir, last) is None

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from kd_asr.errors import UserError
-from kd_asr.mnist_config import MnistSettings, flags_for_bundled_digits
+from kd_asr.experiments.mnist.settings import MnistSettings, flags_for_bundled_digits
 from kd_asr.presets import find_preset, preset_names
 from kd_asr.registry import FOLDERS, find, names
 from kd_asr.settings.fields import known_names, settings_of

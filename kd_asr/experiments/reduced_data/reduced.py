@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,47 +13,12 @@ from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
 from kd_asr.decoding.decoder import Search
 from kd_asr.decoding.tuning import choose_on_grid
+from kd_asr.experiments.reduced_data.plan import ReducedSystem, reduced_networks, reduced_systems
+from kd_asr.experiments.reduced_data.scores import describe_parts, score_systems
+from kd_asr.jobs.run import run
 from kd_asr.parallel import Workers
 from kd_asr.stages.recognise import NetworkScores, Recognised, log_prior, recognise, set_wer, write_hypotheses
-from kd_asr.stages.reduced_networks import BEST, LAST, ReducedTask, reduced_tasks, train_reduced
 from kd_asr.stages.settings import Settings
-
-
-@dataclass(frozen=True)
-class ReducedSystem:
-    """A network, and which of its weights: those of the last update or, by early stopping, those best on dev."""
-
-    task: ReducedTask
-    weights: str
-
-    @property
-    def file(self) -> str:
-        """Of the weights, in the artifact of the task."""
-        return BEST if self.weights == "best" else LAST
-
-    @property
-    def kind(self) -> str:
-        """How the table calls it, whatever its fraction and repetition."""
-        return f"{self.task.arm}_{self.weights}"
-
-    @property
-    def key(self) -> tuple[float, str]:
-        """Fraction and kind: what one choice of scale and penalty holds for."""
-        return self.task.fraction, self.kind
-
-    @property
-    def name(self) -> str:
-        """Of its file of hypotheses."""
-        return f"{self.task.fraction:g}-{self.kind}-{self.task.repetition}"
-
-
-def reduced_systems(run_dir: Path, settings: Settings) -> list[ReducedSystem]:
-    """The compared systems: hard labels with early stopping and without, soft targets to their last update."""
-    return [
-        ReducedSystem(task, weights)
-        for task in reduced_tasks(run_dir, settings)
-        for weights in (("best", "last") if task.arm == "hard" else ("last",))
-    ]
 
 
 def reduced(run_dir: Path, settings: Settings) -> Artifact:
@@ -62,31 +27,36 @@ def reduced(run_dir: Path, settings: Settings) -> Artifact:
     Acoustic scale and insertion penalty of a system are chosen on dev with its first repetition; the penalty only
     once, with the first repetition of all labels, since so many systems are compared.
     """
-    systems = reduced_systems(run_dir, settings)
-    networks = train_reduced(reduced_tasks(run_dir, settings))
-    graph, aligned = load_artifact(run_dir, "graph"), load_artifact(run_dir, "align")
-    of_task = {artifact.name: artifact for artifact in networks}
+    systems, planned = reduced_systems(settings), reduced_networks(settings)
+    jobs = [one.job for one in planned]
+    networks = run(jobs, run_dir, processes=settings.jobs, description=f"{len(jobs)} networks")
+    prepared, graph, aligned = (load_artifact(run_dir, name) for name in ("prepare", "graph", "align"))
 
     def work(folder: Path) -> dict[str, Any]:
         choices = _recognise_all(run_dir, settings, systems, aligned, folder)
+        scores = score_systems(run_dir, settings, systems, folder)
         rows = []
         for system in systems:
-            artifact = of_task[system.task.name]
-            scores = read_json(artifact.path / "scores.json")[system.weights]
-            write_json(folder / f"{system.name}.frames.json", scores["test"])
+            found = scores[system.name]
+            write_json(folder / f"{system.name}.frames.json", found["test"])
             rows.append(
                 {
                     "name": system.name,
                     "kind": system.kind,
-                    "fraction": system.task.fraction,
-                    "repetition": system.task.repetition,
-                    "network": artifact.name,
-                    "part": scores["part"],
-                    "dev": scores["dev"],
+                    "fraction": system.network.fraction,
+                    "repetition": system.network.repetition,
+                    "network": system.network.job.name,
+                    "part": found["part"],
+                    "dev": found["dev"],
                     "choice": choices[system.key],
                 }
             )
-        return {"draw": settings.reduced.draw, "updates": networks[0].metrics["updates"], "rows": rows}
+        return {
+            "draw": settings.reduced.draw,
+            "updates": networks[0].metrics["updates"],
+            "rows": rows,
+            "parts": describe_parts(run_dir, settings, planned, networks),
+        }
 
     return build_artifact(
         run_dir,
@@ -99,7 +69,7 @@ def reduced(run_dir: Path, settings: Settings) -> Artifact:
             "penalties": settings.decode.insertion_penalties,
             "precision": settings.train.precision,
         },
-        inputs=[graph, aligned, *networks],
+        inputs=[prepared, graph, aligned, *networks],
         work=work,
     )
 
@@ -113,19 +83,19 @@ def _recognise_all(
     search = Search(acoustic_scale=1.0, beam=settings.reduced.beam, max_active=settings.reduced.max_active)
     decode = settings.decode
     # All labels first: there the penalty is chosen.
-    ordered = sorted(systems, key=lambda one: (one.task.repetition, -one.task.fraction))
+    ordered = sorted(systems, key=lambda one: (one.network.repetition, -one.network.fraction))
     choices: dict[tuple[float, str], dict[str, float]] = {}
 
     with Workers(settings.jobs) as workers:
 
-        def run(system: ReducedSystem, set_name: str, scale: float, penalty: float) -> Recognised:
+        def recognised(system: ReducedSystem, set_name: str, scale: float, penalty: float) -> Recognised:
             return recognise(
                 run_dir,
                 set_name,
                 NetworkScores(
                     run_dir,
                     run_dir / "features" / set_name,
-                    [system.task.name],
+                    [system.network.job.name],
                     settings,
                     prior,
                     file=system.file,
@@ -137,7 +107,7 @@ def _recognise_all(
             )
 
         def dev_wer(system: ReducedSystem) -> Callable[[float, float], float]:
-            return lambda scale, penalty: set_wer(*run(system, "dev", scale, penalty))
+            return lambda scale, penalty: set_wer(*recognised(system, "dev", scale, penalty))
 
         penalties: tuple[float, ...] = decode.insertion_penalties
         start: tuple[float, float] | None = None
@@ -147,7 +117,7 @@ def _recognise_all(
             if twin is not None:
                 choices.setdefault(key, choices[twin.key])
             if key not in choices:
-                noted = folder / f"choice-{system.task.fraction:g}-{system.kind}.json"
+                noted = folder / f"choice-{system.network.fraction:g}-{system.kind}.json"
                 if noted.exists():
                     choices[key] = read_json(noted)
                 else:
@@ -165,7 +135,8 @@ def _recognise_all(
             if twin is not None and choice == choices[twin.key]:
                 shutil.copyfile(folder / f"{twin.name}.jsonl", folder / f".{path.name}.tmp").replace(path)
             elif not path.exists():
-                write_hypotheses(path, *run(system, "test", choice["acoustic_scale"], choice["insertion_penalty"]))
+                scale, penalty = choice["acoustic_scale"], choice["insertion_penalty"]
+                write_hypotheses(path, *recognised(system, "test", scale, penalty))
     return choices
 
 
@@ -173,6 +144,6 @@ def _stopped_at_the_end(run_dir: Path, system: ReducedSystem) -> ReducedSystem |
     """For the last weights of a network on hard labels: its best ones, which come before them, if they are the same."""
     if system.kind != "hard_last":
         return None
-    twin = ReducedSystem(system.task, "best")
-    files = [run_dir / one.task.name / one.file for one in (system, twin)]
+    twin = ReducedSystem(system.network, "best")
+    files = [run_dir / one.network.job.name / one.file for one in (system, twin)]
     return twin if files[0].read_bytes() == files[1].read_bytes() else None

@@ -8,19 +8,21 @@ from typing import Any
 import numpy as np
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.mnist_config import MnistSettings
-from kd_asr.stages.mnist_digits import NAME as DIGITS
-from kd_asr.stages.mnist_digits import DigitArrays, digits
-from kd_asr.stages.mnist_networks import (
-    DigitTask,
+from kd_asr.distillation.objectives import HARD
+from kd_asr.experiments.mnist.digits import digits
+from kd_asr.experiments.mnist.networks import (
+    digit_job,
     digit_log_posteriors,
+    losses_of,
     posteriors_name,
-    store_ensemble,
+    store_posteriors,
     teacher_name,
-    teacher_task,
-    train_digit_networks,
+    train,
+    train_teachers,
 )
-from kd_asr.stages.systems import network_seed
+from kd_asr.experiments.mnist.settings import MnistSettings
+from kd_asr.jobs.job import Job, network_seed
+from kd_asr.tasks.digits import DIGITS, DigitArrays
 
 ENSEMBLE_POSTERIORS = "posteriors/ensemble"
 
@@ -46,20 +48,14 @@ def table(run_dir: Path, settings: MnistSettings) -> Artifact:
 
     The first members of the ensemble are the teachers of the students, the ones and the others by their numbers.
     """
-    laid = digits(run_dir, settings)
+    source = digits(run_dir, settings)
     named = systems(settings)
     teachers = [teacher_name(number) for number in range(max(settings.members, settings.seeds))]
-    tasks = [teacher_task(run_dir, settings, name) for name in teachers]
-    trained = train_digit_networks(tasks, description=f"{len(tasks)} teachers")
-    store_ensemble(run_dir, ENSEMBLE_POSTERIORS, named["ensemble"][0])
+    trained = train_teachers(run_dir, settings, teachers)
+    store_posteriors(run_dir, settings, {ENSEMBLE_POSTERIORS: named["ensemble"][0]})
     # None beside teachers, which take the cache from students and a third of their speed.
-    tasks = [_student(run_dir, settings, name, "") for [name] in named["hard"]]
-    tasks += [
-        _student(run_dir, settings, name, posteriors_name(teacher))
-        for [name], [teacher] in zip(named["distilled"], named["teacher"], strict=True)
-    ]
-    tasks += [_student(run_dir, settings, name, ENSEMBLE_POSTERIORS) for [name] in named["ensemble student"]]
-    trained += train_digit_networks(tasks, description=f"{len(tasks)} students")
+    jobs = student_jobs(settings)
+    trained += train(run_dir, settings, jobs, f"{len(jobs)} students")
 
     def work(folder: Path) -> dict[str, Any]:
         labels = DigitArrays.load(load_artifact(run_dir, DIGITS).path).test_labels.numpy()
@@ -79,18 +75,27 @@ def table(run_dir: Path, settings: MnistSettings) -> Artifact:
         "table",
         code=__name__,
         settings={"systems": named},
-        inputs=[laid, *trained],
+        inputs=[source, *trained],
         work=work,
     )
 
 
-def _student(run_dir: Path, settings: MnistSettings, name: str, posteriors: str) -> DigitTask:
-    return DigitTask(
-        run_dir,
+def student_jobs(settings: MnistSettings) -> list[Job]:
+    """Students on hard labels, of one teacher each, and of the ensemble."""
+    named = systems(settings)
+    jobs = [_student(settings, name, "") for [name] in named["hard"]]
+    jobs += [
+        _student(settings, name, posteriors_name(teacher))
+        for [name], [teacher] in zip(named["distilled"], named["teacher"], strict=True)
+    ]
+    return jobs + [_student(settings, name, ENSEMBLE_POSTERIORS) for [name] in named["ensemble student"]]
+
+
+def _student(settings: MnistSettings, name: str, posteriors: str) -> Job:
+    return digit_job(
         name,
-        network_seed(settings.seed, name),
         settings.distilled if posteriors else settings.hard,
+        seed=network_seed(settings.seed, name),
         posteriors=posteriors,
-        objective=settings.distil if posteriors else None,
-        jobs=settings.jobs,
+        losses=losses_of(settings.distil) if posteriors else HARD,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +9,22 @@ import numpy as np
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.corpora.mnist import CLASSES
+from kd_asr.distillation.objectives import hinton_losses
 from kd_asr.evaluation.bias import add_bias, best_bias
-from kd_asr.mnist_config import MnistSettings, SoftLossSettings
-from kd_asr.stages.mnist_digits import NAME as DIGITS
-from kd_asr.stages.mnist_digits import DigitArrays, digits
-from kd_asr.stages.mnist_networks import (
+from kd_asr.experiments.mnist.digits import digits
+from kd_asr.experiments.mnist.networks import (
     CHOOSING_TEACHER,
-    DigitTask,
+    digit_job,
     digit_log_posteriors,
     posteriors_name,
     teacher_name,
-    train_digit_networks,
+    train,
     train_teachers,
     with_updates_of,
 )
-from kd_asr.stages.systems import network_seed
+from kd_asr.experiments.mnist.settings import MnistSettings
+from kd_asr.jobs.job import Job, network_seed
+from kd_asr.tasks.digits import DIGITS, DigitArrays
 
 SEEN = {"omit3": tuple(digit for digit in range(CLASSES) if digit != 3), "only78": (7, 8)}
 
@@ -46,41 +46,22 @@ def _transfer(run_dir: Path, settings: MnistSettings, experiment: str) -> Artifa
     test are counted learn from all images of the transfer set. For comparison it is also fitted on test itself, as
     in the paper.
     """
-    laid = digits(run_dir, settings)
+    source = digits(run_dir, settings)
     seen = SEEN[experiment]
     unseen = tuple(digit for digit in range(CLASSES) if digit not in seen)
-    arrays = DigitArrays.load(laid.path)
+    arrays = DigitArrays.load(source.path)
     share = float(np.isin(arrays.train_labels.numpy(), seen).mean())
-    teachers = [teacher_name(number) for number in range(settings.seeds)]
-    train_teachers(run_dir, settings, [CHOOSING_TEACHER, *teachers])
-    name = f"networks/{experiment}-choosing"
-    common = DigitTask(
-        run_dir,
-        name,
-        network_seed(settings.seed, name),
-        with_updates_of(settings.distilled, epochs=settings.transfer.epochs, share=share),
-        images="all but dev",
-        classes=seen,
-        posteriors=posteriors_name(CHOOSING_TEACHER),
-        objective=SoftLossSettings(
-            temperature=settings.transfer.temperature, soft_weight=1.0, hard_weight=settings.transfer.hard_weight
-        ),
-        jobs=settings.jobs,
-    )
-    tasks = [common]
-    for number, teacher in enumerate(teachers):
-        name = f"networks/{experiment}-{number:02d}"
-        seed = network_seed(settings.seed, name)
-        tasks.append(replace(common, name=name, seed=seed, images="all", posteriors=posteriors_name(teacher)))
-    trained = train_digit_networks(tasks, description=f"{experiment}: {len(tasks)} students")
+    train_teachers(run_dir, settings, [CHOOSING_TEACHER, *_teachers(settings)])
+    jobs = transfer_jobs(settings, experiment, share)
+    trained = train(run_dir, settings, jobs, f"{experiment}: {len(jobs)} students")
 
     def work(folder: Path) -> dict[str, Any]:
         labels = DigitArrays.load(load_artifact(run_dir, DIGITS).path).test_labels.numpy()
         dev_labels = arrays.train_labels[arrays.dev].numpy()
-        [dev] = digit_log_posteriors(run_dir, [[tasks[0].name]], "dev")
+        [dev] = digit_log_posteriors(run_dir, [[jobs[0].name]], "dev")
         bias = best_bias(dev, dev_labels, unseen)
         rows = []
-        for log_probs in digit_log_posteriors(run_dir, [[task.name] for task in tasks[1:]], "test"):
+        for log_probs in digit_log_posteriors(run_dir, [[job.name] for job in jobs[1:]], "test"):
             own_bias = best_bias(log_probs, labels, unseen)
             rows.append(
                 {
@@ -93,7 +74,7 @@ def _transfer(run_dir: Path, settings: MnistSettings, experiment: str) -> Artifa
         return {
             "seen": seen,
             "unseen": unseen,
-            "transfer_images": trained[1].metrics["images"],
+            "transfer_images": trained[1].metrics["examples"],
             "test": len(labels),
             "test_unseen": int(np.isin(labels, unseen).sum()),
             "bias_fitted_on_dev": bias,
@@ -108,10 +89,34 @@ def _transfer(run_dir: Path, settings: MnistSettings, experiment: str) -> Artifa
         run_dir,
         experiment,
         code=__name__,
-        settings={"networks": [task.name for task in tasks]},
-        inputs=[laid, *trained],
+        settings={"networks": [job.name for job in jobs]},
+        inputs=[source, *trained],
         work=work,
     )
+
+
+def _teachers(settings: MnistSettings) -> list[str]:
+    return [teacher_name(number) for number in range(settings.seeds)]
+
+
+def transfer_jobs(settings: MnistSettings, experiment: str, share: float) -> list[Job]:
+    """The student that the bias is fitted with, then those whose errors are counted; the images left are a `share`."""
+    transfer = settings.transfer
+    recipe = with_updates_of(settings.distilled, epochs=transfer.epochs, share=share)
+    losses = hinton_losses(temperature=transfer.temperature, soft_weight=1.0, hard_weight=transfer.hard_weight)
+    names = [f"networks/{experiment}-choosing", *(f"networks/{experiment}-{n:02d}" for n in range(settings.seeds))]
+    return [
+        digit_job(
+            name,
+            recipe,
+            seed=network_seed(settings.seed, name),
+            images="all but dev" if teacher == CHOOSING_TEACHER else "all",
+            classes=SEEN[experiment],
+            posteriors=posteriors_name(teacher),
+            losses=losses,
+        )
+        for name, teacher in zip(names, [CHOOSING_TEACHER, *_teachers(settings)], strict=True)
+    ]
 
 
 def _errors(log_probs: np.ndarray, labels: np.ndarray, unseen: tuple[int, ...]) -> dict[str, int]:

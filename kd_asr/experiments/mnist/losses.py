@@ -10,23 +10,24 @@ from typing import Any
 import torch
 
 from kd_asr.artifacts import Artifact, build_artifact
-from kd_asr.distillation.losses.logits import squared_logit_difference
-from kd_asr.distillation.losses.soft import soft_cross_entropy
+from kd_asr.distillation.losses.kl import KlSettings
+from kd_asr.distillation.losses.logits import LogitsSettings, squared_logit_difference
+from kd_asr.distillation.losses.reverse_kl import ReverseKlSettings
+from kd_asr.distillation.losses.soft import SoftSettings, soft_cross_entropy
 from kd_asr.distillation.signal import SoftTargets, top_k_targets
-from kd_asr.mnist_config import MnistSettings
-from kd_asr.stages.mnist_digits import digits
-from kd_asr.stages.mnist_networks import (
+from kd_asr.experiments.mnist.digits import digits
+from kd_asr.experiments.mnist.networks import (
     CHOOSING_TEACHER,
-    DigitTask,
-    SoftLossAlone,
+    digit_job,
     digit_log_posteriors,
     posteriors_name,
-    train_digit_networks,
+    train,
     train_teachers,
 )
-from kd_asr.stages.systems import network_seed
+from kd_asr.experiments.mnist.settings import MnistSettings
+from kd_asr.jobs.job import Job, network_seed
+from kd_asr.registry import Named, Weighted
 
-COMPARED = ("soft", "kl", "reverse_kl", "logits")
 LIMIT_TEMPERATURES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 
 
@@ -36,36 +37,23 @@ def losses(run_dir: Path, settings: MnistSettings) -> Artifact:
     Students of equal number have the same initial weights and order of the images. The high-temperature limit is shown
     on the logits of teacher and student for the dev images.
     """
-    laid = digits(run_dir, settings)
+    source = digits(run_dir, settings)
     train_teachers(run_dir, settings, [CHOOSING_TEACHER])
-    tasks = [
-        DigitTask(
-            run_dir,
-            f"networks/loss-{loss.replace('_', '-')}-{number:02d}",
-            network_seed(settings.seed, f"losses-{number}"),
-            replace(settings.distilled, epochs=settings.losses.epochs),
-            images="all but dev",
-            posteriors=posteriors_name(CHOOSING_TEACHER),
-            objective=SoftLossAlone(loss, settings.losses.temperature),
-            jobs=settings.jobs,
-        )
-        for loss in COMPARED
-        for number in range(settings.losses.students)
-    ]
-    trained = train_digit_networks(tasks, description=f"{len(tasks)} students, {len(COMPARED)} losses")
+    compared, jobs = zip(*losses_jobs(settings), strict=True)
+    trained = train(run_dir, settings, jobs, f"{len(jobs)} students, {len(set(compared))} losses")
 
     def work(folder: Path) -> dict[str, Any]:
-        systems = [[CHOOSING_TEACHER], [tasks[0].name]]
+        systems = [[CHOOSING_TEACHER], [jobs[0].name]]
         teacher_logits, student_logits = map(
             torch.from_numpy, digit_log_posteriors(run_dir, systems, "dev")
         )
         rows = [
             {
-                "loss": task.objective.loss if isinstance(task.objective, SoftLossAlone) else "",
-                "dev_errors": artifact.metrics["dev_errors"],
+                "loss": loss,
+                "dev_errors": round((1 - artifact.metrics["dev_accuracy"]) * len(teacher_logits)),
                 "dev_cross_entropy": artifact.metrics["dev_cross_entropy"],
             }
-            for task, artifact in zip(tasks, trained, strict=True)
+            for loss, artifact in zip(compared, trained, strict=True)
         ]
         targets = top_k_targets(teacher_logits.double(), teacher_logits.shape[1])
         return {
@@ -82,10 +70,36 @@ def losses(run_dir: Path, settings: MnistSettings) -> Artifact:
         run_dir,
         "losses",
         code=__name__,
-        settings={"networks": [task.name for task in tasks], "temperature": settings.losses.temperature},
-        inputs=[laid, *trained],
+        settings={"networks": [job.name for job in jobs], "temperature": settings.losses.temperature},
+        inputs=[source, *trained],
         work=work,
     )
+
+
+def losses_jobs(settings: MnistSettings) -> list[tuple[str, Job]]:
+    """What each loss is called in the report, and a student's job; students of equal number have equal seeds."""
+    temperature = settings.losses.temperature
+    compared = {
+        "soft_cross_entropy": Named("loss", "soft", SoftSettings(temperature)),
+        "kl_teacher_to_student": Named("loss", "kl", KlSettings(temperature)),
+        "kl_student_to_teacher": Named("loss", "reverse_kl", ReverseKlSettings(temperature)),
+        "squared_logit_difference": Named("loss", "logits", LogitsSettings()),
+    }
+    return [
+        (
+            name,
+            digit_job(
+                f"networks/loss-{name.replace('_', '-')}-{number:02d}",
+                replace(settings.distilled, epochs=settings.losses.epochs),
+                seed=network_seed(settings.seed, f"losses-{number}"),
+                images="all but dev",
+                posteriors=posteriors_name(CHOOSING_TEACHER),
+                losses=(Weighted(loss),),
+            ),
+        )
+        for name, loss in compared.items()
+        for number in range(settings.losses.students)
+    ]
 
 
 def limit_difference(logits: torch.Tensor, targets: SoftTargets, temperature: float) -> float:

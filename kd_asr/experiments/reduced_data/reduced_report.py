@@ -29,7 +29,7 @@ def reduced_report(run_dir: Path, settings: Settings) -> Artifact:
     networks = {row["network"]: load_artifact(run_dir, row["network"]) for row in experiment.metrics["rows"]}
 
     def work(folder: Path) -> dict[str, Any]:
-        content = json.loads(json.dumps(_content(settings, experiment, networks)))
+        content = json.loads(json.dumps(_content(settings, experiment)))
         folders = {name: artifact.path for name, artifact in networks.items()}
         histories = read_histories(experiment.metrics["rows"], folders)
         plot_convergence(histories, source_label(settings.corpus), folder / "convergence.png")
@@ -56,7 +56,7 @@ def print_table(report_json: Path, file: TextIO | None = None) -> None:
     console.print(f"Report: {report_json.with_name('report.md')}", markup=False, soft_wrap=True)
 
 
-def _content(settings: Settings, experiment: Artifact, networks: dict[str, Artifact]) -> dict[str, Any]:
+def _content(settings: Settings, experiment: Artifact) -> dict[str, Any]:
     rows = experiment.metrics["rows"]
     names = [row["name"] for row in rows]
     scores = paired_scores(
@@ -91,11 +91,7 @@ def _content(settings: Settings, experiment: Artifact, networks: dict[str, Artif
             by_system(errors),
             words,
         ),
-        "parts": [
-            {"fraction": row["fraction"], "repetition": row["repetition"], **networks[row["network"]].metrics}
-            for row in rows
-            if row["kind"] == "hard_best"
-        ],
+        "parts": experiment.metrics["parts"],
         "paper": PAPER,
         "settings": dump(settings),
         "fingerprints": {"reduced": experiment.fingerprint},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,9 @@ from torch import Tensor
 
 from kd_asr.artifacts import Artifact, build_artifact
 from kd_asr.corpora.mnist import load_bundled_digits, load_mnist, obtain_mnist
+from kd_asr.experiments.mnist.settings import DigitDataSettings, MnistSettings
 from kd_asr.fingerprints import digest
-from kd_asr.mnist_config import DigitDataSettings, MnistSettings
-
-NAME = "digits"
-_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+from kd_asr.tasks.digits import ARRAYS, DIGITS
 
 
 def digits(run_dir: Path, settings: MnistSettings) -> Artifact:
@@ -28,7 +25,7 @@ def digits(run_dir: Path, settings: MnistSettings) -> Artifact:
         loaded = load_mnist(Path(data.root))
     else:
         loaded = load_bundled_digits()
-    arrays = {name: getattr(loaded, name) for name in _ARRAYS}
+    arrays = {name: getattr(loaded, name) for name in ARRAYS}
 
     def work(folder: Path) -> dict[str, Any]:
         for name, array in arrays.items():
@@ -44,7 +41,7 @@ def digits(run_dir: Path, settings: MnistSettings) -> Artifact:
 
     return build_artifact(
         run_dir,
-        NAME,
+        DIGITS,
         code=__name__,
         settings={
             # Not the folder, which may lie anywhere, but what was in it.
@@ -67,33 +64,3 @@ def _dev_numbers(count: int, data: DigitDataSettings, seed: int) -> Tensor:
     dev = data.dev_images * count // 60_000
     generator = torch.Generator().manual_seed(seed)
     return torch.randperm(count, generator=generator)[:dev].sort().values
-
-
-@dataclass(frozen=True)
-class DigitArrays:
-    """What `digits` has laid down.
-
-    Attributes:
-        train_images: (images, side, side) uint8, those of dev among them.
-        train_labels: (images,) uint8.
-        test_images: as `train_images`.
-        test_labels: as `train_labels`.
-        dev: (dev images,) int64, their numbers among the training images, rising.
-        rest: (others,) int64, the other ones' numbers.
-    """
-
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
-    dev: Tensor
-    rest: Tensor
-
-    @classmethod
-    def load(cls, folder: Path) -> DigitArrays:
-        """Read the arrays of the artifact in `folder`."""
-        arrays = {name: torch.from_numpy(np.load(folder / f"{name}.npy", allow_pickle=False)) for name in _ARRAYS}
-        dev = torch.from_numpy(np.load(folder / "dev.npy", allow_pickle=False))
-        is_dev = torch.zeros(len(arrays["train_labels"]), dtype=torch.bool)
-        is_dev[dev] = True
-        return cls(**arrays, dev=dev, rest=(~is_dev).nonzero()[:, 0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
-from kd_asr.distillation.settings import DistilSettings
 from kd_asr.networks.base import problems_of
 from kd_asr.registry import Named, named
 from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, DecidesNothing, NotEmpty, OfKind, Unit
@@ -125,10 +124,6 @@ class SoftLossSettings:
         """What does not go together."""
         total = self.soft_weight + self.hard_weight
         return [] if total > 0 else [f"soft_weight + hard_weight: {total} is not above 0"]
-
-    def hinton(self) -> DistilSettings:
-        """The same for `methods.hinton`."""
-        return DistilSettings(temperature=self.temperature, soft_weight=self.soft_weight, hard_weight=self.hard_weight)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from kd_asr.artifacts import MANIFEST, Artifact, build_artifact, load_artifact, 
 from kd_asr.corpora.mnist import CLASSES
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.errors import UserError
-from kd_asr.mnist_config import MnistSettings
+from kd_asr.experiments.mnist.networks import posteriors_name, teacher_name
+from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.reporting.mnist_figures import (
     PAPER,
     losses_figures,
@@ -30,9 +31,7 @@ from kd_asr.reporting.reduced_figures import KINDS, reduced_figures
 from kd_asr.reporting.reduced_plots import plot_convergence, read_histories
 from kd_asr.reporting.tables import to_rich
 from kd_asr.settings.fields import dump
-from kd_asr.stages.mnist_digits import NAME as DIGITS
-from kd_asr.stages.mnist_digits import DigitArrays
-from kd_asr.stages.mnist_networks import posteriors_name, teacher_name
+from kd_asr.tasks.digits import DIGITS, DigitArrays
 
 EXPERIMENTS = ("table", "temperature", "omit3", "only78", "losses", "reduced")
 
@@ -50,15 +49,15 @@ def report(run_dir: Path, settings: MnistSettings) -> Artifact:
     }
     if not done:
         raise UserError(f"{run_dir} holds no experiment: run `kd-asr mnist table {run_dir}` first")
-    laid = load_artifact(run_dir, DIGITS, remedy=f"kd-asr mnist digits {run_dir}")
+    digits = load_artifact(run_dir, DIGITS, remedy=f"kd-asr mnist digits {run_dir}")
     stores = posteriors_name(teacher_name(0))
     teacher = load_artifact(run_dir, stores) if (run_dir / stores / MANIFEST).exists() else None
 
     def work(folder: Path) -> dict[str, Any]:
-        content = _content(run_dir, settings, laid, done)
+        content = _content(run_dir, settings, digits, done)
         content["dark_knowledge"] = teacher is not None
         content = json.loads(json.dumps(content))  # page and pictures are made of what is written
-        pictures(content, folder, _dark_knowledge(laid, teacher) if teacher is not None else None)
+        pictures(content, folder, _dark_knowledge(digits, teacher) if teacher is not None else None)
         if "reduced" in done:
             rows = done["reduced"].metrics["rows"]
             folders = {row["network"]: load_artifact(run_dir, row["network"]).path for row in rows}
@@ -78,7 +77,7 @@ def report(run_dir: Path, settings: MnistSettings) -> Artifact:
         "report",
         code=__name__,
         settings=dump(settings),
-        inputs=[laid, *done.values(), *([teacher] if teacher is not None else [])],
+        inputs=[digits, *done.values(), *([teacher] if teacher is not None else [])],
         work=work,
     )
 
@@ -94,7 +93,7 @@ def print_table(report_json: Path, file: TextIO | None = None) -> None:
 
 
 def _content(
-    run_dir: Path, settings: MnistSettings, laid: Artifact, done: Mapping[str, Artifact]
+    run_dir: Path, settings: MnistSettings, digits: Artifact, done: Mapping[str, Artifact]
 ) -> dict[str, Any]:
     is_mnist = settings.data.source == "mnist"
     label = "MNIST" if is_mnist else "NOT MNIST: scikit-learn's 1797 digits of 8 x 8 pixels"
@@ -108,7 +107,7 @@ def _content(
         "comparable": is_mnist,
         "preset": settings.preset,
         "seed": settings.seed,
-        "images": laid.metrics,
+        "images": digits.metrics,
         "paper": PAPER,
         "settings": dump(settings),
         "timings": {"network_seconds": _network_seconds(run_dir, done)},
@@ -157,10 +156,10 @@ def _network_seconds(run_dir: Path, done: Mapping[str, Artifact]) -> dict[str, f
     return seconds
 
 
-def _dark_knowledge(laid: Artifact, teacher: Artifact) -> dict[str, Any]:
+def _dark_knowledge(digits: Artifact, teacher: Artifact) -> dict[str, Any]:
     """Of each digit the training image that the teacher is least certain of while right, with its soft targets."""
-    arrays = DigitArrays.load(laid.path)
-    store = PosteriorStore(teacher.path, expect={"digits": laid.fingerprint})
+    arrays = DigitArrays.load(digits.path)
+    store = PosteriorStore(teacher.path, expect={"digits": digits.fingerprint})
     targets = store.targets(torch.arange(len(arrays.train_labels)))
     log_probs = targets.dense_log_probs(1.0)
     labels = arrays.train_labels.long()

@@ -1,0 +1,1 @@
+"""One room an experiment: its settings, its plan and its report."""

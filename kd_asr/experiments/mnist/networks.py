@@ -1,0 +1,211 @@
+"""What the MNIST experiments share: jobs for their networks, posteriors of these, and posterior stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kd_asr.artifacts import Artifact, build_artifact, current_artifact, load_artifact
+from kd_asr.console import progress
+from kd_asr.corpora.mnist import CLASSES
+from kd_asr.distillation.objectives import HARD, hinton_losses
+from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
+from kd_asr.distillation.signal import tail_sum, top_k_targets
+from kd_asr.experiments.mnist.settings import DigitNetworkSettings, MnistSettings, SoftLossSettings
+from kd_asr.features.images import Images
+from kd_asr.fingerprints import digest
+from kd_asr.jobs.job import MODEL, Job, StoredPosteriors, network_seed
+from kd_asr.jobs.run import run
+from kd_asr.networks.ensemble import Ensemble
+from kd_asr.networks.files import load_network
+from kd_asr.networks.inference import log_posteriors
+from kd_asr.parallel import parallel_map
+from kd_asr.registry import Weighted
+from kd_asr.tasks.digits import DIGITS, TRAINING_SET, DigitArrays, DigitData
+from kd_asr.training.settings import TrainSettings
+
+CHOOSING_TEACHER = "networks/choosing-teacher"
+_PIECE = 5000
+
+
+def digit_job(
+    name: str,
+    recipe: DigitNetworkSettings,
+    *,
+    seed: int,
+    images: Literal["all", "all but dev"] = "all",
+    classes: tuple[int, ...] = tuple(range(CLASSES)),
+    posteriors: str = "",
+    losses: tuple[Weighted, ...] = HARD,
+) -> Job:
+    """A network on digits.
+
+    Args:
+        name: of its artifact, such as `networks/teacher-03`.
+        recipe: architecture, regularisation and budget.
+        seed: of initial weights, order of the images, jitter and dropout.
+        images: every training image (final networks), or all but dev (what is measured on dev).
+        classes: digits that are left in the transfer set.
+        posteriors: artifact with the teacher's posteriors; empty: there is no teacher.
+        losses: to minimise.
+    """
+    return Job(
+        name=name,
+        networks={MODEL: recipe.network},
+        data=DigitData(images, recipe.jitter_pixels, classes),
+        losses=losses,
+        budget=recipe.budget(),
+        seed=seed,
+        teacher=StoredPosteriors(posteriors) if posteriors else None,
+        max_norm=recipe.max_norm,
+    )
+
+
+def losses_of(settings: SoftLossSettings) -> tuple[Weighted, ...]:
+    """Soft and hard loss with the temperature and the weights of the settings."""
+    return hinton_losses(
+        temperature=settings.temperature, soft_weight=settings.soft_weight, hard_weight=settings.hard_weight
+    )
+
+
+def train(run_dir: Path, settings: MnistSettings, jobs: Sequence[Job], description: str) -> list[Artifact]:
+    """Train the networks that are missing."""
+    return run(jobs, run_dir, processes=settings.jobs, description=description, unit="images")
+
+
+def load_digit_network(artifact: Artifact) -> nn.Module:
+    """The trained network of an artifact."""
+    return load_network(artifact.path / "model.safetensors")
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """Networks, averaged if several, and the images whose posteriors are wanted."""
+
+    run_dir: Path
+    networks: tuple[str, ...]
+    images: Literal["train", "dev", "test"]
+
+
+def _log_posteriors(wanted: _Outputs) -> Tensor:
+    """(images, 10) float32 log-posteriors."""
+    arrays = DigitArrays.load(load_artifact(wanted.run_dir, DIGITS).path)
+    pixels = {
+        "train": arrays.train_images,
+        "dev": arrays.train_images[arrays.dev],
+        "test": arrays.test_images,
+    }[wanted.images]
+    models = [load_digit_network(load_artifact(wanted.run_dir, name)) for name in wanted.networks]
+    model = models[0] if len(models) == 1 else Ensemble(models, "arithmetic")
+    inputs = Images(pixels)
+    parts = torch.split(torch.arange(len(inputs)), _PIECE)
+    return torch.cat([log_posteriors(model, inputs, part, precision=TrainSettings().precision) for part in parts])
+
+
+def digit_log_posteriors(
+    run_dir: Path, systems: Sequence[Sequence[str]], images: Literal["dev", "test"]
+) -> list[np.ndarray]:
+    """(images, 10) float32 log-posteriors of each system, a network or the average of several."""
+    outputs = []
+    with progress() as bars, _one_thread():
+        task = bars.add_task(f"posteriors on {images}", total=len(systems), unit="systems")
+        for names in systems:
+            outputs.append(_log_posteriors(_Outputs(run_dir, tuple(names), images)).numpy())
+            bars.advance(task)
+    return outputs
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread, as in the workers: the sums of a matrix product, and so its bits, depend on their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class _StoreTask:
+    """A posterior store to fill with all training images, not jittered: its artifact and the networks averaged."""
+
+    run_dir: Path
+    name: str
+    networks: tuple[str, ...]
+
+
+def _store_ingredients(task: _StoreTask) -> dict[str, Any]:
+    """What decides a posterior store, for `build_artifact`."""
+    return {
+        "code": __name__,
+        "settings": {"average": "arithmetic"},
+        "inputs": [load_artifact(task.run_dir, name) for name in (DIGITS, *task.networks)],
+    }
+
+
+def _store(task: _StoreTask) -> None:
+    ingredients = _store_ingredients(task)
+    digits, *members = ingredients["inputs"]
+
+    def work(folder: Path) -> dict[str, Any]:
+        log_probs = _log_posteriors(_Outputs(task.run_dir, task.networks, "train"))
+        targets = top_k_targets(log_probs, CLASSES)
+        write_shard(folder, 0, encode(targets))
+        finish_store(
+            folder,
+            [TRAINING_SET],
+            [len(log_probs)],
+            shard_frames=[len(log_probs)],
+            top_k=CLASSES,
+            tail_prior=tail_sum(log_probs, targets.classes),
+            fingerprints={"digits": digits.fingerprint, "teacher": digest([one.fingerprint for one in members])},
+        )
+        return {"images": len(log_probs), "bytes_per_image": PosteriorStore(folder).bytes_per_frame}
+
+    build_artifact(task.run_dir, task.name, **ingredients, work=work)
+
+
+def store_posteriors(run_dir: Path, settings: MnistSettings, stores: Mapping[str, Sequence[str]]) -> None:
+    """Fill the posterior stores that are missing, each by its name with the averaged posteriors of its networks."""
+    tasks = [_StoreTask(run_dir, name, tuple(networks)) for name, networks in stores.items()]
+    missing = [one for one in tasks if current_artifact(run_dir, one.name, **_store_ingredients(one)) is None]
+    if missing:
+        for _ in parallel_map(_store, missing, description="posteriors", unit="stores", jobs=settings.jobs):
+            pass
+
+
+def teacher_name(number: int) -> str:
+    """Artifact of a final teacher."""
+    return f"networks/teacher-{number:02d}"
+
+
+def teacher_job(settings: MnistSettings, name: str) -> Job:
+    """A teacher on hard labels; `CHOOSING_TEACHER` has not seen dev."""
+    images: Literal["all", "all but dev"] = "all but dev" if name == CHOOSING_TEACHER else "all"
+    return digit_job(name, settings.teacher, seed=network_seed(settings.seed, name), images=images)
+
+
+def posteriors_name(teacher: str) -> str:
+    """Artifact of a teacher's posteriors."""
+    return f"posteriors/{teacher.rsplit('/', maxsplit=1)[1]}"
+
+
+def train_teachers(run_dir: Path, settings: MnistSettings, names: Sequence[str]) -> list[Artifact]:
+    """Train teachers and store their posteriors, what is missing of them."""
+    jobs = [teacher_job(settings, name) for name in names]
+    trained = train(run_dir, settings, jobs, f"teachers ({len(jobs)})")
+    store_posteriors(run_dir, settings, {posteriors_name(name): [name] for name in names})
+    return trained
+
+
+def with_updates_of(recipe: DigitNetworkSettings, *, epochs: int, share: float) -> DigitNetworkSettings:
+    """As many epochs over a transfer set, a `share` of all images, as make the updates of `epochs` over all."""
+    return replace(recipe, epochs=max(1, round(epochs / share)))

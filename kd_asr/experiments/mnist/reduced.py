@@ -1,0 +1,140 @@
+"""Experiment `reduced` of the MNIST recipe: soft targets as regularisers when few labels are left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kd_asr.artifacts import Artifact, build_artifact
+from kd_asr.experiments.mnist.digits import digits
+from kd_asr.experiments.mnist.networks import CHOOSING_TEACHER, digit_job, posteriors_name, train, train_teachers
+from kd_asr.experiments.mnist.settings import MnistSettings
+from kd_asr.experiments.reduced_data.arms import ARMS, Arm, losses_of_arm, others_of_arm, weights_of
+from kd_asr.features.images import Images
+from kd_asr.jobs.job import Job, network_seed
+from kd_asr.networks.files import load_network
+from kd_asr.networks.inference import log_posteriors
+from kd_asr.parallel import parallel_map
+from kd_asr.tasks.digits import DIGITS, DigitArrays, DigitData
+from kd_asr.tasks.labelled_part import LabelledPart
+from kd_asr.training.examples import Examples
+from kd_asr.training.measure import measure
+
+
+@dataclass(frozen=True)
+class ReducedDigits:
+    """One network of the experiment: its way of learning, the share of the labels it sees, and its repetition."""
+
+    arm: Arm
+    fraction: float
+    repetition: int
+    job: Job
+
+
+def reduced(run_dir: Path, settings: MnistSettings) -> Artifact:
+    """Train the networks; `reduced/correct.npy` says which test images each got right, (systems, images) bool.
+
+    Dev is apart from all parts; early stopping goes by it. The teacher has learnt from all other training images.
+    """
+    source = digits(run_dir, settings)
+    train_teachers(run_dir, settings, [CHOOSING_TEACHER])
+    planned = reduced_jobs(settings)
+    networks = train(run_dir, settings, [one.job for one in planned], f"{len(planned)} networks on parts of the labels")
+
+    def work(folder: Path) -> dict[str, Any]:
+        systems = [(one, weights) for one in planned for weights in weights_of(one.arm)]
+        tasks = [_Measured(run_dir, one.job, file) for one, (_, file) in systems]
+        measured = parallel_map(_measure, tasks, description="measure", unit="networks", jobs=settings.jobs)
+        rows, correct = [], []
+        for (one, (weights, _)), (found, right) in zip(systems, measured, strict=True):
+            rows.append(
+                {
+                    "kind": f"{one.arm}_{weights}",
+                    "fraction": one.fraction,
+                    "repetition": one.repetition,
+                    "network": one.job.name,
+                    **found,
+                }
+            )
+            correct.append(right)
+        np.save(folder / "correct.npy", np.stack(correct))
+        return {"updates": networks[0].metrics["updates"], "rows": rows}
+
+    return build_artifact(
+        run_dir,
+        "reduced",
+        code=__name__,
+        settings={"networks": [one.job.name for one in planned]},
+        inputs=[source, *networks],
+        work=work,
+    )
+
+
+def reduced_jobs(settings: MnistSettings) -> list[ReducedDigits]:
+    """All networks of the experiment; with all labels there is nothing beyond the part to be soft about."""
+    return [
+        ReducedDigits(arm, fraction, repetition, _job(settings, fraction, arm, repetition))
+        for fraction in settings.reduced.fractions
+        for arm in ARMS
+        for repetition in range(settings.reduced.seeds)
+        if not (fraction == 1.0 and arm == "soft_everywhere")
+    ]
+
+
+def _job(settings: MnistSettings, fraction: float, arm: Arm, repetition: int) -> Job:
+    part = LabelledPart(
+        fraction, network_seed(settings.seed, f"reduced/part-{repetition}"), others=others_of_arm(arm)
+    )
+    distil = settings.distil
+    plain = digit_job(
+        f"reduced_networks/{fraction:g}-{arm}-{repetition}",
+        settings.hard,
+        seed=network_seed(settings.seed, f"reduced/network-{repetition}"),
+        images="all but dev",
+        posteriors="" if arm == "hard" else posteriors_name(CHOOSING_TEACHER),
+        losses=losses_of_arm(
+            arm, temperature=distil.temperature, soft_weight=distil.soft_weight, hard_weight=distil.hard_weight
+        ),
+    )
+    return replace(
+        plain,
+        data=DigitData("all but dev", settings.hard.jitter_pixels, part=part),
+        keep="both" if arm == "hard" else "last",
+        max_norm=0.0,
+        epochs=settings.reduced.epochs,
+        validations=settings.reduced.validations,
+    )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Weights to measure: a file of a job's artifact."""
+
+    run_dir: Path
+    job: Job
+    file: str
+
+
+def _measure(task: _Measured) -> tuple[dict[str, Any], np.ndarray]:
+    """Accuracy and cross-entropy on the labelled part and on dev; (images,) bool, which of test are right."""
+    arrays, data = DigitArrays.load(task.run_dir / DIGITS), task.job.data
+    assert isinstance(data, DigitData)
+    model = load_network(task.run_dir / task.job.name / task.file)
+    precision = task.job.budget.precision
+    numbers = data.numbers(arrays)
+    part = numbers[data.labelled(len(numbers))]
+    plain = Examples(Images(arrays.train_images[part]), arrays.train_labels[part].long())
+    inputs = Images(arrays.test_images)
+    log_probs = log_posteriors(model, inputs, torch.arange(len(inputs)), precision=precision)
+    found = {
+        name: {"frame_accuracy": one.accuracy, "cross_entropy": one.cross_entropy}
+        for name, one in (
+            ("part", measure(model, plain, precision=precision)),
+            ("dev", measure(model, arrays.dev_examples(), precision=precision)),
+        )
+    }
+    return found, (log_probs.argmax(dim=1) == arrays.test_labels).numpy()

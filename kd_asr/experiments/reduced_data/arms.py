@@ -1,0 +1,33 @@
+"""The compared ways of learning when the labels of a part of the training set are left."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from kd_asr.distillation.objectives import HARD, hinton_losses
+from kd_asr.registry import Weighted
+
+# Hard labels, soft targets or both on the labelled part; or soft targets of everything, with the part's hard labels.
+Arm = Literal["hard", "soft", "soft_and_hard", "soft_everywhere"]
+ARMS: tuple[Arm, ...] = ("hard", "soft", "soft_and_hard", "soft_everywhere")
+
+
+def losses_of_arm(arm: Arm, *, temperature: float, soft_weight: float, hard_weight: float) -> tuple[Weighted, ...]:
+    """The losses of an arm: one of the two of Hinton, Vinyals and Dean (2015), or both with their weights."""
+    if arm == "hard":
+        return HARD
+    if arm == "soft":
+        return hinton_losses(temperature=temperature, soft_weight=1.0, hard_weight=0.0)
+    return hinton_losses(temperature=temperature, soft_weight=soft_weight, hard_weight=hard_weight)
+
+
+def others_of_arm(arm: Arm) -> Literal["left out", "soft"]:
+    """What an arm does with examples outside the part."""
+    return "soft" if arm == "soft_everywhere" else "left out"
+
+
+def weights_of(arm: Arm) -> list[tuple[str, str]]:
+    """Weights of an arm's networks that are measured, by name and file: with hard labels those best on dev as well."""
+    if arm == "hard":
+        return [("best", "model.safetensors"), ("last", "model-last.safetensors")]
+    return [("last", "model.safetensors")]

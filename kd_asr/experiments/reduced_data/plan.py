@@ -1,0 +1,104 @@
+"""Networks that see the labels of a part of the training set, and the systems that are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from kd_asr.experiments.reduced_data.arms import ARMS, Arm, losses_of_arm, others_of_arm, weights_of
+from kd_asr.jobs.job import Job, StoredPosteriors, network_seed
+from kd_asr.stages.plan import hard_job, variation
+from kd_asr.stages.settings import Settings
+from kd_asr.tasks.labelled_part import LabelledPart
+from kd_asr.tasks.speech import SpeechData
+
+
+@dataclass(frozen=True)
+class ReducedNetwork:
+    """One network of the experiment.
+
+    Attributes:
+        arm: What it learns from.
+        fraction: Share of the training set that has labels.
+        repetition: Decides the part and the initial weights.
+        job: Its training.
+    """
+
+    arm: Arm
+    fraction: float
+    repetition: int
+    job: Job
+
+    @property
+    def part(self) -> LabelledPart:
+        """The part that keeps its labels."""
+        assert isinstance(self.job.data, SpeechData) and self.job.data.part is not None
+        return self.job.data.part
+
+
+@dataclass(frozen=True)
+class ReducedSystem:
+    """A network, and which of its weights: those of the last update or, by early stopping, those best on dev."""
+
+    network: ReducedNetwork
+    weights: str
+
+    @property
+    def file(self) -> str:
+        """Of the weights, in the artifact of the network."""
+        return dict(weights_of(self.network.arm))[self.weights]
+
+    @property
+    def kind(self) -> str:
+        """How the table calls it, whatever its fraction and repetition."""
+        return f"{self.network.arm}_{self.weights}"
+
+    @property
+    def key(self) -> tuple[float, str]:
+        """Fraction and kind: what one choice of scale and penalty holds for."""
+        return self.network.fraction, self.kind
+
+    @property
+    def name(self) -> str:
+        """Of its file of hypotheses."""
+        return f"{self.network.fraction:g}-{self.kind}-{self.network.repetition}"
+
+
+def reduced_networks(settings: Settings) -> list[ReducedNetwork]:
+    """All networks of the experiment; with all labels there is nothing beyond the part to be soft about."""
+    return [
+        ReducedNetwork(arm, fraction, repetition, reduced_job(settings, fraction, arm, repetition))
+        for fraction in settings.reduced.fractions
+        for arm in ARMS
+        for repetition in range(settings.reduced.seeds)
+        if not (fraction == 1.0 and arm == "soft_everywhere")
+    ]
+
+
+def reduced_systems(settings: Settings) -> list[ReducedSystem]:
+    """The compared systems: hard labels with early stopping and without, soft targets to their last update."""
+    return [
+        ReducedSystem(network, weights)
+        for network in reduced_networks(settings)
+        for weights, _ in weights_of(network.arm)
+    ]
+
+
+def reduced_job(settings: Settings, fraction: float, arm: Arm, repetition: int) -> Job:
+    """The training of one network; all make the same number of updates."""
+    reduced, distil = settings.reduced, settings.distil
+    part = LabelledPart(
+        fraction, network_seed(settings.seed, f"reduced/part-{repetition}"), reduced.draw, others_of_arm(arm)
+    )
+    name = f"reduced_networks/{reduced.draw}-{fraction:g}-{arm}-{repetition}"
+    return replace(
+        hard_job(settings, name, settings.student_network),
+        data=SpeechData(variation(settings), part=part),
+        losses=losses_of_arm(
+            arm, temperature=distil.temperature, soft_weight=distil.soft_weight, hard_weight=distil.hard_weight
+        ),
+        seed=network_seed(settings.seed, f"reduced/network-{repetition}"),
+        teacher=None if arm == "hard" else StoredPosteriors("posteriors"),
+        keep="both" if arm == "hard" else "last",
+        epochs=reduced.epochs,
+        validations=reduced.validations,
+    )

@@ -1,0 +1,1 @@
+"""Trainings as values, and the one place that carries them out."""

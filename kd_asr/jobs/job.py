@@ -1,0 +1,130 @@
+"""A training as one frozen value: what it says is what decides the networks, and its fingerprint is taken of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
+
+from kd_asr.networks.base import network_class
+from kd_asr.registry import Named, Weighted, find
+from kd_asr.settings.ranges import AbsentMeans, DecidesNothing
+from kd_asr.training.examples import Examples, batches_per_epoch
+from kd_asr.training.settings import TrainSettings
+
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a job's data come to, once they are opened.
+
+    Attributes:
+        examples: To learn from; with a teacher if the job has one.
+        dev: To measure on between updates; None where no example is left for that.
+        num_classes: Outputs of the networks.
+        input_shape: What the networks are told of their inputs.
+        header: What saved networks say of their inputs, such as the settings of the features.
+        followed: Training examples, as they are, whose accuracy is written into the history; None: none.
+    """
+
+    examples: Examples
+    dev: Examples | None
+    num_classes: int
+    input_shape: tuple[int, ...]
+    header: Mapping[str, object]
+    followed: Examples | None = None
+
+
+class Data(Protocol):
+    """A frozen value that says what is learnt from; its class is in the room of a task."""
+
+    def artifacts(self) -> Sequence[str]:
+        """Names of the artifacts that are read."""
+        ...
+
+    def count(self, run_dir: Path) -> int:
+        """Labels that make an epoch, whatever part of them, or more than them, the networks see."""
+        ...
+
+    def open(self, run_dir: Path, job: Job, /) -> Material:
+        """What the job learns from and is measured on."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoredPosteriors:
+    """A teacher whose posteriors are read from a posterior store.
+
+    Attributes:
+        artifact: That holds the store. It is an input of the job, which decides by its fingerprint, not by its name.
+    """
+
+    artifact: Annotated[str, DecidesNothing()]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Attributes:
+        name: Of its artifact, such as `ensemble/member-03`.
+        networks: Network, with its settings, by the name, which is that of its file; exactly one so far.
+        data: What is learnt from.
+        losses: Losses and their weights.
+        budget: Epochs, optimiser and precision.
+        seed: Seed of initial weights, order of the data and dropout.
+        teacher: Where soft targets come from; None: hard labels only.
+        keep: Weights to save: the best on dev (the last where there is no dev) or the last ones, as `<network>`, or
+            both, the last ones as `<network>-last`.
+        max_norm: Largest Euclidean norm of a unit's incoming weights, held after each update; 0: no limit.
+        epochs: Budget in epochs instead of `budget.epochs`, which may be a fraction.
+        validations: Measurements on dev, closer together in the beginning, instead of one after each epoch.
+    """
+
+    name: Annotated[str, DecidesNothing()]
+    networks: Mapping[str, Named]
+    data: Data
+    losses: tuple[Weighted, ...]
+    budget: TrainSettings
+    seed: int
+    teacher: StoredPosteriors | None = None
+    keep: Annotated[Literal["best", "last", "both"], AbsentMeans("best")] = "best"
+    max_norm: Annotated[float, AbsentMeans(0.0)] = 0.0
+    epochs: Annotated[float | None, AbsentMeans(None)] = None
+    validations: Annotated[int | None, AbsentMeans(None)] = None
+
+    def __post_init__(self) -> None:
+        if len(self.networks) != 1:
+            raise ValueError(f"{self.name}: {len(self.networks)} networks instead of one")
+
+    @property
+    def network(self) -> Named:
+        """The network and its settings."""
+        [network] = self.networks.values()
+        return network
+
+    def artifacts(self) -> list[str]:
+        """Names of the artifacts that are read."""
+        return [*self.data.artifacts(), *([self.teacher.artifact] if self.teacher is not None else [])]
+
+    def code(self) -> list[str]:
+        """Modules whose code decides the networks, with all that they import."""
+        losses = {find("loss", item.loss.name).__module__ for item in self.losses}
+        networks = {network_class(item.name).__module__ for item in self.networks.values()}
+        return sorted({"kd_asr.jobs.run", type(self.data).__module__, *losses, *networks})
+
+    def epoch_updates(self, run_dir: Path) -> int:
+        """Updates of an epoch."""
+        return batches_per_epoch(self.data.count(run_dir), self.budget.batch_frames)
+
+    def updates(self, run_dir: Path) -> int:
+        """Updates of the whole training."""
+        return max(1, round((self.epochs or self.budget.epochs) * self.epoch_updates(run_dir)))
+
+
+def network_seed(seed: int, name: str) -> int:
+    """Seed of one network of a run: the same for the same run seed and name, unrelated for any other."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")

@@ -1,0 +1,124 @@
+"""Handwritten digits as a task: which images a network learns from, and what it is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kd_asr.artifacts import load_artifact
+from kd_asr.corpora.mnist import CLASSES
+from kd_asr.corpora.subsets import subset_of_frames
+from kd_asr.distillation.posterior_store import PosteriorStore
+from kd_asr.distillation.teachers.base import IndexedTeacher
+from kd_asr.distillation.teachers.stored import StoredTeacher
+from kd_asr.features.images import Images
+from kd_asr.jobs.job import Job, Material
+from kd_asr.settings.ranges import AbsentMeans
+from kd_asr.tasks.labelled_part import LabelledPart, spread
+from kd_asr.training.examples import Examples
+
+DIGITS = "digits"
+# A store is keyed by utterance and frame: all training images count as one utterance, whose frames they are.
+TRAINING_SET = "train"
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+# Images of a labelled part whose accuracy is followed during training.
+_FOLLOWED = 5000
+
+
+@dataclass(frozen=True)
+class DigitArrays:
+    """What the artifact `digits` holds.
+
+    Attributes:
+        train_images: (images, side, side) uint8, those of dev among them.
+        train_labels: (images,) uint8.
+        test_images: as `train_images`.
+        test_labels: as `train_labels`.
+        dev: (dev images,) int64, their numbers among the training images, rising.
+        rest: (others,) int64, the other ones' numbers.
+    """
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    dev: Tensor
+    rest: Tensor
+
+    @classmethod
+    def load(cls, folder: Path) -> DigitArrays:
+        """Read the arrays of the artifact in `folder`."""
+        arrays = {name: torch.from_numpy(np.load(folder / f"{name}.npy", allow_pickle=False)) for name in ARRAYS}
+        dev = torch.from_numpy(np.load(folder / "dev.npy", allow_pickle=False))
+        is_dev = torch.zeros(len(arrays["train_labels"]), dtype=torch.bool)
+        is_dev[dev] = True
+        return cls(**arrays, dev=dev, rest=(~is_dev).nonzero()[:, 0])
+
+    def dev_examples(self) -> Examples:
+        """The images of dev, as they are."""
+        return Examples(Images(self.train_images[self.dev]), self.train_labels[self.dev].long())
+
+
+@dataclass(frozen=True)
+class DigitData:
+    """The images that a network learns from.
+
+    Attributes:
+        images: Every training image (final networks), or all but dev (what is measured on dev).
+        jitter_pixels: Largest shift of an image, drawn again for each epoch.
+        classes: Digits that are left in the transfer set.
+        part: Part of them that keeps its labels; None: all do.
+    """
+
+    images: Literal["all", "all but dev"] = "all"
+    jitter_pixels: int = 0
+    classes: tuple[int, ...] = tuple(range(CLASSES))
+    part: Annotated[LabelledPart | None, AbsentMeans(None)] = None
+
+    def artifacts(self) -> Sequence[str]:
+        """Names of the artifacts that are read."""
+        return (DIGITS,)
+
+    def numbers(self, arrays: DigitArrays) -> Tensor:
+        """Numbers of the images among all training images, whatever part of them has labels."""
+        numbers = torch.arange(len(arrays.train_labels)) if self.images == "all" else arrays.rest
+        return numbers[torch.isin(arrays.train_labels[numbers].long(), torch.tensor(self.classes))]
+
+    def labelled(self, count: int) -> Tensor:
+        """(labelled,) int64, which of the `count` images keep their labels."""
+        assert self.part is not None
+        return torch.from_numpy(subset_of_frames(count, self.part.fraction, seed=self.part.seed))
+
+    def count(self, run_dir: Path) -> int:
+        """Images that make an epoch."""
+        return len(self.numbers(DigitArrays.load(run_dir / DIGITS)))
+
+    def open(self, run_dir: Path, job: Job) -> Material:
+        """What the job learns from and is measured on."""
+        digits = load_artifact(run_dir, DIGITS)
+        arrays = DigitArrays.load(digits.path)
+        numbers = self.numbers(arrays)
+        pixels, hard_labels = arrays.train_images[numbers], arrays.train_labels[numbers].long()
+        teacher = None
+        if job.teacher is not None:
+            store = PosteriorStore(run_dir / job.teacher.artifact, expect={"digits": digits.fingerprint})
+            teacher = IndexedTeacher(StoredTeacher(store, [TRAINING_SET]), numbers)
+        examples, followed = Examples(Images(pixels, jitter_pixels=self.jitter_pixels), hard_labels, teacher), None
+        if self.part is not None:
+            labelled = self.labelled(len(numbers))
+            followed = spread(Examples(Images(pixels), hard_labels).select(labelled), _FOLLOWED)
+            examples = self.part.of(examples, labelled)
+        return Material(
+            examples=examples,
+            dev=arrays.dev_examples() if self.images == "all but dev" else None,
+            num_classes=CLASSES,
+            input_shape=tuple(pixels.shape[1:]),
+            header={"image_pixels": pixels[0].numel()},
+            followed=followed,
+        )

@@ -1,0 +1,48 @@
+"""A training set of which a part has labels: which part, and what is learnt from the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from kd_asr.distillation.losses.base import UNLABELLED
+from kd_asr.training.examples import Examples
+
+
+@dataclass(frozen=True)
+class LabelledPart:
+    """The part of a training set that keeps its labels.
+
+    Attributes:
+        fraction: Share of the training set; parts of one seed lie inside the larger ones.
+        seed: Seed of the draw.
+        draw: What is drawn: single `frames` (or images), or whole `utterances`.
+        others: Whether the examples outside the part are left out, or learnt from by soft targets alone.
+    """
+
+    fraction: float
+    seed: int
+    draw: Literal["frames", "utterances"] = "frames"
+    others: Literal["left out", "soft"] = "left out"
+
+    def of(self, everything: Examples, labelled: Tensor) -> Examples:
+        """What is learnt from.
+
+        Args:
+            everything: the whole training set.
+            labelled: (labelled,) int64, numbers of the examples that keep their labels.
+        """
+        if self.others == "left out":
+            return everything.select(labelled)
+        partly = torch.full_like(everything.hard_labels, UNLABELLED)
+        partly[labelled] = everything.hard_labels[labelled]
+        return replace(everything, hard_labels=partly)
+
+
+def spread(examples: Examples, count: int) -> Examples:
+    """About `count` labels of the examples, at even distances."""
+    some = min(len(examples), max(1, count // examples.labels_per_example))
+    return examples.select(torch.linspace(0, len(examples) - 1, some).long())

@@ -1,0 +1,223 @@
+"""Speech as a task: the frames and labels of a run folder as examples to learn from and to be measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kd_asr.alignment.store import AlignmentStore
+from kd_asr.alignment.topology import Topology
+from kd_asr.artifacts import Artifact, load_artifact
+from kd_asr.corpora.subsets import subset_of_frames, subset_of_utterances
+from kd_asr.distillation.losses.base import UNLABELLED
+from kd_asr.distillation.posterior_store import PosteriorStore
+from kd_asr.distillation.teachers.base import IndexedTeacher
+from kd_asr.distillation.teachers.stored import StoredTeacher
+from kd_asr.errors import UserError
+from kd_asr.features.inputs import Indexable
+from kd_asr.features.masks import MaskedInputs
+from kd_asr.features.settings import AugmentSettings, FeatureSettings
+from kd_asr.features.store import FrameStore
+from kd_asr.features.vocal_tract import WarpedWindows
+from kd_asr.jobs.job import Job, Material
+from kd_asr.networks.base import view_of
+from kd_asr.networks.views import labelled_frames
+from kd_asr.registry import Named
+from kd_asr.settings.ranges import AbsentMeans, DecidesNothing
+from kd_asr.tasks.labelled_part import LabelledPart, spread
+from kd_asr.training.examples import Examples, JoinedInputs
+
+# Frames of a labelled part whose accuracy is followed during training.
+_FOLLOWED = 10_000
+
+
+def labels(alignments: AlignmentStore) -> Tensor:
+    """(frames,) int32 pdf of every frame of the store, utterance after utterance; mapped, and not to be changed."""
+    return torch.from_numpy(alignments.all_pdfs())
+
+
+@dataclass(frozen=True)
+class LabelledSpeech:
+    """Frames and their labels.
+
+    Attributes:
+        store: the frames.
+        alignments: their labels.
+        augment: how inputs are varied, anew in each batch; None: they are not.
+    """
+
+    store: FrameStore
+    alignments: AlignmentStore
+    augment: AugmentSettings | None = None
+
+    @classmethod
+    def of_set(
+        cls, run_dir: Path, set_name: str, *, augment: AugmentSettings | None = None, aligned: str = "align"
+    ) -> LabelledSpeech:
+        """Train, dev or test of a run, with the labels of the artifact `aligned`."""
+        store = FrameStore.open(run_dir / "features" / set_name)
+        return cls(store, AlignmentStore.open(run_dir / aligned / set_name), augment)
+
+    @classmethod
+    def of_copies(cls, artifact: Artifact, *, augment: AugmentSettings | None = None) -> LabelledSpeech:
+        """The copies that `augment` or `transfer` made."""
+        folder = artifact.path
+        return cls(FrameStore.open(folder / "frames"), AlignmentStore.open(folder / "alignments"), augment)
+
+
+def examples_of(
+    speech: Sequence[LabelledSpeech],
+    network: Named,
+    *,
+    posteriors: PosteriorStore | None = None,
+    measured: bool = False,
+) -> Examples:
+    """What a network learns from, or is measured on: all frames, set after set, each in the order of its alignments.
+
+    What an example is, a frame in its window or a chunk of frames, the network's view decides.
+
+    Args:
+        speech: one set or more.
+        network: that sees them.
+        posteriors: the teacher's of all utterances, for soft targets.
+        measured: they are for `measure`, see `View.examples`.
+    """
+    names = [name for one in speech for name in one.alignments.utterance_ids]
+    pdfs = torch.cat([labels(one.alignments) for one in speech]) if len(speech) > 1 else labels(speech[0].alignments)
+    teacher = StoredTeacher(posteriors, names) if posteriors is not None else None
+    view = view_of(network)
+    seen = [view.examples(one.store, one.alignments.utterance_ids, measured=measured) for one in speech]
+    inputs = _joined(speech, [one.inputs for one in seen])
+    labelled = labelled_frames(seen, [len(labels(one.alignments)) for one in speech])
+    if labelled is None:
+        return Examples(inputs, pdfs, teacher)
+    frames, counted = labelled
+    hard_labels = torch.where(counted, pdfs[frames], UNLABELLED)
+    return Examples(inputs, hard_labels, IndexedTeacher(teacher, frames) if teacher is not None else None)
+
+
+def _joined(speech: Sequence[LabelledSpeech], seen: Sequence[Indexable]) -> Indexable:
+    """The inputs of all sets as one, varied where they are to be."""
+    return reduce(JoinedInputs, [_varied(one, inputs) for one, inputs in zip(speech, seen, strict=True)])
+
+
+def _varied(speech: LabelledSpeech, seen: Indexable) -> Indexable:
+    """Inputs warped, then masked, as the set's augmentation says."""
+    augment = speech.augment
+    if augment is None:
+        return seen
+    features = FeatureSettings(**speech.store.features)  # type: ignore[arg-type]
+    warped = WarpedWindows(seen, augment.vocal_tract_warp, features) if augment.vocal_tract_warp > 0 else seen
+    if augment.frequency_mask == augment.time_mask == 0:
+        return warped
+    return MaskedInputs(warped, augment, num_mel_bins=features.num_mel_bins)
+
+
+@dataclass(frozen=True)
+class SpeechPart:
+    """A part of the training set.
+
+    Attributes:
+        frames: (labelled,) int64, numbers of its frames among all training frames, ascending.
+        utterance_ids: that they are from.
+    """
+
+    frames: Tensor
+    utterance_ids: list[str]
+
+
+def draw_part(alignments: AlignmentStore, part: LabelledPart) -> SpeechPart:
+    """The frames of a set that keep their labels."""
+    counts = [len(alignments.pdfs(name)) for name in alignments.utterance_ids]
+    firsts = np.cumsum([0, *counts])
+    if part.draw == "frames":
+        frames = subset_of_frames(sum(counts), part.fraction, seed=part.seed)
+        numbers = np.unique(np.searchsorted(firsts, frames, side="right") - 1)
+    else:
+        numbers = subset_of_utterances(counts, part.fraction, seed=part.seed)
+        frames = np.concatenate([np.arange(firsts[number], firsts[number + 1]) for number in numbers])
+    return SpeechPart(torch.from_numpy(frames), [alignments.utterance_ids[number] for number in numbers])
+
+
+def part_examples(plain: LabelledSpeech, part: LabelledPart, network: Named, *, measured: bool) -> Tensor:
+    """Numbers of the examples of a set that lie in a part of it, among those of `examples_of`.
+
+    Raises:
+        UserError: single frames are drawn for a network that learns from stretches of them.
+    """
+    view = view_of(network)
+    if part.draw == "frames" and view.labels_per_example > 1:
+        raise UserError(f"reduced.draw: the network {network.name} learns from no single frames")
+    seen = view.examples(plain.store, plain.alignments.utterance_ids, measured=measured)
+    return seen.within(draw_part(plain.alignments, part).frames)
+
+
+@dataclass(frozen=True)
+class SpeechData:
+    """The speech that a network learns from.
+
+    Attributes:
+        augment: Variation of the inputs; its copies are an artifact of their own.
+        aligned: Artifact with the labels. It decides by its fingerprint, not by its name, as do the copies.
+        copies: Artifact with perturbed copies of the training set to learn from as well; empty: none.
+        vary_copies: Whether the copies are varied as the training set is.
+        part: Part of the training set that keeps its labels; None: all of it does.
+    """
+
+    augment: AugmentSettings
+    aligned: Annotated[str, DecidesNothing()] = "align"
+    copies: Annotated[str, DecidesNothing()] = ""
+    vary_copies: bool = False
+    part: Annotated[LabelledPart | None, AbsentMeans(None)] = None
+
+    def artifacts(self) -> Sequence[str]:
+        """Names of the artifacts that are read."""
+        return ("features", self.aligned, *([self.copies] if self.copies else []))
+
+    def count(self, run_dir: Path) -> int:
+        """Frames of the training set."""
+        return len(labels(AlignmentStore.open(run_dir / self.aligned / "train")))
+
+    def open(self, run_dir: Path, job: Job) -> Material:
+        """What the job learns from and is measured on."""
+        network = job.network
+        posteriors = None
+        if job.teacher is not None:
+            expect = {name: load_artifact(run_dir, name).fingerprint for name in ("features", self.aligned)}
+            posteriors = PosteriorStore(run_dir / job.teacher.artifact, expect=expect)
+        train = LabelledSpeech.of_set(run_dir, "train", augment=self.augment, aligned=self.aligned)
+        speech = [train]
+        if self.copies:
+            artifact = load_artifact(run_dir, self.copies)
+            copies = LabelledSpeech.of_copies(artifact, augment=self.augment if self.vary_copies else None)
+            speech += [copies] if copies.alignments.utterance_ids else []
+        examples, followed = examples_of(speech, network, posteriors=posteriors), None
+        if self.part is not None:
+            examples = self.part.of(examples, self._numbers(train, job, measured=False))
+            followed = spread(self.part_as_it_is(run_dir, job), _FOLLOWED)
+        dev = LabelledSpeech.of_set(run_dir, "dev", aligned=self.aligned)
+        return Material(
+            examples=examples,
+            dev=examples_of([dev], network, measured=True),
+            num_classes=Topology.load(run_dir / self.aligned / "topology.json").num_pdfs,
+            input_shape=view_of(network).input_shape(train.store.num_mel_bins),
+            header=train.store.features,
+            followed=followed,
+        )
+
+    def part_as_it_is(self, run_dir: Path, job: Job) -> Examples:
+        """The labelled part without augmentation, to be measured on."""
+        plain = LabelledSpeech.of_set(run_dir, "train", aligned=self.aligned)
+        everything = examples_of([plain], job.network, measured=True)
+        return everything.select(self._numbers(plain, job, measured=True))
+
+    def _numbers(self, plain: LabelledSpeech, job: Job, *, measured: bool) -> Tensor:
+        assert self.part is not None
+        return part_examples(plain, self.part, job.network, measured=measured)

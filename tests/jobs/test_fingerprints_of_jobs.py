@@ -1,0 +1,208 @@
+"""What decides a job's fingerprint and what does not: fields, code, and every setting of a run."""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, is_dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+
+import kd_asr
+from kd_asr.distillation.objectives import HARD, hinton_losses
+from kd_asr.experiments.reduced_data.plan import reduced_networks
+from kd_asr.fingerprints import digest, import_closure
+from kd_asr.jobs.job import Job, StoredPosteriors
+from kd_asr.registry import Named
+from kd_asr.settings.ranges import AbsentMeans
+from kd_asr.stages.plan import baseline_jobs, member_jobs, realignment_jobs, student_jobs, sweep_jobs
+from kd_asr.stages.settings import Settings, parse_settings
+from kd_asr.tasks.digits import DigitData
+from kd_asr.tasks.labelled_part import LabelledPart
+from kd_asr.tasks.speech import SpeechData
+from kd_asr.training.settings import TrainSettings
+
+SETTINGS = parse_settings(["--align.networks=2", "--ensemble.members=2", "--reduced.seeds=1"])
+STUDENT = student_jobs(SETTINGS)[0]
+[NETWORK] = STUDENT.networks.values()
+
+
+def test_each_field_of_a_job_is_in_its_fingerprint_but_its_name() -> None:
+    changes: dict[str, Any] = {
+        "networks": {"other": NETWORK},
+        "data": replace(STUDENT.data, part=LabelledPart(0.5, 1)),
+        "losses": hinton_losses(temperature=3.0, soft_weight=1.0, hard_weight=0.5),
+        "budget": replace(STUDENT.budget, epochs=STUDENT.budget.epochs + 1),
+        "seed": STUDENT.seed + 1,
+        "teacher": None,
+        "keep": "both",
+        "max_norm": 3.0,
+        "epochs": 1.5,
+        "validations": 3,
+    }
+    assert {*changes, "name"} == {item.name for item in dataclasses.fields(Job)}
+    digests = [digest(STUDENT), *(digest(replace(STUDENT, **{name: value})) for name, value in changes.items())]
+    assert len(set(digests)) == len(digests)
+    assert digest(replace(STUDENT, name="elsewhere", teacher=StoredPosteriors("another"))) == digest(STUDENT)
+
+
+@pytest.mark.parametrize("data", [STUDENT.data, DigitData()])
+def test_each_field_of_the_data_is_too_but_artifacts_which_are_inputs(data) -> None:
+    for item in dataclasses.fields(data):
+        changed = replace(data, **{item.name: other(getattr(data, item.name))})
+        if item.name in ("aligned", "copies"):
+            assert digest(changed) == digest(data)
+            assert changed.artifacts() != data.artifacts()
+        else:
+            assert digest(changed) != digest(data), item.name
+
+
+@dataclass(frozen=True)
+class WiderSettings(TrainSettings):
+    tilt: Annotated[float, AbsentMeans(0.0)] = 0.0
+
+
+def test_a_new_setting_at_the_value_that_absence_means_changes_nothing() -> None:
+    known = {item.name: getattr(STUDENT.budget, item.name) for item in dataclasses.fields(STUDENT.budget)}
+    assert digest(replace(STUDENT, budget=WiderSettings(**known))) == digest(STUDENT)
+    assert digest(replace(STUDENT, budget=WiderSettings(**known, tilt=0.5))) != digest(STUDENT)
+
+
+def test_no_stage_and_no_experiment_is_in_the_code_of_a_job() -> None:
+    for job in (STUDENT, replace(STUDENT, data=DigitData())):
+        rooms = {name.split(".")[1] for name in import_closure(job.code())}
+        assert {"jobs", "tasks", "training", "distillation", "networks"} <= rooms
+        assert not rooms & {"stages", "experiments", "methods", "reporting", "decoding", "cli"}
+
+
+def code_of(package: Path, job: Job) -> str:
+    """Digest of a job's code in a copy of the package."""
+    program = f"from kd_asr.fingerprints import code_digest; print(code_digest({job.code()!r}))"
+    environment = {**os.environ, "PYTHONPATH": str(package.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=package.parent, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_files_that_a_job_does_not_use_are_not_in_its_code(tmp_path) -> None:
+    package = tmp_path / "kd_asr"
+    shutil.copytree(Path(kd_asr.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    hard = replace(STUDENT, losses=HARD)
+    before = code_of(package, STUDENT), code_of(package, hard)
+    for room in ("distillation/losses", "methods", "networks", "stages", "tasks"):
+        (package / room / "new.py").touch()
+    other_loss = package / "distillation" / "losses" / "kl.py"
+    other_loss.write_text(other_loss.read_text() + "\n# A comment.\nVALUE = 1\n")
+    assert (code_of(package, STUDENT), code_of(package, hard)) == before
+    own = package / "distillation" / "losses" / "soft.py"
+    own.write_text(own.read_text() + "\n# A comment.\n")
+    assert code_of(package, STUDENT) == before[0]
+    own.write_text(own.read_text() + "\nVALUE = 1\n")
+    assert code_of(package, STUDENT) != before[0]
+
+
+def other(value: Any) -> Any:
+    """Another value of a setting, in its range or not: planning does not check it."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1
+    if isinstance(value, str):
+        return value + "x"
+    if isinstance(value, tuple):
+        return (*value, 9)
+    if is_dataclass(value):
+        path, _ = next(leaves(value))
+        return changed(value, path)
+    return LabelledPart(0.5, 1) if value is None else value
+
+
+def leaves(settings: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every setting, by its path of fields; of named things their settings."""
+    for item in dataclasses.fields(settings):
+        value = getattr(settings, item.name)
+        if (isinstance(settings, Named) and item.name != "settings") or (item.name == "network" and value is None):
+            continue  # teacher.network and student.network are tested below
+        if is_dataclass(value):
+            yield from leaves(value, (*path, item.name))
+        else:
+            yield (*path, item.name), value
+
+
+def changed(settings: Any, path: tuple[str, ...]) -> Any:
+    """Settings with another value at a path."""
+    name, *below = path
+    value = getattr(settings, name)
+    if below:
+        return replace(settings, **{name: changed(value, tuple(below))})
+    return replace(settings, **{name: 0.25 if value is None else other(value)})
+
+
+def plan(settings: Settings) -> dict[str, dict[str, str]]:
+    """Of each group of jobs, name -> digest of what is decided by settings."""
+    reduced: dict[str, list[Job]] = {}
+    for one in reduced_networks(settings):
+        reduced.setdefault(f"reduced {one.arm}", []).append(one.job)
+    groups = {
+        "members": member_jobs(settings),
+        "baselines": baseline_jobs(settings),
+        "students": student_jobs(settings),
+        "sweep": sweep_jobs(settings),
+        "realignment": realignment_jobs(settings),
+        **reduced,
+    }
+    return {
+        group: {job.name: digest([job, [*job.artifacts()]]) for job in jobs} for group, jobs in groups.items()
+    }
+
+
+BEFORE = plan(SETTINGS)
+ALL = set(BEFORE)
+REDUCED = {group for group in BEFORE if group.startswith("reduced")}
+SOFT_AND_HARD = {"reduced soft_and_hard", "reduced soft_everywhere"}
+EXPECTED = {
+    "seed": ALL,
+    "network": ALL,
+    "train": ALL,
+    "train.epochs": ALL - {"realignment"},
+    "train.checkpoint_seconds": set(),
+    "augment.vocal_tract_warp": ALL,
+    "augment.frequency_mask": ALL,
+    "augment.time_mask": ALL,
+    "augment.copies": {"members", "baselines"},  # they have the copies as an input
+    "align.network_epochs": {"realignment"},
+    "distil.temperature": {"students", "reduced soft", *SOFT_AND_HARD},
+    "distil.soft_weight": {"students", "sweep", *SOFT_AND_HARD},
+    "distil.hard_weight": {"students", *SOFT_AND_HARD},
+    "distil.dropout": {"students", "sweep"},
+    "reduced.epochs": REDUCED,
+    "reduced.validations": REDUCED,
+    "reduced.draw": set(),  # other jobs, under other names
+}
+
+
+@pytest.mark.parametrize("path", [path for path, _ in leaves(SETTINGS)], ids=".".join)
+def test_a_setting_changes_the_jobs_that_it_decides_and_no_others(path: tuple[str, ...]) -> None:
+    name = ".".join(path)
+    expected = EXPECTED.get(name, EXPECTED.get(path[0], set()))
+    after = plan(changed(SETTINGS, path))
+    differ = {
+        group
+        for group, jobs in BEFORE.items()
+        if any(after[group].get(job, found) != found for job, found in jobs.items())
+    }
+    assert differ == expected
+    assert isinstance(STUDENT.data, SpeechData)
+
+
+def test_teachers_and_students_may_have_networks_of_their_own() -> None:
+    wider = changed(SETTINGS, ("network", "settings", "hidden_units")).network
+    teaching = plan(replace(SETTINGS, teacher=replace(SETTINGS.teacher, network=wider)))
+    learning = plan(replace(SETTINGS, student=replace(SETTINGS.student, network=wider)))
+    assert {group for group in ALL if teaching[group] != BEFORE[group]} == {"members", "realignment"}
+    assert {group for group in ALL if learning[group] != BEFORE[group]} == ALL - {"members", "realignment"}
