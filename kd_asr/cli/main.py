@@ -49,7 +49,7 @@ def _parser() -> Parser:
 
 
 def _score(arguments: argparse.Namespace) -> None:
-    from kd_asr.stages.score import score
+    from kd_asr.evaluation.score import score
 
     print(score(arguments.reference, arguments.hypothesis, as_json=arguments.json))
 

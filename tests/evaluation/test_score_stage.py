@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from kd_asr.errors import UserError
+from kd_asr.evaluation.score import score, score_as_json, score_files
 from kd_asr.evaluation.transcripts import read_pair
 from kd_asr.evaluation.wer import WordErrors
-from kd_asr.stages.score import score, score_as_json, score_files
 
 
 def write(folder: Path, name: str, text: str) -> Path:
