@@ -106,7 +106,7 @@ def add_mnist(commands: argparse._SubParsersAction[Any]) -> None:
         "Vinyals and Dean (2015) and their odd experiments. `kd-asr mnist configure RUN` makes a run folder; each "
         "experiment then trains what it needs and is missing. `kd-asr run digits` does it all.",
     )
-    inner = group.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    inner = group.add_subparsers(dest="mnist_command", required=True, metavar="COMMAND")
     configure = inner.add_parser(
         "configure",
         help="make a run folder: find the digits, check every setting, write settings.yaml",
