@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
-from kd_asr.networks.base import network_class
+from kd_asr.distillation.objectives import check_needs
+from kd_asr.errors import UserError
+from kd_asr.networks.base import network_class, view_of
 from kd_asr.registry import Named, Weighted, find
 from kd_asr.settings.ranges import AbsentMeans, DecidesNothing
 from kd_asr.training.examples import Examples, batches_per_epoch
@@ -71,7 +73,8 @@ class Job:
 
     Attributes:
         name: Of its artifact, such as `ensemble/member-03`.
-        networks: Network, with its settings, by the name, which is that of its file; exactly one so far.
+        networks: Network, with its settings, by the name, which is that of its file. Several are trained together, each
+            learning from the same batches and, with the loss `peers`, from the others; all see the data in one way.
         data: What is learnt from.
         losses: Losses and their weights.
         budget: Epochs, optimiser and precision.
@@ -97,14 +100,16 @@ class Job:
     validations: Annotated[int | None, AbsentMeans(None)] = None
 
     def __post_init__(self) -> None:
-        if len(self.networks) != 1:
-            raise ValueError(f"{self.name}: {len(self.networks)} networks instead of one")
+        if len({view_of(network) for network in self.networks.values()}) != 1:
+            raise UserError(f"{self.name}: networks that are trained together must see the data in one way")
+        gives = {"labels"} | ({"posteriors"} if self.teacher is not None else set())
+        gives |= {"members"} if len(self.networks) > 1 else set()
+        check_needs(self.losses, frozenset(gives), who=self.name)
 
     @property
     def network(self) -> Named:
-        """The network and its settings."""
-        [network] = self.networks.values()
-        return network
+        """The network and its settings; the first one, whose view is that of all."""
+        return next(iter(self.networks.values()))
 
     def artifacts(self) -> list[str]:
         """Names of the artifacts that are read."""

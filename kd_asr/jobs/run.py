@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from torch import nn
 
 from kd_asr.artifacts import Artifact, build_artifact, current_artifact, load_artifact
 from kd_asr.console import say
-from kd_asr.distillation.objectives import objective_of
-from kd_asr.jobs.job import Job, Material
+from kd_asr.distillation.objectives import PeersObjective, objective_of
+from kd_asr.jobs.job import Job, Material, network_seed
 from kd_asr.networks.base import Network, count_parameters, new_network
 from kd_asr.networks.files import save_network
+from kd_asr.networks.peers import Peers, members_of
 from kd_asr.parallel import advance, announce, parallel_map
 from kd_asr.ranks import ranks
 from kd_asr.training.constraints import limit_incoming_norms
@@ -51,6 +52,7 @@ def run(
 
     Returns:
         the artifact of each job: `<network>.safetensors`, `history.jsonl`, and in its metrics `parameters`, `bytes`,
+            both of the largest network,
         `examples`, `updates`, `passes` over the examples, `labels_per_second` and, where there is a dev set,
         `best_epoch`, `dev_accuracy` and `dev_cross_entropy` of the best weights.
     """
@@ -97,10 +99,11 @@ def _work(folder: Path, task: _Task) -> dict[str, Any]:
     if task.together:
         announce(_follow, (folder, task))
     with together() if task.together else nullcontext():
-        model, result, material = _fit(folder, task)
-    size = _save(folder, task.job, model, result, material)
+        networks, result, material = _fit(folder, task)
+    size = _save(folder, task.job, networks, result, material)
     remove_checkpoint(folder)
-    return _metrics(task.job, result, material, count_parameters(model.as_saved()), size)
+    parameters = max(count_parameters(network.as_saved()) for network in networks.values())
+    return _metrics(task.job, result, material, parameters, size)
 
 
 def _follow(work: tuple[Path, _Task]) -> None:
@@ -109,18 +112,20 @@ def _follow(work: tuple[Path, _Task]) -> None:
         _fit(*work)
 
 
-def _fit(folder: Path, task: _Task) -> tuple[Network, FitResult, Material]:
+def _fit(folder: Path, task: _Task) -> tuple[dict[str, Network], FitResult, Material]:
     job, run_dir = task.job, task.run_dir
     material = job.data.open(run_dir, job)
-    model = new_network(
-        job.network, material.examples.inputs, material.input_shape, material.num_classes, job.seed
-    )
+    networks = _new_networks(job, material)
+    objective = objective_of(job.losses)
+    model: nn.Module = next(iter(networks.values()))
+    if len(networks) > 1:
+        model, objective = Peers(networks), PeersObjective(objective)
     updates = job.updates(run_dir)
     full = _amount(task) / (updates * _batch_size(job, material) * material.examples.labels_per_example)
     result = fit(
         model,
         material.examples,
-        objective_of(job.losses),
+        objective,
         job.budget,
         seed=job.seed,
         folder=folder,
@@ -132,7 +137,17 @@ def _fit(folder: Path, task: _Task) -> tuple[Network, FitResult, Material]:
         # A job that is validated at moments of its own counts its epochs by passes over what it learns from.
         epoch_updates=job.epoch_updates(run_dir) if job.validations is None else None,
     )
-    return model, result, material
+    return networks, result, material
+
+
+def _new_networks(job: Job, material: Material) -> dict[str, Network]:
+    """The networks of a job, drawn by seeds of their own where there are several."""
+    inputs, shape, classes = material.examples.inputs, material.input_shape, material.num_classes
+    several = len(job.networks) > 1
+    return {
+        name: new_network(network, inputs, shape, classes, network_seed(job.seed, name) if several else job.seed)
+        for name, network in job.networks.items()
+    }
 
 
 def _batch_size(job: Job, material: Material) -> int:
@@ -146,25 +161,38 @@ def _leave(model: nn.Module) -> None:
 
 
 def _validate(model: nn.Module, *, job: Job, material: Material) -> Validation:
+    """On dev; of networks that are trained together the mean, so that all are kept from the same moment."""
     assert material.dev is not None
-    on_dev = measure(model, material.dev, precision=job.budget.precision)
-    if material.followed is None:
-        return on_dev
-    followed = measure(model, material.followed, precision=job.budget.precision)
-    return replace(on_dev, train_accuracy=followed.accuracy)
+    members = list(members_of(model).values())
+    on_dev = [measure(one, material.dev, precision=job.budget.precision) for one in members]
+    followed = None
+    if material.followed is not None:
+        found = [measure(one, material.followed, precision=job.budget.precision).accuracy for one in members]
+        followed = sum(found) / len(found)
+    return Validation(
+        sum(one.accuracy for one in on_dev) / len(on_dev),
+        sum(one.cross_entropy for one in on_dev) / len(on_dev),
+        followed,
+    )
 
 
-def _save(folder: Path, job: Job, model: Network, result: FitResult, material: Material) -> int:
+def _save(folder: Path, job: Job, networks: Mapping[str, Network], result: FitResult, material: Material) -> int:
     """Write the weights that the job keeps, and tell the bytes of a network."""
-    [name] = job.networks
-    path = folder / f"{name}.safetensors"
+
+    def write(mark: str) -> int:
+        paths = [folder / f"{name}{mark}.safetensors" for name in networks]
+        for path, network in zip(paths, networks.values(), strict=True):
+            save_network(path, network.as_saved(), material.header)
+        return max(path.stat().st_size for path in paths)
+
+    size = 0
     if job.keep != "last":
-        save_network(path, model.as_saved(), material.header)
+        size = write("")
     if job.keep != "best":
+        model = next(iter(networks.values())) if len(networks) == 1 else Peers(networks)
         model.load_state_dict(result.last_weights)
-        last = folder / f"{name}-last.safetensors" if job.keep == "both" else path
-        save_network(last, model.as_saved(), material.header)
-    return path.stat().st_size
+        size = write("-last" if job.keep == "both" else "")
+    return size
 
 
 def _metrics(job: Job, result: FitResult, material: Material, parameters: int, size: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Jobs are done once, go on from where they were interrupted, and do what `fit` by hand does."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,12 +8,13 @@ import pytest
 import torch
 
 import kd_asr.jobs.run as runner
-from kd_asr.distillation.objectives import HARD, objective_of
+from kd_asr.distillation.objectives import HARD, objective_of, weighted
+from kd_asr.errors import UserError
 from kd_asr.experiments.mnist.digits import digits
 from kd_asr.experiments.mnist.networks import digit_job
 from kd_asr.experiments.mnist.settings import DigitDataSettings, DigitNetworkSettings, MnistSettings
 from kd_asr.features.images import Images
-from kd_asr.jobs.job import Job
+from kd_asr.jobs.job import Job, network_seed
 from kd_asr.jobs.run import run
 from kd_asr.networks.base import seeded
 from kd_asr.networks.dnn import DnnSettings
@@ -107,6 +109,49 @@ def test_a_job_that_was_interrupted_ends_with_the_same_bits(laid_out, monkeypatc
     assert {file.name: file.read_bytes() for file in path.iterdir() if file.name != "manifest.json"} == whole
 
 
-def test_a_job_has_one_network() -> None:
-    with pytest.raises(ValueError, match="2 networks instead of one"):
-        replace(job(), networks={"one": NETWORK, "two": NETWORK})
+TOGETHER = (*HARD, weighted("peers"))
+
+
+def of_two(losses=TOGETHER) -> Job:
+    return replace(job(), name="networks/two", networks={"first": NETWORK, "second": NETWORK}, losses=losses)
+
+
+def test_networks_of_a_job_are_trained_together_and_saved_by_their_names(laid_out) -> None:
+    [artifact] = run([of_two()], laid_out, processes=1, description="two")
+    arrays = DigitArrays.load(laid_out / DIGITS)
+    dev = Examples(Images(arrays.train_images[arrays.dev]), arrays.train_labels[arrays.dev])
+    networks = [load_network(artifact.path / f"{name}.safetensors") for name in ("first", "second")]
+    measured = [measure(network, dev, precision="auto") for network in networks]
+    assert measured[0] != measured[1]  # seeds of their own
+    assert artifact.metrics["dev_accuracy"] == pytest.approx((measured[0].accuracy + measured[1].accuracy) / 2)
+    history = [json.loads(line) for line in (artifact.path / "history.jsonl").read_text().splitlines()]
+    assert set(history[-1]["losses"]) == {"hard", "peers"}
+    assert history[-1]["losses"]["hard"] < history[0]["losses"]["hard"]
+
+
+def test_networks_that_learn_nothing_from_each_other_are_trained_as_alone(laid_out) -> None:
+    """Without dropout and jitter, whose draws they would share, and by their last weights."""
+    plain = Named("network", "dnn", DnnSettings(0, 0, hidden_layers=1, hidden_units=12, dropout=0.0))
+    data = replace(job().data, jitter_pixels=0)
+    two = replace(of_two(HARD), networks={"first": plain, "second": plain}, data=data, keep="last")
+    [together] = run([two], laid_out, processes=1, description="two")
+    for name in two.networks:
+        seed = network_seed(two.seed, name)
+        alone = replace(two, name=f"networks/{name}", networks={"model": plain}, seed=seed)
+        # The order of the images is that of the job's seed.
+        model = seeded(plain, (8, 8), 10, seed)
+        material = data.open(laid_out, alone)
+        folder = laid_out / f"by_hand_{name}"
+        folder.mkdir()
+        fit(model, material.examples, objective_of(HARD), two.budget, seed=two.seed, folder=folder, validate=None)
+        saved = load_network(together.path / f"{name}.safetensors").state_dict()
+        for key, values in model.state_dict().items():
+            assert torch.allclose(saved[key], values, rtol=1e-5, atol=1e-6)
+
+
+def test_what_cannot_be_trained_is_refused_in_a_sentence() -> None:
+    with pytest.raises(UserError, match="the loss 'peers' needs members, but its teacher gives labels"):
+        replace(of_two(), networks={"model": NETWORK})
+    other = Named("network", "dnn", DnnSettings(3, 0))
+    with pytest.raises(UserError, match="must see the data in one way"):
+        replace(of_two(), networks={"first": NETWORK, "second": other})

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from kd_asr.distillation.objectives import HardObjective
+from kd_asr.distillation.objectives import HARD, objective_of
 from kd_asr.errors import UserError
 from kd_asr.networks.adaptation import SpeakerStatistics
 from kd_asr.networks.base import Network, network_class, outputs_of, problems_of, seeded, view_of
@@ -176,10 +176,10 @@ def test_a_class_of_ones_own_is_trained(tmp_path) -> None:
     labels = (inputs[:, 0] > 0).long()
     model = seeded(network, shape_of(network), CLASSES, 1)
     batch = Examples(inputs, labels).batch(torch.arange(64))
-    before = HardObjective()(model(inputs), batch).total.item()
+    before = objective_of(HARD)(outputs_of(model, inputs), batch).total.item()
     budget = TrainSettings(epochs=20, batch_frames=16, learning_rate=0.02)
-    fit(model, Examples(inputs, labels), HardObjective(), budget, seed=1, folder=tmp_path, validate=None)
-    after = HardObjective()(model(inputs), batch).total.item()
+    fit(model, Examples(inputs, labels), objective_of(HARD), budget, seed=1, folder=tmp_path, validate=None)
+    after = objective_of(HARD)(outputs_of(model, inputs), batch).total.item()
     assert after < 0.5 * before
     save_network(tmp_path / "model.safetensors", model, {})
     assert torch.equal(load_network(tmp_path / "model.safetensors")(inputs), model(inputs))
