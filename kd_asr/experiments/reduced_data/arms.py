@@ -27,7 +27,8 @@ def others_of_arm(arm: Arm) -> Literal["left out", "soft"]:
 
 
 def weights_of(arm: Arm) -> list[tuple[str, str]]:
-    """Weights of an arm's networks that are measured, by name and file: with hard labels those best on dev as well."""
+    """Weights of an arm's networks that are measured, each with the network of the artifact
+    that has them: with hard labels those best on dev as well."""
     if arm == "hard":
-        return [("best", "model.safetensors"), ("last", "model-last.safetensors")]
-    return [("last", "model.safetensors")]
+        return [("best", "model"), ("last", "model-last")]
+    return [("last", "model")]

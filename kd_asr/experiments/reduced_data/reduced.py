@@ -95,10 +95,9 @@ def _recognise_all(
                 NetworkScores(
                     run_dir,
                     run_dir / "features" / set_name,
-                    [system.network.job.name],
+                    [system.weights_ref],
                     settings,
                     prior,
-                    file=system.file,
                 ),
                 replace(search, acoustic_scale=scale, insertion_penalty=penalty),
                 workers,
@@ -145,5 +144,5 @@ def _stopped_at_the_end(run_dir: Path, system: ReducedSystem) -> ReducedSystem |
     if system.kind != "hard_last":
         return None
     twin = ReducedSystem(system.network, "best")
-    files = [run_dir / one.network.job.name / one.file for one in (system, twin)]
+    files = [run_dir / one.weights_ref.artifact / one.weights_ref.file for one in (system, twin)]
     return twin if files[0].read_bytes() == files[1].read_bytes() else None
