@@ -210,6 +210,17 @@ class Systems:
         return cls(tuple(groups), tuple(systems))
 
 
+def single_systems(group: str, artifacts: Sequence[str]) -> tuple[System, ...]:
+    """A system for each of some artifacts of one network, called as the network."""
+    networks = map(NetworkRef, artifacts)
+    return tuple(System(network.name, group, (network,)) for network in networks)
+
+
+def groups_of(fields: Iterable[Mapping[str, Any]]) -> tuple[Group, ...]:
+    """Groups from what `asdict` made of them."""
+    return tuple(Group(**one) for one in fields)
+
+
 def _refs(fields: Sequence[Mapping[str, str]]) -> tuple[NetworkRef, ...]:
     return tuple(NetworkRef(**one) for one in fields)
 

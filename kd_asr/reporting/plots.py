@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from kd_asr.corpora.manifest import SETS
-from kd_asr.jobs.systems import Group, Systems
+from kd_asr.jobs.systems import Systems
 from kd_asr.reporting.contents import Report, systems_of
 from kd_asr.reporting.palette import coloured
 
@@ -74,7 +74,7 @@ def plot_frame_accuracy(report: Report, path: Path) -> None:
                 f"{100 * value:.2f}", (position, 100 * value), (8, 5), textcoords="offset points", fontsize=8, zorder=4
             )
         axes.set_title(set_name, fontsize=10)
-        axes.set_xticks(range(len(systems.groups)), [_tick(group) for group in systems.groups], fontsize=9)
+        axes.set_xticks(range(len(systems.groups)), [in_lines(group.label) for group in systems.groups], fontsize=9)
         axes.set_xlim(-0.5, len(systems.groups) - 0.25)
         axes.margins(y=0.12)
         axes.grid(axis="y", alpha=0.3)
@@ -92,9 +92,9 @@ def _width(systems: Systems) -> float:
     return max(1.0, 0.25 + 0.25 * len(systems.groups))
 
 
-def _tick(group: Group) -> str:
-    """A label in lines that are short enough to stand beside each other."""
-    return "\n".join(textwrap.wrap(group.label, 12, break_long_words=False))
+def in_lines(label: str) -> str:
+    """A label in lines so short that labels can stand beside each other."""
+    return "\n".join(textwrap.wrap(label, 14, break_long_words=False))
 
 
 def _dots(axes: Axes, position: float, values: Sequence[float], colour: str) -> None:
@@ -127,7 +127,7 @@ def plot_wer(report: Report, path: Path) -> None:
                 fontsize=9,
             )
         axes.set_title(set_name, fontsize=10)
-        axes.set_xticks(range(len(systems.groups)), [_tick(group) for group in systems.groups])
+        axes.set_xticks(range(len(systems.groups)), [in_lines(group.label) for group in systems.groups])
         axes.margins(y=0.1)
         axes.grid(axis="y", alpha=0.3)
         axes.set_axisbelow(True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kd_asr.artifacts import load_artifact
-from kd_asr.jobs.systems import Group, NetworkRef, System, Systems
+from kd_asr.jobs.systems import Group, NetworkRef, System, Systems, single_systems
 from kd_asr.networks.base import Network
 from kd_asr.networks.files import load_network
 from kd_asr.stages.settings import Settings
@@ -40,7 +40,7 @@ def run_systems(settings: Settings) -> Systems:
     else:
         alike = "Baselines and students have one architecture, members another one, and all have one budget"
         others = "baselines"
-    if own is not None and own != dropout:
+    if None not in (own, dropout) and own != dropout:
         alike += f", but for the dropout of hidden units: {own:g} in students, {dropout:g} in {others}"
     also = f", on the training set and {distil.copies} perturbed copies of it" if distil.copies else ""
     groups = (
@@ -69,17 +69,10 @@ def run_systems(settings: Settings) -> Systems:
     )
 
 
-def single_systems(group: str, artifacts: Sequence[str]) -> tuple[System, ...]:
-    """A system for each of some artifacts of one network, called as the network."""
-    networks = map(NetworkRef, artifacts)
-    return tuple(System(network.name, group, (network,)) for network in networks)
-
-
 def load_networks(
     run_dir: Path, networks: Sequence[NetworkRef], features: Mapping[str, object]
 ) -> list[Network]:
     """Some trained networks of a run.
-
 
     Raises:
         UserError: one is missing, or was trained on other features.

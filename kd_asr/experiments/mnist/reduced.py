@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from kd_asr.artifacts import Artifact, build_artifact
 from kd_asr.experiments.mnist.digits import digits
 from kd_asr.experiments.mnist.networks import CHOOSING_TEACHER, digit_job, posteriors_name, train, train_teachers
 from kd_asr.experiments.mnist.settings import MnistSettings
-from kd_asr.experiments.reduced_data.arms import ARMS, Arm, losses_of_arm, others_of_arm, weights_of
+from kd_asr.experiments.reduced_data.arms import ARMS, Arm, kinds, losses_of_arm, others_of_arm, weights_of
 from kd_asr.features.images import Images
 from kd_asr.jobs.job import Job, network_seed
 from kd_asr.jobs.systems import NetworkRef
@@ -63,7 +63,8 @@ def reduced(run_dir: Path, settings: MnistSettings) -> Artifact:
             )
             correct.append(right)
         np.save(folder / "correct.npy", np.stack(correct))
-        return {"updates": networks[0].metrics["updates"], "rows": rows}
+        groups = [asdict(group) for group in kinds("images")]
+        return {"updates": networks[0].metrics["updates"], "groups": groups, "rows": rows}
 
     return build_artifact(
         run_dir,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
 from kd_asr.decoding.decoder import Search
 from kd_asr.decoding.tuning import choose_on_grid
+from kd_asr.experiments.reduced_data.arms import kinds
 from kd_asr.experiments.reduced_data.plan import ReducedSystem, reduced_networks, reduced_systems
 from kd_asr.experiments.reduced_data.scores import describe_parts, score_systems
 from kd_asr.jobs.run import run
@@ -54,6 +55,7 @@ def reduced(run_dir: Path, settings: Settings) -> Artifact:
         return {
             "draw": settings.reduced.draw,
             "updates": networks[0].metrics["updates"],
+            "groups": [asdict(group) for group in kinds("audio")],
             "rows": rows,
             "parts": describe_parts(run_dir, settings, planned, networks),
         }
