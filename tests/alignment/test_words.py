@@ -94,9 +94,11 @@ def test_words_found_from_aligned_phones() -> None:
     def phones(names: str) -> list[PhoneSegment]:
         return [PhoneSegment("SIL" if name == "." else name, 10 * place, 10) for place, name in enumerate(names)]
 
-    # The second word must be "A B", not "B A B": its first choice would leave the last word without phones.
     found = words_of_phones(phones(".A.AB.A"), ("A", "AB", "A"), LEXICON)
     assert found == [("A", 10, 10), ("AB", 30, 20), ("A", 60, 10)]
+    # Which pronunciation of "AB" it is, the word before decides.
+    assert words_of_phones(phones("ABAB"), ("A", "AB"), LEXICON) == [("A", 0, 10), ("AB", 10, 30)]
+    assert words_of_phones(phones("ABAB"), ("AB", "AB"), LEXICON) == [("AB", 0, 20), ("AB", 20, 20)]
     assert words_of_phones(phones("BAB"), ("AB",), LEXICON) == [("AB", 0, 30)]
     assert words_of_phones(phones("ABB"), ("AB",), LEXICON) == []
     assert words_of_phones(phones("."), (), LEXICON) == []
