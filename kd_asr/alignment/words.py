@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_asr.alignment.ctm import in_seconds
+from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.store import PhoneSegment
+from kd_asr.alignment.topology import SILENCE, without_position
 from kd_asr.alignment.viterbi import BestPath
 
 
@@ -52,6 +54,41 @@ def word_segments(
             posterior = float(np.exp(of_path[start:end].mean()))
             segments.append(WordSegment(words[place], start, end - start, posterior))
     return segments
+
+
+def words_of_phones(
+    phones: Sequence[PhoneSegment], words: Sequence[str], lexicon: Lexicon
+) -> list[tuple[str, int, int]]:
+    """(word, first frame, frames) of a transcript, found from its aligned phones and the pronunciations.
+
+    Empty if no choice of pronunciations gives these phones; of several the first in the lexicon's order is taken.
+    """
+    spoken = [item for item in phones if item.phone != SILENCE]
+    names = tuple(without_position(item.phone) for item in spoken)
+    begins: list[list[int]] = [[0]]  # of every word the phones it can begin at
+    for word in words:
+        variants = _plain_variants(lexicon, word)
+        reached = {
+            begin + len(one) for begin in begins[-1] for one in variants if names[begin : begin + len(one)] == one
+        }
+        begins.append(sorted(reached))
+    if len(spoken) not in begins[-1]:
+        return []
+    end, found = len(spoken), []
+    for word, possible in zip(reversed(words), reversed(begins[:-1]), strict=True):
+        begin = next(
+            end - len(one)
+            for one in _plain_variants(lexicon, word)
+            if end - len(one) in possible and names[end - len(one) : end] == one
+        )
+        first, last = spoken[begin], spoken[end - 1]
+        found.append((word, first.start_frame, last.start_frame + last.num_frames - first.start_frame))
+        end = begin
+    return found[::-1]
+
+
+def _plain_variants(lexicon: Lexicon, word: str) -> list[tuple[str, ...]]:
+    return [tuple(map(without_position, variant)) for variant in lexicon.variants(word)]
 
 
 def write_text_grid(

@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kd_asr.reporting.palette import PALETTE
 from kd_asr.reporting.plots import new_figure, save_figure
 from kd_asr.reporting.tables import Table, percent, signed_percent
 
 
-def beam_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def beam_table(rows: Sequence[Mapping[str, Any]], system: str) -> Table:
     """One row per beam, narrow to wide; the difference is that from the widest.
 
     Args:
         rows: with `beam`, `wer` (0..1), `search_real_time_factor` and `network_real_time_factor` (seconds of one core
             per second of speech) and `unfinished` (utterances without a complete path), the widest beam last.
+        system: that was decoded.
     """
     widest = rows[-1]["wer"]
     return Table(
@@ -31,16 +33,17 @@ def beam_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             )
             for row in rows
         ),
-        title="Search beams on dev, first student; RTF: seconds of one core a second of speech",
+        title=f"Search beams on dev, {system}; RTF: seconds of one core a second of speech",
     )
 
 
-def plot_beams(rows: Sequence[Mapping[str, Any]], source: str, path: Path) -> None:
-    """Word error rate over the real-time factor of search and network together, a point per beam."""
-    figure = new_figure(6.4, 4.4, "What a narrow search costs (dev, first student)", source)
+def plot_beams(rows: Sequence[Mapping[str, Any]], system: str, colour: str, source: str, path: Path) -> None:
+    """Word error rate over the real-time factor of search and network together, a point per beam; an empty `colour`
+    is the first of the palette."""
+    figure = new_figure(6.4, 4.4, f"What a narrow search costs (dev, {system})", source)
     axes = figure.subplots()
     times, wers = [_together(row) for row in rows], [100 * row["wer"] for row in rows]
-    axes.plot(times, wers, "o-", color="#009E73")
+    axes.plot(times, wers, "o-", color=colour or PALETTE[0])
     for row, time, wer in zip(rows, times, wers, strict=True):
         axes.annotate(f"{row['beam']:g}", (time, wer), (6, 6), textcoords="offset points", fontsize=9)
     axes.axhline(wers[-1] + 0.2, color="#888888", linestyle="--", linewidth=1)

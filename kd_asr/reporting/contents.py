@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kd_asr.corpora.manifest import SETS
-from kd_asr.reporting.figures import BASELINE, DISTILLED, ENSEMBLE, SYSTEMS
+from kd_asr.jobs.systems import Group, Systems
+from kd_asr.reporting.figures import comparison_key
 from kd_asr.reporting.tables import (
     NOT_KNOWN,
     Table,
@@ -23,31 +24,43 @@ from kd_asr.reporting.tables import (
 Report = Mapping[str, Any]
 
 
-def system_label(report: Report, system: str) -> str:
-    """How a system is called in tables: what it is made of stands in brackets."""
-    if system == ENSEMBLE:
-        return f"ensemble ({report['figures']['members']['test']['count']} networks)"
-    made = {BASELINE: "baseline (1 network, hard labels", DISTILLED: "distilled (1 network"}[system]
-    seeds = len(report["figures"]["networks"][system])
-    return f"{made}, mean of {seeds})" if seeds > 1 else f"{made})"
+def systems_of(report: Report) -> Systems:
+    """The compared groups and systems, as the report holds them."""
+    return Systems.from_json(report["groups"])
+
+
+def group_label(systems: Systems, group: Group) -> str:
+    """How a group is called in tables: what its systems are made of stands in brackets."""
+    seeds = systems.of_group(group)
+    sizes = sorted({len(system.members) for system in seeds})
+    made = f"{sizes[0]} network" if sizes == [1] else f"{' to '.join(map(str, sizes[:1] + sizes[1:][-1:]))} networks"
+    parts = (made, group.note, f"mean of {len(seeds)}" if len(seeds) > 1 else "")
+    return f"{group.label} ({', '.join(part for part in parts if part)})"
+
+
+def _paper(report: Report, group: Group) -> Mapping[str, Any]:
+    """The figures of the paper that a group is set beside."""
+    row: Mapping[str, Any] = report["paper"]["systems"].get(group.name, {})
+    return row
 
 
 def main_table(report: Report) -> Table:
     """What a person wants to see first: test figures and size, with the paper's own beside them."""
+    systems = systems_of(report)
     rows = []
-    for system in SYSTEMS:
-        test = report["figures"]["systems"][system]["test"]
-        size, paper = report["sizes"][system], report["paper"]["systems"][system]
+    for group in systems.groups:
+        test = report["figures"]["systems"][group.name]["test"]
+        size, paper = report["sizes"][group.name], _paper(report, group)
         rows.append(
             (
-                system_label(report, system),
+                group_label(systems, group),
                 percent(test["frame_accuracy"]),
                 percent(test["wer"]),
                 percent_interval(test["wer_interval"]),
                 count(size["parameters"]),
                 byte_size(size["bytes"]),
-                percent(paper["frame_accuracy"], 1),
-                percent(paper["wer"], 1),
+                percent(paper.get("frame_accuracy"), 1),
+                percent(paper.get("wer"), 1),
             )
         )
     return Table(
@@ -68,79 +81,84 @@ def main_table(report: Report) -> Table:
 
 def console_table(report: Report) -> Table:
     """The main table in 80 columns."""
-    figures = report["figures"]
-    counts = {ENSEMBLE: figures["members"]["test"]["count"]}
-    counts |= {system: len(networks) for system, networks in figures["networks"].items()}
+    systems = systems_of(report)
     rows = []
-    for system in SYSTEMS:
-        test, paper = figures["systems"][system]["test"], report["paper"]["systems"][system]
+    for group in systems.groups:
+        test, paper = report["figures"]["systems"][group.name]["test"], _paper(report, group)
+        seeds = systems.of_group(group)
         rows.append(
             (
-                f"{system} ({counts[system]})",
+                f"{group.label} ({len(seeds) if len(seeds) > 1 else len(seeds[0].members)})",
                 percent(test["frame_accuracy"]),
                 percent(test["wer"]),
                 percent_interval(test["wer_interval"]),
-                byte_size(report["sizes"][system]["bytes"]),
-                f"{percent(paper['frame_accuracy'], 1)} / {percent(paper['wer'], 1)}",
+                byte_size(report["sizes"][group.name]["bytes"]),
+                f"{percent(paper['frame_accuracy'], 1)} / {percent(paper['wer'], 1)}" if paper else NOT_KNOWN,
             )
         )
     columns = ("system", "test frame\naccuracy %", "test\nWER %", "95 %\ninterval", "size", "paper:\nboth %")
     return Table(columns, tuple(rows), title=report["title"])
 
 
-def share_table(report: Report) -> Table:
-    """The share of the ensemble's gain that the student kept."""
+def share_table(report: Report) -> Table | None:
+    """The share of the teacher's gain that the students kept; None where there is no such comparison."""
+    systems = systems_of(report)
+    reference, teacher, students = systems.reference, systems.teacher, systems.students
+    if reference is None or teacher is None or not students:
+        return None
     rows = []
     for set_name in ("dev", "test"):
         for measure, label in (("frame_accuracy", "frame accuracy"), ("wer", "WER")):
             compared = report["figures"]["comparisons"][set_name][measure]
-            kept = report["figures"]["share_of_gain"][set_name][measure]
-            rows.append(
-                (
-                    f"{set_name} {label}",
-                    signed_percent(compared[f"{ENSEMBLE} - {BASELINE}"]["value"]),
-                    signed_percent(compared[f"{DISTILLED} - {BASELINE}"]["value"]),
-                    percent(kept["value"], 0) if kept["value"] is not None else "no gain to keep",
-                    percent_interval(kept["interval"], 0),
-                    percent(report["paper"]["share_of_gain"][measure], 0) if set_name == "test" else NOT_KNOWN,
+            for student in students:
+                kept = report["figures"]["share_of_gain"][set_name][measure][student.name]
+                in_paper = set_name == "test" and student.name in report["paper"]["systems"]
+                rows.append(
+                    (
+                        f"{set_name} {label}" + (f": {student.label}" if len(students) > 1 else ""),
+                        signed_percent(compared[comparison_key(teacher, reference)]["value"]),
+                        signed_percent(compared[comparison_key(student, reference)]["value"]),
+                        percent(kept["value"], 0) if kept["value"] is not None else "no gain to keep",
+                        percent_interval(kept["interval"], 0),
+                        percent(report["paper"]["share_of_gain"][measure], 0) if in_paper else NOT_KNOWN,
+                    )
                 )
-            )
-    return Table(
-        ("", "ensemble's change, points", "student's change, points", "share kept %", "95 % interval", "paper %"),
-        tuple(rows),
-    )
+    changes = (f"{teacher.label}'s change, points", "student's change, points")
+    return Table(("", *changes, "share kept %", "95 % interval", "paper %"), tuple(rows))
 
 
-def comparison_table(report: Report) -> Table:
-    """Paired differences on dev and test, over utterances; on test also over whole speakers."""
+def comparison_table(report: Report) -> Table | None:
+    """Paired differences on dev and test, over utterances; on test also over whole speakers. None if there are none."""
+    by_speaker = report["figures"]["by_speaker"]
     rows = []
     for set_name in ("dev", "test"):
         for measure, label in (("frame_accuracy", "frame accuracy"), ("wer", "WER")):
-            for pair, one in report["figures"]["comparisons"][set_name][measure].items():
-                speakers = report["figures"]["by_speaker"][measure][pair] if set_name == "test" else None
+            for first, second in systems_of(report).comparisons:
+                key = comparison_key(first, second)
+                one = report["figures"]["comparisons"][set_name][measure][key]
+                speakers = by_speaker[measure][key] if set_name == "test" else None
                 rows.append(
                     (
-                        f"{set_name} {label}: {pair.replace(' - ', ' − ')}",  # noqa: RUF001 - a minus sign
+                        f"{set_name} {label}: {first.label} − {second.label}",  # noqa: RUF001 - a minus sign
                         signed_percent(one["value"]),
                         percent_interval(one["interval"], signed=True),
                         p_value(one["p_value"]),
                         percent_interval(speakers["interval"], signed=True) if speakers else NOT_KNOWN,
                     )
                 )
-    speakers_drawn = report["figures"]["by_speaker"]["speakers"]
-    return Table(
-        ("difference", "points", "95 % interval", "p", f"95 % interval over {speakers_drawn} speakers"), tuple(rows)
-    )
+    columns = ("difference", "points", "95 % interval", "p", f"95 % interval over {by_speaker['speakers']} speakers")
+    return Table(columns, tuple(rows)) if rows else None
 
 
 def frame_table(report: Report) -> Table:
     """Frame accuracy and cross-entropy on all sets."""
+    systems = systems_of(report)
     rows = []
-    for system in SYSTEMS:
-        by_set = report["figures"]["systems"][system]
+    for group in systems.groups:
+        by_set = report["figures"]["systems"][group.name]
         rows.append(
             (
-                system_label(report, system),
+                group_label(systems, group),
                 *(percent(by_set[name]["frame_accuracy"]) for name in SETS),
                 percent_interval(by_set["test"]["frame_accuracy_interval"]),
                 *(decimal(by_set[name]["cross_entropy"], 3) for name in SETS),
@@ -159,13 +177,14 @@ def frame_table(report: Report) -> Table:
 
 def word_table(report: Report) -> Table:
     """Word errors on dev and test."""
+    systems = systems_of(report)
     rows = []
     for set_name in ("dev", "test"):
-        for system in SYSTEMS:
-            one = report["figures"]["systems"][system][set_name]
+        for group in systems.groups:
+            one = report["figures"]["systems"][group.name][set_name]
             rows.append(
                 (
-                    f"{set_name}: {system_label(report, system)}",
+                    f"{set_name}: {group_label(systems, group)}",
                     percent(one["wer"]),
                     percent_interval(one["wer_interval"]),
                     count(one["substitutions"]),
@@ -179,18 +198,25 @@ def word_table(report: Report) -> Table:
     )
 
 
+def _spread(one: Mapping[str, Any], digits: int = 2, scale: float = 100) -> str:
+    if one["standard_deviation"] is None:
+        return decimal(scale * one["mean"], digits)
+    return f"{decimal(scale * one['mean'], digits)} ± {decimal(scale * one['standard_deviation'], digits)}"
+
+
 def seeds_table(report: Report) -> Table:
-    """Each baseline and student, the spread over them, and the spread over the ensemble's members."""
-    figures = report["figures"]
-
-    def spread(one: Mapping[str, Any], digits: int = 2, scale: float = 100) -> str:
-        if one["standard_deviation"] is None:
-            return decimal(scale * one["mean"], digits)
-        return f"{decimal(scale * one['mean'], digits)} ± {decimal(scale * one['standard_deviation'], digits)}"
-
-    rows = []
-    for system, called in ((BASELINE, "baselines"), (DISTILLED, "students")):
-        networks, over = figures["networks"][system], figures["spread"][system]
+    """Each system of one network and each of several seeds, the spread over them, and over the networks of those that
+    combine several."""
+    systems, figures = systems_of(report), report["figures"]
+    rows, of_members = [], []
+    for group in systems.groups:
+        networks, over = figures["networks"][group.name], figures["spread"][group.name]
+        members = figures["members"].get(group.name)
+        if members is not None:
+            alone = f"{members['test']['count']} {group.networks_label}, each alone"
+            of_members.append((alone, _spread(members["dev"]), _spread(members["test"]), NOT_KNOWN, NOT_KNOWN))
+            if len(networks) == 1:
+                continue
         rows += [
             (
                 name,
@@ -203,59 +229,49 @@ def seeds_table(report: Report) -> Table:
         ]
         rows.append(
             (
-                f"{len(networks)} {called}, mean ± standard deviation",
-                spread(over["dev"]["frame_accuracy"]),
-                spread(over["test"]["frame_accuracy"]),
-                spread(over["test"]["cross_entropy"], 3, 1),
-                spread(over["test"]["wer"]),
+                f"{len(networks)} {group.label if members else group.networks_label}, mean ± standard deviation",
+                _spread(over["dev"]["frame_accuracy"]),
+                _spread(over["test"]["frame_accuracy"]),
+                _spread(over["test"]["cross_entropy"], 3, 1),
+                _spread(over["test"]["wer"]),
             )
         )
-    members = figures["members"]
-    rows.append(
-        (
-            f"{members['test']['count']} members of the ensemble, each alone",
-            spread(members["dev"]),
-            spread(members["test"]),
-            NOT_KNOWN,
-            NOT_KNOWN,
-        )
-    )
-    return Table(
-        ("", "dev frame accuracy %", "test frame accuracy %", "test cross-entropy, nats", "test WER %"), tuple(rows)
-    )
+    columns = ("", "dev frame accuracy %", "test frame accuracy %", "test cross-entropy, nats", "test WER %")
+    return Table(columns, (*rows, *of_members))
 
 
 def speed_table(report: Report) -> Table:
     """Size and real-time factors."""
-    timings = report["timings"]
+    systems, timings = systems_of(report), report["timings"]
     return Table(
         ("system", "parameters", "size on disk", "network real-time factor", "search real-time factor"),
         tuple(
             (
-                system_label(report, system),
-                count(report["sizes"][system]["parameters"]),
-                byte_size(report["sizes"][system]["bytes"]),
-                decimal(timings["network_real_time_factor"][system], 4),
-                decimal(timings["search_real_time_factor"][system], 3),
+                group_label(systems, group),
+                count(report["sizes"][group.name]["parameters"]),
+                byte_size(report["sizes"][group.name]["bytes"]),
+                decimal(timings["network_real_time_factor"][group.name], 4),
+                decimal(timings["search_real_time_factor"][group.name], 3),
             )
-            for system in SYSTEMS
+            for group in systems.groups
         ),
     )
 
 
 def choices_table(report: Report) -> Table:
-    """Acoustic scale and insertion penalty that dev chose for each kind of system."""
+    """Acoustic scale and insertion penalty that dev chose for each group."""
+    systems = systems_of(report)
     return Table(
         ("system", "acoustic scale", "insertion penalty", "dev WER %", "pairs tried"),
         tuple(
             (
-                system_label(report, system),
-                f"{report['choices'][system]['acoustic_scale']:g}",
-                f"{report['choices'][system]['insertion_penalty']:g}",
-                percent(report["figures"]["systems"][system]["dev"]["wer"]),
-                count(len(report["choices"][system]["grid"])),
+                group_label(systems, group),
+                f"{report['choices'][group.name]['acoustic_scale']:g}",
+                f"{report['choices'][group.name]['insertion_penalty']:g}",
+                percent(report["figures"]["systems"][group.name]["dev"]["wer"]),
+                count(len(report["choices"][group.name]["grid"])),
             )
-            for system in SYSTEMS
+            for group in systems.groups
         ),
     )
 

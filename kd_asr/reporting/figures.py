@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,11 +18,8 @@ from kd_asr.evaluation.significance import (
     sum_by_group,
 )
 from kd_asr.evaluation.wer import total_errors
+from kd_asr.jobs.systems import Group, Systems
 from kd_asr.reporting.run_results import DecodedUtterance
-
-BASELINE, ENSEMBLE, DISTILLED = "baseline", "ensemble", "distilled"
-SYSTEMS = (BASELINE, ENSEMBLE, DISTILLED)
-COMPARISONS = ((ENSEMBLE, BASELINE), (DISTILLED, BASELINE), (DISTILLED, ENSEMBLE))
 
 
 def mean_and_spread(values: Sequence[float]) -> dict[str, Any]:
@@ -67,66 +64,78 @@ def mean_figures(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def networks_of_systems(names: Iterable[str]) -> dict[str, list[str]]:
-    """What each system of the comparison is the mean of, of networks called `baseline-00`, `student-00` and so on."""
-    ordered = list(names)
-    starts = {BASELINE: "baseline-", ENSEMBLE: ENSEMBLE, DISTILLED: "student-"}
-    return {system: [name for name in ordered if name.startswith(start)] for system, start in starts.items()}
-
-
-def frame_estimates(scores: Mapping[str, FrameScores], groups: Sequence[str] | None = None) -> dict[str, Estimate]:
-    """Frame accuracies of mean baseline, ensemble and mean student on the same draws of utterances (or of `groups`)."""
-    names = list(scores)
+def frame_estimates(
+    scores: Mapping[str, FrameScores], systems: Systems, speakers: Sequence[str] | None = None
+) -> dict[str, Estimate]:
+    """Group -> mean frame accuracy of its systems, all on the same draws of utterances (or of speakers)."""
+    names = [system.name for system in systems.systems]
     return _estimates(
-        names,
+        systems,
         np.array([scores[name].correct for name in names]),
         np.array([scores[name].frames for name in names]),
-        groups,
+        speakers,
     )
 
 
 def word_estimates(
-    decoded: Mapping[str, Sequence[DecodedUtterance]], groups: Sequence[str] | None = None
+    decoded: Mapping[str, Sequence[DecodedUtterance]], systems: Systems, speakers: Sequence[str] | None = None
 ) -> dict[str, Estimate]:
-    """WERs of mean baseline, ensemble and mean student on the same draws of utterances (or of `groups`)."""
-    names = list(decoded)
+    """Group -> mean WER of its systems, all on the same draws of utterances (or of speakers)."""
+    names = [system.name for system in systems.systems]
     return _estimates(
-        names,
+        systems,
         np.array([[one.aligned.errors.errors for one in decoded[name]] for name in names]),
         np.array([[one.aligned.errors.reference_words for one in decoded[name]] for name in names]),
-        groups,
+        speakers,
     )
 
 
 def _estimates(
-    names: Sequence[str], numerators: np.ndarray, denominators: np.ndarray, groups: Sequence[str] | None
+    systems: Systems, numerators: np.ndarray, denominators: np.ndarray, speakers: Sequence[str] | None
 ) -> dict[str, Estimate]:
-    if groups is not None:
-        numerators, denominators = sum_by_group(numerators, groups), sum_by_group(denominators, groups)
+    if speakers is not None:
+        numerators, denominators = sum_by_group(numerators, speakers), sum_by_group(denominators, speakers)
+    names = [system.name for system in systems.systems]
     found = dict(zip(names, estimate_ratios(numerators, denominators), strict=True))
     return {
-        system: mean_estimate([found[name] for name in networks])
-        for system, networks in networks_of_systems(names).items()
+        group.name: mean_estimate([found[system.name] for system in systems.of_group(group)])
+        for group in systems.groups
     }
 
 
-def comparisons(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
-    """Paired differences, keyed as `ensemble - baseline`."""
+def comparison_key(first: Group, second: Group) -> str:
+    """How the difference of two groups' figures is called, as `ensemble - baseline`."""
+    return f"{first.name} - {second.name}"
+
+
+def comparisons(estimates: Mapping[str, Estimate], systems: Systems) -> dict[str, Any]:
+    """Paired differences of the groups."""
     return {
-        f"{first} - {second}": asdict(difference(estimates[first], estimates[second])) for first, second in COMPARISONS
+        comparison_key(first, second): asdict(difference(estimates[first.name], estimates[second.name]))
+        for first, second in systems.comparisons
     }
 
 
-def gain_kept(estimates: Mapping[str, Estimate], *, higher_is_better: bool) -> dict[str, Any]:
-    """The share of the ensemble's gain that the mean student keeps."""
-    return asdict(
-        share_of_gain(
-            estimates[DISTILLED], estimates[BASELINE], estimates[ENSEMBLE], higher_is_better=higher_is_better
+def gain_kept(estimates: Mapping[str, Estimate], systems: Systems, *, higher_is_better: bool) -> dict[str, Any]:
+    """Student group -> the share of the teacher's gain over the reference that it keeps; empty where one is lacking."""
+    reference, teacher = systems.reference, systems.teacher
+    if reference is None or teacher is None:
+        return {}
+    return {
+        student.name: asdict(
+            share_of_gain(
+                estimates[student.name],
+                estimates[reference.name],
+                estimates[teacher.name],
+                higher_is_better=higher_is_better,
+            )
         )
-    )
+        for student in systems.students
+    }
 
 
 def run_figures(
+    systems: Systems,
     scores: Mapping[str, Mapping[str, FrameScores]],
     decoded: Mapping[str, Mapping[str, Sequence[DecodedUtterance]]],
     members: Mapping[str, Mapping[str, FrameScores]],
@@ -135,67 +144,79 @@ def run_figures(
     """Everything the report says of frames and words.
 
     Args:
-        scores: set -> network (the baselines, `ensemble` and the students) -> scores, utterances in the same order.
-        decoded: set (dev, test) -> the same networks -> utterances in the same order.
-        members: member -> set -> scores, which may be totals.
+        systems: what is compared.
+        scores: set -> system -> scores, utterances in the same order.
+        decoded: set (dev, test) -> system -> utterances in the same order.
+        members: network (`Systems.scored_as`) -> set -> scores, which may be totals; those of combined systems.
         speaker: of an utterance, for the intervals over speakers.
 
     Returns:
-        `systems`: figures per set of `baseline` (the mean over baselines), `ensemble` and `distilled` (over students),
-        with intervals on dev and test; `networks`: of each baseline and student, and their `spread` by system;
-        `members`; `comparisons`, `share_of_gain` per set and measure; `by_speaker`: the same comparisons on test with
-        whole speakers drawn. Rates are fractions, cross-entropies nats.
+        `systems`: group -> figures per set, means over its systems, with intervals on dev and test; `networks`: group
+        -> system -> its own figures, and their `spread` by group; `members` and `member_frame_accuracy`: group of
+        combined systems -> figures of their networks alone; `comparisons` per set and measure; `share_of_gain` per set
+        and measure, by student group; `by_speaker`: the same comparisons on test with whole speakers drawn. Rates are
+        fractions, cross-entropies nats.
     """
-    networks = networks_of_systems(scores["test"])
-    each: dict[str, dict[str, Any]] = {name: {} for names in networks.values() for name in names}
+    names = {group.name: [system.name for system in systems.of_group(group)] for group in systems.groups}
+    each: dict[str, dict[str, Any]] = {system.name: {} for system in systems.systems}
+    for set_name, by_system in scores.items():
+        for name, own in each.items():
+            own[set_name] = frame_figures(by_system[name])
+    for set_name, by_decoder in decoded.items():
+        for name, own in each.items():
+            own[set_name] |= word_figures(by_decoder[name])
+    means = {group: mean_figures([each[name] for name in seeds]) for group, seeds in names.items()}
     compared: dict[str, Any] = {}
     kept: dict[str, Any] = {}
-    for set_name, by_system in scores.items():
-        for name, one in by_system.items():
-            each[name][set_name] = frame_figures(one)
-    for set_name, by_decoder in decoded.items():
-        for name, utterances in by_decoder.items():
-            each[name][set_name] |= word_figures(utterances)
-    systems = {system: mean_figures([each[name] for name in names]) for system, names in networks.items()}
     for set_name, by_decoder in decoded.items():
         measures = {
-            "frame_accuracy": (frame_estimates(scores[set_name]), True),
-            "wer": (word_estimates(by_decoder), False),
+            "frame_accuracy": (frame_estimates(scores[set_name], systems), True),
+            "wer": (word_estimates(by_decoder, systems), False),
         }
         compared[set_name], kept[set_name] = {}, {}
         for measure, (estimates, higher_is_better) in measures.items():
-            for name, estimate in estimates.items():
-                systems[name][set_name][f"{measure}_interval"] = list(estimate.interval())
-            compared[set_name][measure] = comparisons(estimates)
-            kept[set_name][measure] = gain_kept(estimates, higher_is_better=higher_is_better)
-    speakers_of_frames = [speaker(name) for name in scores["test"][ENSEMBLE].utterance_ids]
-    speakers = [speaker(one.utterance_id) for one in decoded["test"][ENSEMBLE]]
+            for group, estimate in estimates.items():
+                means[group][set_name][f"{measure}_interval"] = list(estimate.interval())
+            compared[set_name][measure] = comparisons(estimates, systems)
+            kept[set_name][measure] = gain_kept(estimates, systems, higher_is_better=higher_is_better)
+    first = systems.systems[0].name
+    speakers_of_frames = [speaker(name) for name in scores["test"][first].utterance_ids]
+    speakers = [speaker(one.utterance_id) for one in decoded["test"][first]]
+    of_members = {
+        group.name: {
+            systems.scored_as(member): {
+                set_name: one.frame_accuracy for set_name, one in members[systems.scored_as(member)].items()
+            }
+            for system in systems.of_group(group)
+            for member in system.members
+        }
+        for group in systems.groups
+        if systems.is_combined(group)
+    }
     return {
-        "systems": systems,
-        "networks": {system: {name: each[name] for name in networks[system]} for system in (BASELINE, DISTILLED)},
+        "systems": means,
+        "networks": {group: {name: each[name] for name in seeds} for group, seeds in names.items()},
         "spread": {
-            system: {
+            group: {
                 set_name: {
-                    measure: mean_and_spread([each[name][set_name][measure] for name in networks[system]])
+                    measure: mean_and_spread([each[name][set_name][measure] for name in seeds])
                     for measure in ("frame_accuracy", "cross_entropy", "wer")
-                    if measure in each[ENSEMBLE][set_name]
+                    if measure in each[seeds[0]][set_name]
                 }
                 for set_name in scores
             }
-            for system in (BASELINE, DISTILLED)
+            for group, seeds in names.items()
         },
         "members": {
-            set_name: mean_and_spread([member[set_name].frame_accuracy for member in members.values()])
-            for set_name in scores
+            group: {set_name: mean_and_spread([one[set_name] for one in by_member.values()]) for set_name in scores}
+            for group, by_member in of_members.items()
         },
-        "member_frame_accuracy": {
-            name: {set_name: one.frame_accuracy for set_name, one in member.items()} for name, member in members.items()
-        },
+        "member_frame_accuracy": of_members,
         "comparisons": compared,
         "share_of_gain": kept,
         "by_speaker": {
             "speakers": len(set(speakers)),
-            "frame_accuracy": comparisons(frame_estimates(scores["test"], speakers_of_frames)),
-            "wer": comparisons(word_estimates(decoded["test"], speakers)),
+            "frame_accuracy": comparisons(frame_estimates(scores["test"], systems, speakers_of_frames), systems),
+            "wer": comparisons(word_estimates(decoded["test"], systems, speakers), systems),
         },
     }

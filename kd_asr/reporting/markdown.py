@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kd_asr.corpora.manifest import SETS
+from kd_asr.jobs.systems import Group, Systems
 from kd_asr.reporting import contents
 from kd_asr.reporting.contents import Report
-from kd_asr.reporting.figures import BASELINE, DISTILLED, ENSEMBLE
+from kd_asr.reporting.figures import comparison_key
 from kd_asr.reporting.tables import Table, percent, percent_interval, signed_percent, to_markdown
 
 HOW_TO_READ = """\
@@ -20,9 +21,9 @@ HOW_TO_READ = """\
   is one of several equal choices.
 - **Intervals** are 95 % percentile intervals of a bootstrap over utterances with 10,000 draws (Bisani and Ney, ICASSP
   2004). Differences are paired: all systems are computed on the same draws, so a difference can be certain though
-  the systems' own intervals overlap. The figure of the baseline is the mean over baselines, that of the distilled
-  system the mean over students, taken inside each draw. The intervals say what other utterances of the same kind would
-  give, not what other seeds would give: look at the spread over baselines and students for that. Those over speakers
+  the systems' own intervals overlap. Where a figure is the mean over several networks, such as baselines or students,
+  the mean is taken inside each draw. The intervals say what other utterances of the same kind would give, not what
+  other seeds would give: look at the spread over networks for that. Those over speakers
   draw whole speakers, and allow for utterances of one speaker being hard or easy together; with few speakers they are
   themselves rough.
 - **p** is two-sided: twice the smaller of the shares of draws with difference <= 0 and with difference >= 0.
@@ -39,31 +40,58 @@ HOW_TO_READ = """\
 
 def summary(report: Report) -> str:
     """The result in a few sentences."""
-    figures = report["figures"]
-    compared, kept = figures["comparisons"]["test"], figures["share_of_gain"]["test"]
-    accuracy = compared["frame_accuracy"]
-    gain = accuracy[f"{ENSEMBLE} - {BASELINE}"]
-    sentences = [
-        f"On test, the ensemble's frame accuracy is {signed_percent(gain['value'])} points from the baseline's "
-        f"(95 % interval {percent_interval(gain['interval'], signed=True)})"
-    ]
-    share = kept["frame_accuracy"]
-    if share["value"] is None:
-        sentences.append("so there was no gain for the student to keep")
+    systems, figures = contents.systems_of(report), report["figures"]
+    reference, teacher = systems.reference, systems.teacher
+    if reference is not None and teacher is not None:
+        clauses = [_accuracies_apart(report, teacher, reference), *_shares_kept(report, systems)]
     else:
-        sentences.append(
-            f"and the distilled network keeps {percent(share['value'], 0)} % of that gain "
-            f"(95 % interval {percent_interval(share['interval'], 0)}; the paper's: "
-            f"{percent(report['paper']['share_of_gain']['frame_accuracy'], 0)} %)"
+        clauses = [_accuracies_apart(report, first, second) for first, second in systems.comparisons]
+    wers = [percent(figures["systems"][group.name]["test"]["wer"]) for group in systems.groups]
+    names = listed([group.in_a_sentence for group in systems.groups])
+    words = [f"The WER of {'the ' if len(wers) == 1 else ''}{names} is {listed(wers)} %"]
+    for student, other in systems.comparisons:
+        if student.role != "student" or other != reference:
+            continue
+        one = figures["comparisons"]["test"]["wer"][comparison_key(student, other)]
+        differs = f"differs from the {other.in_a_sentence}'s by" if student == systems.students[0] else "by"
+        words.append(
+            f"the {student.in_a_sentence}'s {differs} {signed_percent(one['value'])} points (95 % interval "
+            f"{percent_interval(one['interval'], signed=True)})"
         )
-    wer = {name: percent(by_set["test"]["wer"]) for name, by_set in figures["systems"].items()}
-    words = compared["wer"][f"{DISTILLED} - {BASELINE}"]
+    first = f"On test, {', '.join(clauses)}. " if clauses else ""
+    return f"{first}{'; '.join(words)}."
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
+def _accuracies_apart(report: Report, first: Group, second: Group) -> str:
+    one = report["figures"]["comparisons"]["test"]["frame_accuracy"][comparison_key(first, second)]
     return (
-        ", ".join(sentences)
-        + f". The WER of baseline, ensemble and distilled network is {wer[BASELINE]}, {wer[ENSEMBLE]} and "
-        + f"{wer[DISTILLED]} %; the distilled network's differs from the baseline's by "
-        + f"{signed_percent(words['value'])} points (95 % interval {percent_interval(words['interval'], signed=True)})."
+        f"the {first.in_a_sentence}'s frame accuracy is {signed_percent(one['value'])} points from the "
+        f"{second.in_a_sentence}'s (95 % interval {percent_interval(one['interval'], signed=True)})"
     )
+
+
+def _shares_kept(report: Report, systems: Systems) -> list[str]:
+    """A clause for each student group on the share of the teacher's gain it keeps; one for all without a gain."""
+    shares, paper = report["figures"]["share_of_gain"]["test"]["frame_accuracy"], report["paper"]
+    clauses: list[str] = []
+    for student in systems.students:
+        share = shares[student.name]
+        if share["value"] is None:
+            return ["so there was no gain for the student to keep"]
+        in_paper = student.name in paper["systems"]
+        published = f"; the paper's: {percent(paper['share_of_gain']['frame_accuracy'], 0)} %" if in_paper else ""
+        kept = percent(share["value"], 0)
+        keeps = f"{kept} %" if clauses else f"keeps {kept} % of that gain"
+        clauses.append(
+            f"{'' if clauses else 'and '}the {student.in_a_sentence} {keeps} (95 % interval "
+            f"{percent_interval(share['interval'], 0)}{published})"
+        )
+    return clauses
 
 
 def targets_sentence(align: Mapping[str, Any]) -> str:
@@ -87,28 +115,9 @@ def _adaptation(report: Report) -> list[str]:
     ]
 
 
-def students_sentences(settings: Mapping[str, Any]) -> str:
-    """What the students have in common with the baseline, and what not."""
-    distil = settings["distil"]
-    teacher, student = (settings[role]["network"] or settings["network"] for role in ("teacher", "student"))
-    own, dropout = distil["dropout"], next(iter(student.values())).get("dropout")
-    if teacher == student:
-        alike, others = "Baselines, members and students have one architecture and budget", "the others"
-    else:
-        alike = "Baselines and students have one architecture, members another one, and all have one budget"
-        others = "baselines"
-    if own is not None and own != dropout:
-        alike += f", but for the dropout of hidden units: {own:g} in students, {dropout:g} in {others}"
-    also = f", on the training set and {distil['copies']} perturbed copies of it" if distil["copies"] else ""
-    return (
-        f"{alike}. Students learn from the ensemble's posteriors at temperature {distil['temperature']:g} (weight "
-        f"{distil['soft_weight']:g}) and from the hard labels (weight {distil['hard_weight']:g}){also}."
-    )
-
-
 def page(report: Report) -> str:
     """The whole report as Markdown; `report` is what `report.json` holds."""
-    corpus = report["corpus"]
+    corpus, systems = report["corpus"], contents.systems_of(report)
     sections = [
         f"# {report['title']}",
         f"{corpus['description']} Train: `{corpus['train']}`, dev: `{corpus['dev']}`, test: `{corpus['test']}`. "
@@ -116,9 +125,7 @@ def page(report: Report) -> str:
         _table(contents.main_table(report)),
         summary(report),
         f"The paper: {report['paper']['citation']} ({report['paper']['setting']}).",
-        "## What the student kept",
-        _table(contents.share_table(report)),
-        _table(contents.comparison_table(report)),
+        *_compared(report),
         "## Frame accuracy and cross-entropy",
         _table(contents.frame_table(report)),
         *_adaptation(report),
@@ -129,13 +136,12 @@ def page(report: Report) -> str:
         "What each system heard, utterance by utterance, with reference and hypothesis aligned: "
         + ", ".join(f"[{name}]({name})" for name in report["files"]["utterances"])
         + ".",
-        "## Baselines, students and members",
-        students_sentences(report["settings"]),
+        "## Single networks",
+        *(group.about for group in systems.groups if group.about),
         _table(contents.seeds_table(report)),
         "## Training",
         "![Training curves](training_curves.png)",
-        "The objective of the students contains the soft loss with its factor T², so it cannot be compared with "
-        "that of networks trained on hard labels; the hard-label loss can.",
+        *_objectives(systems),
         "## Chosen on dev",
         _table(contents.choices_table(report)),
         "Each pair's WER is the mean over the networks of the system. The pairs of the plot were compared with a "
@@ -146,6 +152,7 @@ def page(report: Report) -> str:
         _table(contents.speed_table(report)),
         "## Data",
         *_data(report),
+        *_example(report),
         *(
             section
             for title, stage in (
@@ -170,6 +177,36 @@ def page(report: Report) -> str:
 
 def _table(table: Table) -> str:
     return to_markdown(table)
+
+
+def _compared(report: Report) -> list[str]:
+    """What is compared with what; nothing where there is neither a reference nor a teacher."""
+    share, differences = contents.share_table(report), contents.comparison_table(report)
+    if differences is None:
+        return []
+    if share is None:
+        return ["## Differences", _table(differences)]
+    return ["## What the student kept", _table(share), _table(differences)]
+
+
+def _objectives(systems: Systems) -> list[str]:
+    if not systems.students:
+        return []
+    return [
+        "The objective of the students contains the soft loss with its factor T², so it cannot be compared with "
+        "that of networks trained on hard labels; the hard-label loss can."
+    ]
+
+
+def _example(report: Report) -> list[str]:
+    """What the networks see and say of an utterance of dev."""
+    return [
+        "## One utterance, frame by frame",
+        f"`{report['example']['utterance_id']}` of dev: its frames with the words where the alignment puts them, and "
+        "the posterior that one system of each group gives the aligned state. Where it is low, the system heard "
+        "something else.",
+        "![An utterance: frames, words, posteriors](utterance.png)",
+    ]
 
 
 def _sweep(report: Report) -> list[str]:

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from kd_asr.evaluation.seeds import mean_interval, ratio_interval
-from kd_asr.evaluation.significance import difference, estimate_ratios, mean_estimate, share_of_gain
+from kd_asr.evaluation.significance import Estimate, difference, estimate_ratios, mean_estimate, share_of_gain
+from kd_asr.jobs.systems import Group, Systems
 
 # Errors of 10,000 (Hinton, Vinyals, Dean 2015, section 3); unseen: on the digits that the transfer set lacks.
 PAPER: dict[str, Any] = {
     "citation": "G. Hinton, O. Vinyals, J. Dean, Distilling the Knowledge in a Neural Network, 2015, "
     "arXiv:1503.02531, section 3",
-    "table": {"teacher": 67, "hard": 146, "distilled": 74},
+    # By names of our own, as the paper has no table; `Group.paper` quotes them.
+    "rows": {"large network": 67, "small network, hard labels": 146, "small network, distilled": 74},
     "share_kept": (146 - 74) / (146 - 67),
     "omit3": {"before": 206, "before_unseen": 133, "after": 109, "after_unseen": 14, "bias": 3.5},
     "only78": {"before": 4730, "after": 1320, "bias": 7.6},
@@ -24,30 +26,59 @@ ALIKE_ABOVE = 8.0
 NARROW_BEST = (2.5, 4.0)
 
 
+def paper_beside(systems: Systems | None) -> dict[str, Any]:
+    """The paper's figures as a report holds them: those of the table by the name of the group they are set beside."""
+    groups = () if systems is None else systems.groups
+    table = {group.name: PAPER["rows"][group.paper] for group in groups if group.paper}
+    return {**{key: value for key, value in PAPER.items() if key != "rows"}, "table": table}
+
+
 def repeated(values: Sequence[float]) -> dict[str, Any]:
     """Values of several seeds, their mean, and its 95 % interval (None for one seed)."""
     return {"values": list(values), "mean": float(np.mean(values)), "interval": mean_interval(values)}
 
 
-def table_figures(errors: Mapping[str, Sequence[int]], wrong: np.ndarray) -> dict[str, Any]:
-    """Errors of each system, and the share of the gap between hard student and teacher that the distilled one closes.
+def table_figures(systems: Systems, errors: Mapping[str, Sequence[int]], wrong: np.ndarray) -> dict[str, Any]:
+    """Errors of each group, and the share of the gap between reference and teacher that each student group closes.
 
     Args:
-        errors: system -> test errors of each repetition, in the order of the rows of `wrong`.
-        wrong: (repetitions of all systems, images) bool.
+        systems: what is compared.
+        errors: group -> test errors of its systems.
+        wrong: (systems, images) bool.
     """
-    hard, teacher, distilled = (np.asarray(errors[name], dtype=float) for name in ("hard", "teacher", "distilled"))
-    gap = float((hard - teacher).mean())
-    estimates = iter(estimate_ratios(wrong, np.ones(wrong.shape[1])))
-    means = {name: mean_estimate([next(estimates) for _ in values]) for name, values in errors.items()}
-    shares = share_of_gain(means["distilled"], means["hard"], means["teacher"], higher_is_better=False)
+    found = estimate_ratios(wrong, np.ones(wrong.shape[1]))
+    estimates = dict(zip((system.name for system in systems.systems), found, strict=True))
+    means = {
+        group.name: mean_estimate([estimates[system.name] for system in systems.of_group(group)])
+        for group in systems.groups
+    }
+    reference, teacher = systems.reference, systems.teacher
+    shares = {}
+    if reference is not None and teacher is not None:
+        shares = {group.name: _share(group, reference, teacher, errors, means) for group in systems.students}
+    return {"systems": {name: repeated(values) for name, values in errors.items()}, "share_kept": shares}
+
+
+def _share(
+    student: Group,
+    reference: Group,
+    teacher: Group,
+    errors: Mapping[str, Sequence[int]],
+    means: Mapping[str, Estimate],
+) -> dict[str, Any]:
+    """The share of the gap that a student group closes, over as many seeds as all three have."""
+    seeds = min(len(errors[group.name]) for group in (student, reference, teacher))
+    own, hard, taught = (
+        np.asarray(errors[group.name][:seeds], dtype=float) for group in (student, reference, teacher)
+    )
+    gap = float((hard - taught).mean())
+    over_images = share_of_gain(
+        means[student.name], means[reference.name], means[teacher.name], higher_is_better=False
+    )
     return {
-        "systems": {name: repeated(values) for name, values in errors.items()},
-        "share_kept": {
-            "value": float((hard - distilled).mean()) / gap if gap > 0 else None,
-            "interval_over_seeds": ratio_interval(hard - distilled, hard - teacher) if gap > 0 else None,
-            "interval_over_images": shares.interval,
-        },
+        "value": float((hard - own).mean()) / gap if gap > 0 else None,
+        "interval_over_seeds": ratio_interval(hard - own, hard - taught) if gap > 0 else None,
+        "interval_over_images": over_images.interval,
     }
 
 
@@ -131,8 +162,11 @@ def losses_figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "temperature": metrics["temperature"],
         "losses": {
             name: {
-                key: repeated([row[key] for row in metrics["rows"] if row["loss"] == name])
-                for key in ("dev_errors", "dev_cross_entropy")
+                "label": next(row["label"] for row in metrics["rows"] if row["loss"] == name),
+                **{
+                    key: repeated([row[key] for row in metrics["rows"] if row["loss"] == name])
+                    for key in ("dev_errors", "dev_cross_entropy")
+                },
             }
             for name in names
         },

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kd_asr.jobs.systems import Group, Systems, groups_of
 from kd_asr.reporting.contents import key_table
-from kd_asr.reporting.reduced_figures import EVERYWHERE, SOFT
-from kd_asr.reporting.reduced_figures import NAMES as NAMES_OF_KINDS
+from kd_asr.reporting.reduced_page import with_role
 from kd_asr.reporting.tables import (
     NOT_KNOWN,
     Table,
@@ -21,20 +21,6 @@ from kd_asr.reporting.tables import (
 )
 
 Report = Mapping[str, Any]
-NAMES = {
-    "teacher": "teacher (dropout, max-norm, jitter)",
-    "hard": "student, hard labels only",
-    "distilled": "student, distilled from one teacher",
-    "ensemble": "ensemble of the teachers",
-    "ensemble student": "student, distilled from the ensemble",
-}
-LOSS_NAMES = {
-    "soft": "soft cross-entropy",
-    "kl": "KL(teacher || student)",
-    "reverse_kl": "KL(student || teacher)",
-    "logits": "squared difference of logits",
-}
-REDUCED_NAMES = {**NAMES_OF_KINDS, EVERYWHERE: "hard labels of the part, soft targets of all images"}
 HOW_TO_READ = """\
 - **Train, dev, test.** A dev set is carved from the training images; every choice (epochs, learning rate, dropout,
   weights, temperature) was made on it. The final models learn from all training images and read test once.
@@ -64,14 +50,24 @@ def _paper(report: Report, value: float | None) -> str:
     return count(value) if report["comparable"] else NOT_KNOWN
 
 
+def systems_of(report: Report) -> Systems:
+    """The groups and systems of the table, as the report holds them."""
+    return Systems.from_json(report["table"]["groups"])
+
+
+def _label(group: Group) -> str:
+    return f"{group.label} ({group.note})" if group.note else group.label
+
+
 def main_table(report: Report) -> Table:
-    """Test errors of each system beside the paper's."""
+    """Test errors of each group beside the paper's."""
     table = report["table"]
     rows = []
-    for name, figure in table["systems"].items():
+    for group in systems_of(report).groups:
+        name, figure = group.name, table["systems"][group.name]
         rows.append(
             (
-                NAMES[name],
+                _label(group),
                 _errors(figure),
                 _interval(figure),
                 percent(figure["mean"] / table["test"]),
@@ -85,18 +81,28 @@ def main_table(report: Report) -> Table:
 
 
 def summary(report: Report) -> str:
-    """The result of the table in a sentence."""
-    share = report["table"]["share_kept"]
-    if share["value"] is None:
-        return "The teacher is not better than the student on hard labels: there was no gap to close."
-    seeds = share["interval_over_seeds"]
-    over_seeds = "not bounded" if seeds is None else percent_interval(seeds, 0) + " %"
-    paper = f"; the paper's: {percent(report['paper']['share_kept'], 0)} %" if report["comparable"] else ""
-    return (
-        f"The distilled student closes {percent(share['value'], 0)} % of the gap between hard labels and teacher "
-        f"(95 % interval over seeds: {over_seeds}; over test images: "
-        f"{percent_interval(share['interval_over_images'], 0)} %{paper})."
-    )
+    """The result of the table, a sentence for each student group."""
+    systems = systems_of(report)
+    reference, teacher = systems.reference, systems.teacher
+    if reference is None or teacher is None or not systems.students:
+        return "There is no teacher, student and student on hard labels to compare."
+    shares = report["table"]["share_kept"]
+    if any(shares[group.name]["value"] is None for group in systems.students):
+        better = f"The {teacher.in_a_sentence} is not better than the {reference.in_a_sentence}"
+        return f"{better}: there was no gap to close."
+    sentences = []
+    for group in systems.students:
+        share = shares[group.name]
+        seeds = share["interval_over_seeds"]
+        over_seeds = "not bounded" if seeds is None else percent_interval(seeds, 0) + " %"
+        beside = report["comparable"] and group.name in report["paper"]["table"]
+        paper = f"; the paper's: {percent(report['paper']['share_kept'], 0)} %" if beside else ""
+        sentences.append(
+            f"The {group.in_a_sentence} closes {percent(share['value'], 0)} % of the gap between {reference.label} and "
+            f"{teacher.label} (95 % interval over seeds: {over_seeds}; over test images: "
+            f"{percent_interval(share['interval_over_images'], 0)} %{paper})."
+        )
+    return " ".join(sentences)
 
 
 def transfer_table(report: Report, experiment: str) -> Table:
@@ -175,13 +181,13 @@ def losses_table(report: Report) -> Table:
     """Dev errors and cross-entropy by loss."""
     rows = [
         (
-            LOSS_NAMES[name],
+            one["label"],
             _errors(one["dev_errors"]),
             _interval(one["dev_errors"]),
             decimal(one["dev_cross_entropy"]["mean"], 4),
             count(len(one["dev_errors"]["values"])),
         )
-        for name, one in report["losses"]["losses"].items()
+        for one in report["losses"]["losses"].values()
     ]
     columns = ("loss", f"errors of {count(report['losses']['dev'])} (dev)", "95 % interval over seeds")
     return Table((*columns, "cross-entropy on dev, nats", "students"), tuple(rows))
@@ -190,12 +196,13 @@ def losses_table(report: Report) -> Table:
 def reduced_table(report: Report) -> Table:
     """Errors by part of the labels and by what was learnt from."""
     figures = report["reduced"]
+    labels = {group.name: group.label for group in groups_of(figures["groups"])}
     rows = []
     for one in figures["systems"]:
         accuracy, values = one["test_frame_accuracy"], one["test_frame_accuracy"]["values"]
         rows.append(
             (
-                f"{100 * one['fraction']:g} %: {REDUCED_NAMES[one['kind']]}",
+                f"{100 * one['fraction']:g} %: {labels[one['kind']]}",
                 percent(one["part_frame_accuracy"]["mean"]),
                 percent(accuracy["mean"]),
                 percent_interval(one["test_frame_accuracy_interval"]),
@@ -210,14 +217,18 @@ def reduced_table(report: Report) -> Table:
 
 
 def reduced_sentences(report: Report) -> list[str]:
-    """What soft targets on each part win back of what hard labels stopped early lost."""
+    """What the first student kind wins back on each part of what the reference lost."""
+    groups = groups_of(report["reduced"]["groups"])
+    student, reference = with_role(groups, "student"), with_role(groups, "reference")
+    if student is None or reference is None:
+        return []
     found = []
     for one in report["reduced"]["comparisons"]:
-        if one["kind"] == SOFT and one["won_back"] is not None:
+        if one["kind"] == student.name and one["won_back"] is not None:
             apart = one["frame_accuracy"]
             found.append(
-                f"- {100 * one['fraction']:g} % of the labels: soft targets to the end are "
-                f"{signed_percent(apart['value'])} points from hard labels stopped early (95 % interval over images "
+                f"- {100 * one['fraction']:g} % of the labels: {student.in_a_sentence} are "
+                f"{signed_percent(apart['value'])} points from {reference.in_a_sentence} (95 % interval over images "
                 f"{percent_interval(apart['interval'], signed=True)}), and win back {percent(one['won_back'], 0)} % of "
                 "what those lost."
             )

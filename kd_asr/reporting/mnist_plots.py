@@ -9,41 +9,38 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from kd_asr.reporting.mnist_page import LOSS_NAMES, Report
-from kd_asr.reporting.plots import new_figure, save_figure
+from kd_asr.reporting.mnist_page import Report, systems_of
+from kd_asr.reporting.palette import coloured
+from kd_asr.reporting.plots import in_lines, new_figure, save_figure
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 _BLUE, _ORANGE, _GREEN, _PINK, _GREY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#888888"
-_SHORT = {
-    "teacher": "teacher",
-    "hard": "hard labels",
-    "distilled": "distilled",
-    "ensemble": "ensemble",
-    "ensemble student": "distilled from\nthe ensemble",
-}
 TEMPERATURES = (1.0, 4.0, 20.0)
 
 
 def plot_table(report: Report, path: Path) -> None:
     """Test errors of every repetition, their mean with its interval, and the paper's figures."""
-    figure = new_figure(8.0, 4.4, "Test errors", report["label"])
+    figure = new_figure(max(8.0, 1.6 * len(systems_of(report).groups)), 4.4, "Test errors", report["label"])
     axes = figure.subplots()
-    systems = report["table"]["systems"]
-    for position, (name, one) in enumerate(systems.items()):
-        axes.plot([position - 0.15] * len(one["values"]), one["values"], "o", color=_BLUE, alpha=0.4, markersize=5)
+    groups = coloured(systems_of(report)).groups
+    for position, group in enumerate(groups):
+        one = report["table"]["systems"][group.name]
+        axes.plot(
+            [position - 0.15] * len(one["values"]), one["values"], "o", color=group.colour, alpha=0.4, markersize=5
+        )
         whiskers = None
         if one["interval"] is not None:
             whiskers = [[one["mean"] - one["interval"][0]], [one["interval"][1] - one["mean"]]]
-        axes.errorbar(position, one["mean"], yerr=whiskers, fmt="o", color=_BLUE, capsize=5, markersize=8)
+        axes.errorbar(position, one["mean"], yerr=whiskers, fmt="o", color=group.colour, capsize=5, markersize=8)
         axes.annotate(f"{one['mean']:.1f}", (position, one["mean"]), (9, 4), textcoords="offset points", fontsize=9)
-        if report["comparable"] and name in report["paper"]["table"]:
-            axes.plot(position + 0.22, report["paper"]["table"][name], "D", color=_ORANGE, markersize=7)
+        if report["comparable"] and group.name in report["paper"]["table"]:
+            axes.plot(position + 0.22, report["paper"]["table"][group.name], "D", color="black", markersize=6)
     if report["comparable"]:
-        axes.plot([], [], "D", color=_ORANGE, label="the paper's")
-    axes.plot([], [], "o", color=_BLUE, markersize=8, label="mean, 95 % interval over seeds")
-    axes.plot([], [], "o", color=_BLUE, alpha=0.4, markersize=5, label="each network")
-    axes.set_xticks(range(len(systems)), [_SHORT[name] for name in systems])
-    axes.set_xlim(-0.5, len(systems) - 0.3)
+        axes.plot([], [], "D", color="black", markersize=6, label="the paper's")
+    axes.plot([], [], "o", color=_GREY, markersize=8, label="mean, 95 % interval over seeds")
+    axes.plot([], [], "o", color=_GREY, alpha=0.4, markersize=5, label="each network")
+    axes.set_xticks(range(len(groups)), [in_lines(group.label) for group in groups])
+    axes.set_xlim(-0.5, len(groups) - 0.3)
     axes.set_ylim(bottom=0)
     axes.set_ylabel(f"errors of {report['table']['test']:,}")
     axes.grid(axis="y", alpha=0.3)
@@ -115,7 +112,7 @@ def plot_losses(report: Report, path: Path) -> None:
         for position, one in enumerate(losses.values()):
             axes.plot(one[key]["values"], [position] * len(one[key]["values"]), "o", color=_BLUE, alpha=0.4)
             axes.plot(one[key]["mean"], position, "|", color=_BLUE, markersize=22, markeredgewidth=2.5)
-        axes.set_yticks(range(len(losses)), [LOSS_NAMES[name] for name in losses])
+        axes.set_yticks(range(len(losses)), [one["label"] for one in losses.values()])
         axes.set_xlabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.grid(axis="x", alpha=0.3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from kd_asr.corpora.manifest import SETS
-from kd_asr.reporting.contents import Report
-from kd_asr.reporting.figures import BASELINE, DISTILLED, ENSEMBLE, SYSTEMS
+from kd_asr.jobs.systems import Systems
+from kd_asr.reporting.contents import Report, systems_of
+from kd_asr.reporting.palette import coloured
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
-COLOURS = {BASELINE: "#0072B2", ENSEMBLE: "#E69F00", DISTILLED: "#009E73"}
 _PARTS = (("substitutions", "#56B4E9"), ("deletions", "#CC79A7"), ("insertions", "#F0E442"))
 _POINTS = 300  # of a training curve; more are averaged in groups
 
@@ -42,21 +42,22 @@ def _whiskers(value: float, interval: Sequence[float]) -> list[list[float]]:
 
 
 def plot_frame_accuracy(report: Report, path: Path) -> None:
-    """Frame accuracy on each set: the three systems with their intervals, single networks beside them.
+    """Frame accuracy on each set: the groups with their intervals, single networks beside them.
 
     Points, not bars: systems differ by a few points in sixty, which bars from zero would hide.
     """
-    figures = report["figures"]
-    figure = new_figure(9.5, 4.2, "Frame accuracy", report["corpus"]["source_label"])
+    figures, systems = report["figures"], coloured(systems_of(report))
+    wide = _width(systems)
+    figure = new_figure(9.5 * wide, 4.2, "Frame accuracy", report["corpus"]["source_label"])
     panels = figure.subplots(1, len(SETS))
     for axes, set_name in zip(panels, SETS, strict=True):
-        members = [100 * one[set_name] for one in figures["member_frame_accuracy"].values()]
-        _dots(axes, 1, members, COLOURS[ENSEMBLE])
-        for position, system in ((0, BASELINE), (2, DISTILLED)):
-            each = figures["networks"][system].values()
-            _dots(axes, position, [100 * one[set_name]["frame_accuracy"] for one in each], COLOURS[system])
-        for position, system in enumerate(SYSTEMS):
-            one = figures["systems"][system][set_name]
+        for position, group in enumerate(systems.groups):
+            alone = figures["member_frame_accuracy"].get(group.name) or {
+                name: {set_name: one[set_name]["frame_accuracy"]}
+                for name, one in figures["networks"][group.name].items()
+            }
+            _dots(axes, position, [100 * one[set_name] for one in alone.values()], group.colour)
+            one = figures["systems"][group.name][set_name]
             value, interval = one["frame_accuracy"], one.get("frame_accuracy_interval")
             axes.errorbar(
                 position,
@@ -66,24 +67,34 @@ def plot_frame_accuracy(report: Report, path: Path) -> None:
                 markersize=8,
                 capsize=5,
                 linewidth=1.6,
-                color=COLOURS[system],
+                color=group.colour,
                 zorder=3,
             )
             axes.annotate(
                 f"{100 * value:.2f}", (position, 100 * value), (8, 5), textcoords="offset points", fontsize=8, zorder=4
             )
         axes.set_title(set_name, fontsize=10)
-        axes.set_xticks(range(len(SYSTEMS)), SYSTEMS, fontsize=9)
-        axes.set_xlim(-0.5, len(SYSTEMS) - 0.25)
+        axes.set_xticks(range(len(systems.groups)), [in_lines(group.label) for group in systems.groups], fontsize=9)
+        axes.set_xlim(-0.5, len(systems.groups) - 0.25)
         axes.margins(y=0.12)
         axes.grid(axis="y", alpha=0.3)
     panels[0].set_ylabel("frame accuracy, %")
     figure.supxlabel(
-        "large: the system, with its 95 % bootstrap interval (dev, test); small: baselines, members and students "
-        "alone; the axes do not begin at zero",
+        "large: the system, with its 95 % bootstrap interval (dev, test); small: its networks alone; the axes do not "
+        "begin at zero",
         fontsize=8,
     )
     save_figure(figure, path)
+
+
+def _width(systems: Systems) -> float:
+    """How much wider a figure is than one of three groups."""
+    return max(1.0, 0.25 + 0.25 * len(systems.groups))
+
+
+def in_lines(label: str) -> str:
+    """A label in lines so short that labels can stand beside each other."""
+    return "\n".join(textwrap.wrap(label, 14, break_long_words=False))
 
 
 def _dots(axes: Axes, position: float, values: Sequence[float], colour: str) -> None:
@@ -92,11 +103,12 @@ def _dots(axes: Axes, position: float, values: Sequence[float], colour: str) -> 
 
 def plot_wer(report: Report, path: Path) -> None:
     """WER on dev and test as bars of substitutions, deletions and insertions, with the interval of the sum."""
-    figure = new_figure(8.5, 4.4, "Word error rate", report["corpus"]["source_label"])
+    systems = systems_of(report)
+    figure = new_figure(8.5 * _width(systems), 4.4, "Word error rate", report["corpus"]["source_label"])
     panels = figure.subplots(1, 2, sharey=True)
     for axes, set_name in zip(panels, ("dev", "test"), strict=True):
-        for position, system in enumerate(SYSTEMS):
-            one = report["figures"]["systems"][system][set_name]
+        for position, group in enumerate(systems.groups):
+            one = report["figures"]["systems"][group.name][set_name]
             bottom = 0.0
             for part, colour in _PARTS:
                 height = 100 * one[part] / one["reference_words"]
@@ -115,7 +127,7 @@ def plot_wer(report: Report, path: Path) -> None:
                 fontsize=9,
             )
         axes.set_title(set_name, fontsize=10)
-        axes.set_xticks(range(len(SYSTEMS)), SYSTEMS)
+        axes.set_xticks(range(len(systems.groups)), [in_lines(group.label) for group in systems.groups])
         axes.margins(y=0.1)
         axes.grid(axis="y", alpha=0.3)
         axes.set_axisbelow(True)
@@ -125,11 +137,15 @@ def plot_wer(report: Report, path: Path) -> None:
     save_figure(figure, path)
 
 
-def plot_training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], source: str, path: Path) -> None:
+def plot_training_curves(
+    histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], systems: Systems, source: str, path: Path
+) -> None:
     """Objective and hard-label loss on train, cross-entropy and frame accuracy on dev, of every network.
 
     Args:
-        histories: `baseline-00`, ..., `member-00`, ..., `student-00`, ... -> lines of `history.jsonl`.
+        histories: group -> of each of its networks the lines of `history.jsonl`; groups without networks of their own
+            may lack.
+        systems: whose groups these are.
         source: name of the corpus, for the title.
         path: of the PNG.
     """
@@ -141,27 +157,27 @@ def plot_training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], s
         (panels[1, 0], "cross-entropy on dev, nats", lambda line: line["dev_cross_entropy"]),
         (panels[1, 1], "frame accuracy on dev, %", _dev_accuracy),
     )
-    labelled: dict[str, Any] = {}
-    # Members first, so that baselines and students lie above them.
-    for name in sorted(histories, key=lambda name: (not name.startswith("member"), not name.startswith("student"))):
-        system = ENSEMBLE if name.startswith("member") else DISTILLED if name.startswith("student") else BASELINE
-        style = {"linewidth": 0.8, "alpha": 0.55} if system == ENSEMBLE else {"linewidth": 1.6}
-        for axes, _, of_line in drawn:
-            points = [(line["epoch"], of_line(line)) for line in histories[name]]
-            epochs, values = _thinned([(epoch, value) for epoch, value in points if value is not None])
-            marker = "o" if len(epochs) < 30 else None
-            (line,) = axes.plot(epochs, values, color=COLOURS[system], marker=marker, markersize=3, **style)
-            labelled[system] = line
+    groups = [group for group in coloured(systems).groups if histories.get(group.name)]
+    handles: dict[str, Any] = {}
+    # Members of combined systems first, thin, and the first group last, so that it lies above the others.
+    below = [group for group in groups if systems.is_combined(group)]
+    for group in (*below, *(group for group in reversed(groups) if group not in below)):
+        style = {"linewidth": 0.8, "alpha": 0.55} if systems.is_combined(group) else {"linewidth": 1.6}
+        for history in histories[group.name]:
+            for axes, _, of_line in drawn:
+                points = [(line["epoch"], of_line(line)) for line in history]
+                epochs, values = _thinned([(epoch, value) for epoch, value in points if value is not None])
+                marker = "o" if len(epochs) < 30 else None
+                (line,) = axes.plot(epochs, values, color=group.colour, marker=marker, markersize=3, **style)
+                handles[group.name] = line
     for axes, label, _ in drawn:
         axes.set_ylabel(label, fontsize=9)
         axes.set_xlabel("epoch", fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-    names = {BASELINE: "baselines", ENSEMBLE: "members of the ensemble", DISTILLED: "students"}
-    present = [system for system in SYSTEMS if system in labelled]
     figure.legend(
-        [labelled[system] for system in present],
-        [names[system] for system in present],
+        [handles[group.name] for group in groups],
+        [group.networks_label for group in groups],
         loc="outside lower center",
         ncols=3,
         fontsize=9,
@@ -186,11 +202,11 @@ def _thinned(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[f
 
 
 def plot_dev_grid(choices: Mapping[str, Mapping[str, Any]], source: str, path: Path) -> None:
-    """Dev WER over acoustic scale and insertion penalty, a panel per system; a frame marks the chosen pair.
+    """Dev WER over acoustic scale and insertion penalty, a panel per group; a frame marks the chosen pair.
 
     Args:
-        choices: system -> {"acoustic_scale", "insertion_penalty", "grid": [{"acoustic_scale", "insertion_penalty",
-            "dev_wer"}, ...]}.
+        choices: label of the group -> {"acoustic_scale", "insertion_penalty", "grid": [{"acoustic_scale",
+            "insertion_penalty", "dev_wer"}, ...]}.
         source: name of the corpus, for the title.
         path: of the PNG.
     """

@@ -10,21 +10,12 @@ from numpy.typing import NDArray
 
 from kd_asr.evaluation.seeds import mean_interval
 from kd_asr.evaluation.significance import Estimate, difference, estimate_ratios, mean_estimate
+from kd_asr.jobs.systems import Group
 
-STOPPED, TO_THE_END = "hard_best", "hard_last"
-SOFT, BOTH, EVERYWHERE = "soft_last", "soft_and_hard_last", "soft_everywhere_last"
-KINDS = (STOPPED, TO_THE_END, SOFT, BOTH, EVERYWHERE)
-NAMES = {
-    STOPPED: "hard labels, stopped early on dev",
-    TO_THE_END: "hard labels, to the end",
-    SOFT: "soft targets, to the end",
-    BOTH: "soft targets and hard labels, to the end",
-    EVERYWHERE: "hard labels of the part, soft targets of all audio",
-}
 PAPER_ROWS: tuple[dict[str, Any], ...] = (
-    {"fraction": 1.0, "kind": STOPPED, "train": 0.634, "test": 0.589},
-    {"fraction": 0.03, "kind": STOPPED, "train": 0.673, "test": 0.445},
-    {"fraction": 0.03, "kind": SOFT, "train": 0.654, "test": 0.570},
+    {"fraction": 1.0, "label": "hard labels, stopped early on dev", "train": 0.634, "test": 0.589},
+    {"fraction": 0.03, "label": "hard labels, stopped early on dev", "train": 0.673, "test": 0.445},
+    {"fraction": 0.03, "label": "soft targets, to the end", "train": 0.654, "test": 0.570},
 )
 PAPER = {
     "citation": "Hinton, Vinyals, Dean 2015, arXiv:1503.02531, Table 5",
@@ -34,6 +25,28 @@ PAPER = {
 
 # (fraction, kind) -> counts of every repetition: (repetitions, utterances)
 Counts = Mapping[tuple[float, str], NDArray[np.int64]]
+
+
+def counts_by_key(
+    rows: Sequence[Mapping[str, Any]], groups: Sequence[Group], of_rows: Sequence[NDArray[Any]]
+) -> dict[tuple[float, str], NDArray[np.int64]]:
+    """(fraction, kind) -> counts of every repetition, by rising fraction and in the order of the groups.
+
+    Args:
+        rows: of the stage's manifest, one per system and repetition.
+        groups: the kinds.
+        of_rows: (utterances,) counts of each row.
+    """
+    found = {
+        (fraction, group.name): [
+            np.asarray(counts, dtype=np.int64)
+            for row, counts in zip(rows, of_rows, strict=True)
+            if (row["fraction"], row["kind"]) == (fraction, group.name)
+        ]
+        for fraction in sorted({row["fraction"] for row in rows})
+        for group in groups
+    }
+    return {key: np.stack(counts) for key, counts in found.items() if counts}
 
 
 def _estimates(errors: Counts, totals: NDArray[np.int64]) -> dict[tuple[float, str], Estimate]:
@@ -50,8 +63,10 @@ def _estimates(errors: Counts, totals: NDArray[np.int64]) -> dict[tuple[float, s
 
 def reduced_figures(
     rows: Sequence[Mapping[str, Any]],
+    groups: Sequence[Group],
     correct: Counts,
     frames: NDArray[np.int64],
+    *,
     word_errors: Counts | None = None,
     words: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
@@ -59,6 +74,7 @@ def reduced_figures(
 
     Args:
         rows: of the stage's manifest, one per system and repetition.
+        groups: the kinds; those of the role `student` are compared with the one of the role `reference`.
         correct: frames of test that were right; or test images, each an utterance of one frame.
         frames: (utterances,) frames of test.
         word_errors: errors in the words of test; None where there are no words.
@@ -66,11 +82,13 @@ def reduced_figures(
 
     Returns:
         `systems`: for each fraction and kind the means over repetitions, their values, and the interval of the test
-        figures over utterances; `comparisons`: for each fraction every soft kind against hard labels stopped early.
+        figures over utterances; `comparisons`: for each fraction every student kind against the reference.
     """
     accuracy = _estimates(correct, frames)
     wer = {} if word_errors is None or words is None else _estimates(word_errors, words)
-    full = accuracy.get((1.0, STOPPED))
+    reference = next((group.name for group in groups if group.role == "reference"), None)
+    students = {group.name for group in groups if group.role == "student"}
+    full = None if reference is None else accuracy.get((1.0, reference))
     systems, comparisons = [], []
     for fraction, kind in correct:
         own = [row for row in rows if (row["fraction"], row["kind"]) == (fraction, kind)]
@@ -102,9 +120,9 @@ def reduced_figures(
                 "share_of_all_labels": None if full is None else here.value / full.value,
             }
         )
-        if kind in (STOPPED, TO_THE_END):
+        if kind not in students or reference is None or (fraction, reference) not in accuracy:
             continue
-        stopped = accuracy[fraction, STOPPED]
+        stopped = accuracy[fraction, reference]
         frames_apart = difference(here, stopped)
         lost = None if full is None or fraction == 1.0 else full.value - stopped.value
         comparisons.append(
@@ -112,7 +130,7 @@ def reduced_figures(
                 "fraction": fraction,
                 "kind": kind,
                 "frame_accuracy": _plain(frames_apart),
-                **({"wer": _plain(difference(wer[fraction, kind], wer[fraction, STOPPED]))} if wer else {}),
+                **({"wer": _plain(difference(wer[fraction, kind], wer[fraction, reference]))} if wer else {}),
                 "won_back": frames_apart.value / lost if lost is not None and lost > 0 else None,
             }
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kd_asr.reporting.reduced_figures import NAMES, PAPER, PAPER_ROWS, SOFT
+from kd_asr.jobs.systems import Group, groups_of
+from kd_asr.reporting.reduced_figures import PAPER, PAPER_ROWS
 from kd_asr.reporting.tables import (
     Table,
     count,
@@ -36,6 +37,11 @@ HOW_TO_READ = """\
 """
 
 
+def with_role(groups: Sequence[Group], role: str) -> Group | None:
+    """The first group of a role."""
+    return next((group for group in groups if group.role == role), None)
+
+
 def part_name(fraction: float) -> str:
     """A fraction as a head of rows."""
     return f"{100 * fraction:g} %"
@@ -43,12 +49,13 @@ def part_name(fraction: float) -> str:
 
 def main_table(report: Mapping[str, Any]) -> Table:
     """Train and test frame accuracy and WER by fraction and kind."""
+    labels = {group.name: group.label for group in groups_of(report["groups"])}
     rows = []
     for one in report["figures"]["systems"]:
         accuracy, wer = one["test_frame_accuracy"], one["test_wer"]
         rows.append(
             (
-                f"{part_name(one['fraction'])}: {NAMES[one['kind']]}",
+                f"{part_name(one['fraction'])}: {labels[one['kind']]}",
                 percent(one["part_frame_accuracy"]["mean"]),
                 percent(accuracy["mean"]),
                 percent_interval(one["test_frame_accuracy_interval"]),
@@ -85,20 +92,24 @@ def console_table(report: Mapping[str, Any]) -> Table:
 
 
 def comparison_table(report: Mapping[str, Any]) -> Table:
-    """Every soft kind against hard labels stopped early, on the same part."""
+    """Every student kind against the reference, on the same part."""
+    groups = groups_of(report["groups"])
+    labels = {group.name: group.label for group in groups}
+    reference = with_role(groups, "reference")
     rows = []
     for one in report["figures"]["comparisons"]:
         accuracy, wer = one["frame_accuracy"], one["wer"]
         rows.append(
             (
-                f"{part_name(one['fraction'])}: {NAMES[one['kind']]}",
+                f"{part_name(one['fraction'])}: {labels[one['kind']]}",
                 f"{signed_percent(accuracy['value'])} [{percent_interval(accuracy['interval'], signed=True)}]",
                 percent(one["won_back"], 0),
                 f"{signed_percent(wer['value'])} [{percent_interval(wer['interval'], signed=True)}]",
                 f"{wer['p_value']:.4f}",
             )
         )
-    columns = ("against hard labels, stopped early", "frame accuracy, points", "won back %", "WER, points", "p (WER)")
+    against = "" if reference is None else f"against {reference.in_a_sentence}"
+    columns = (against, "frame accuracy, points", "won back %", "WER, points", "p (WER)")
     return Table(columns, tuple(rows))
 
 
@@ -123,7 +134,7 @@ def paper_table() -> Table:
     """The paper's rows."""
     rows = tuple(
         (
-            f"{part_name(row['fraction'])}: {NAMES[row['kind']]}",
+            f"{part_name(row['fraction'])}: {row['label']}",
             percent(row["train"], 1),
             percent(row["test"], 1),
             percent(row["test"] / 0.589, 1),
@@ -134,19 +145,22 @@ def paper_table() -> Table:
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """The result for the smallest part in a sentence."""
-    fraction = min(one["fraction"] for one in report["figures"]["systems"])
-    soft = next(
-        (one for one in report["figures"]["comparisons"] if (one["fraction"], one["kind"]) == (fraction, SOFT)), None
-    )
+    """The result of the first student kind for the smallest part in a sentence."""
+    groups = groups_of(report["groups"])
+    student, reference = with_role(groups, "student"), with_role(groups, "reference")
+    if student is None or reference is None:
+        return "There is nothing to compare."
+    key = min(one["fraction"] for one in report["figures"]["systems"]), student.name
+    soft = next((one for one in report["figures"]["comparisons"] if (one["fraction"], one["kind"]) == key), None)
     if soft is None or soft["won_back"] is None:
         return "Without all labels among the fractions there is nothing to win back."
     accuracy, wer = soft["frame_accuracy"], soft["wer"]
     return (
-        f"With {part_name(fraction)} of the labelled speech, soft targets without early stopping are "
-        f"{signed_percent(accuracy['value'])} points of test frame accuracy from hard labels with it (95 % interval "
-        f"{percent_interval(accuracy['interval'], signed=True)}), and win back {percent(soft['won_back'], 0)} % of "
-        f"what those lost; in WER, {signed_percent(wer['value'])} points (p {wer['p_value']:.4f})."
+        f"With {part_name(key[0])} of the labelled speech, {student.in_a_sentence} are "
+        f"{signed_percent(accuracy['value'])} points of test frame accuracy from {reference.in_a_sentence} (95 % "
+        f"interval {percent_interval(accuracy['interval'], signed=True)}), and win back "
+        f"{percent(soft['won_back'], 0)} % of what those lost; in WER, {signed_percent(wer['value'])} points "
+        f"(p {wer['p_value']:.4f})."
     )
 
 

@@ -1,4 +1,4 @@
-"""Stage `beams`: what a narrower search saves in time and costs in words, on dev, with the first student."""
+"""Stage `beams`: what a narrower search saves in time and costs in words, on dev, with one system."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ from kd_asr.reporting.sources import source_label
 from kd_asr.reporting.tables import to_markdown, to_rich
 from kd_asr.stages.recognise import log_prior, recognise, set_scores, set_wer
 from kd_asr.stages.settings import Settings
-from kd_asr.stages.systems import student_names, system_of
+from kd_asr.stages.systems import run_systems
 
 
 def beams(run_dir: Path, settings: Settings) -> Artifact:
-    """Write `beams/beams.md` and `beams.png`; acoustic scale and insertion penalty are those `decode` chose.
+    """Write `beams/beams.md` and `beams.png`, of the first student or, without students, the first system of all;
+    acoustic scale and insertion penalty are those `decode` chose.
 
     The time is that of one core, each utterance's search and the network's share together, with all cores at work.
     """
-    network = student_names(settings)[0]
-    student = system_of(network)
-    names = ("prepare", "features", "align", "graph", network, f"decode/{student}")
+    systems = run_systems(settings)
+    group = (*systems.students, *systems.groups)[0]
+    system = systems.of_group(group)[0]
+    networks = dict.fromkeys(member.artifact for member in system.members)
+    names = ("prepare", "features", "align", "graph", *networks, f"decode/{system.name}")
     inputs = [load_artifact(run_dir, name) for name in names]
     evaluated = load_artifact(run_dir, "evaluate")
     aligned, decoded = inputs[2], inputs[-1]
@@ -36,8 +39,8 @@ def beams(run_dir: Path, settings: Settings) -> Artifact:
     def work(folder: Path) -> dict[str, Any]:
         num_pdfs = Topology.load(aligned.path / "topology.json").num_pdfs
         prior = log_prior(AlignmentStore.open(aligned.path / "train"), num_pdfs)
-        scores = set_scores(run_dir, "dev", [network], settings, prior)
-        spent = read_json(evaluated.path / "frames.json")["network_seconds"][student]["test"]
+        scores = set_scores(run_dir, "dev", system, settings, prior)
+        spent = read_json(evaluated.path / "frames.json")["network_seconds"][system.name]["test"]
         rows = []
         with Workers(settings.jobs) as workers:
             for beam in sorted(settings.beams.values):
@@ -60,15 +63,20 @@ def beams(run_dir: Path, settings: Settings) -> Artifact:
                         "unfinished": sum(not one.reached_final for one in hypotheses),
                     }
                 )
-        plot_beams(rows, source_label(settings.corpus), folder / "beams.png")
-        (folder / "beams.md").write_text(to_markdown(beam_table(rows)), encoding="utf-8")
-        return {"rows": rows}
+        plot_beams(rows, system.name, group.colour, source_label(settings.corpus), folder / "beams.png")
+        (folder / "beams.md").write_text(to_markdown(beam_table(rows, system.name)), encoding="utf-8")
+        return {"system": system.name, "rows": rows}
 
     return build_artifact(
         run_dir,
         "beams",
         code=__name__,
-        settings={"beams": settings.beams, "adapt": settings.adapt, "precision": settings.train.precision},
+        settings={
+            "beams": settings.beams,
+            "adapt": settings.adapt,
+            "precision": settings.train.precision,
+            "system": system,
+        },
         inputs=[*inputs, evaluated],
         work=work,
     )
@@ -77,5 +85,5 @@ def beams(run_dir: Path, settings: Settings) -> Artifact:
 def print_table(artifact: Artifact) -> None:
     """Print the table on standard output, and where the plot is."""
     console = Console(file=sys.stdout, highlight=False)
-    console.print(to_rich(beam_table(artifact.metrics["rows"])))
+    console.print(to_rich(beam_table(artifact.metrics["rows"], artifact.metrics["system"])))
     console.print(f"Plot: {artifact.path / 'beams.png'}", markup=False, soft_wrap=True)

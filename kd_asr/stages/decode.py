@@ -15,36 +15,46 @@ from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.console import say
 from kd_asr.decoding.decoder import Search
 from kd_asr.decoding.tuning import choose_on_grid
+from kd_asr.jobs.systems import Group, System
 from kd_asr.parallel import Workers
 from kd_asr.stages.recognise import Recognised, log_prior, recognise, set_scores, set_wer, write_hypotheses
 from kd_asr.stages.settings import Settings
-from kd_asr.stages.systems import kinds, systems
+from kd_asr.stages.systems import run_systems
 
 
-def tuning_name(kind: str) -> str:
-    """Artifact of the acoustic scale and the insertion penalty of a kind of systems; see `systems.kinds`."""
-    return f"decode/tuning-{kind}"
+def tuning_name(group: Group) -> str:
+    """Artifact of the acoustic scale and the insertion penalty of a group of systems."""
+    return f"decode/tuning-{group.name}"
 
 
 def decode(run_dir: Path, settings: Settings) -> list[Artifact]:
-    """Write `decode/<system>/dev.jsonl` and `test.jsonl` for every baseline, the ensemble and every student.
+    """Write `decode/<system>/dev.jsonl` and `test.jsonl` for every system.
 
-    Scale and penalty are chosen once for all systems of a kind, on the mean of their WERs on dev: one network's dev
+    Scale and penalty are chosen once for all systems of a group, on the mean of their WERs on dev: one network's dev
     WER is too noisy to choose by.
     """
+    systems = run_systems(settings)
     made: list[Artifact] = []
     start: Artifact | None = None
     with Workers(settings.jobs) as workers:
-        for kind, members in kinds(settings).items():
-            tuned = _tune(run_dir, settings, kind, start, workers)
+        for group in systems.groups:
+            seeds = systems.of_group(group)
+            tuned = _tune(run_dir, settings, group, seeds, workers, start=start)
             start = start or tuned
-            made += [tuned, *(_decode_system(run_dir, settings, name, tuned, workers) for name in members)]
+            made += [tuned, *(_decode_system(run_dir, settings, system, tuned, workers) for system in seeds)]
     return made
 
 
-def _tune(run_dir: Path, settings: Settings, kind: str, start: Artifact | None, workers: Workers) -> Artifact:
-    """Choose for the systems of a kind, beginning with what another kind's artifact `start` has."""
-    members = kinds(settings)[kind]
+def _tune(
+    run_dir: Path,
+    settings: Settings,
+    group: Group,
+    seeds: Sequence[System],
+    workers: Workers,
+    *,
+    start: Artifact | None,
+) -> Artifact:
+    """Choose for the systems of a group, beginning with what another group's artifact `start` has."""
     origin = None if start is None else _choice(start)
 
     def work(folder: Path) -> dict[str, Any]:
@@ -53,7 +63,7 @@ def _tune(run_dir: Path, settings: Settings, kind: str, start: Artifact | None, 
         search = partial(_recognise, run_dir, settings, beam=beam, workers=workers, scratch=folder)
 
         def dev_wer(*point: float) -> float:
-            return sum(set_wer(*search(name, "dev", point)) for name in members) / len(members)
+            return sum(set_wer(*search(system, "dev", point)) for system in seeds) / len(seeds)
 
         choice = choose_on_grid(dev_wer, decode.acoustic_scales, decode.insertion_penalties, start=origin)
         return {
@@ -65,18 +75,17 @@ def _tune(run_dir: Path, settings: Settings, kind: str, start: Artifact | None, 
             ],
         }
 
-    networks = [network for name in members for network in systems(settings)[name]]
     return build_artifact(
         run_dir,
-        tuning_name(kind),
+        tuning_name(group),
         code=__name__,
-        settings={**_settings(settings), "start": origin},
-        inputs=_inputs(run_dir, networks),
+        settings={**_settings(settings, seeds), "start": origin},
+        inputs=_inputs(run_dir, seeds),
         work=work,
     )
 
 
-def _decode_system(run_dir: Path, settings: Settings, system: str, tuned: Artifact, workers: Workers) -> Artifact:
+def _decode_system(run_dir: Path, settings: Settings, system: System, tuned: Artifact, workers: Workers) -> Artifact:
     """Decode both sets with one system, as `tuned` says."""
 
     def work(folder: Path) -> dict[str, Any]:
@@ -89,7 +98,7 @@ def _decode_system(run_dir: Path, settings: Settings, system: str, tuned: Artifa
             write_hypotheses(folder / f"{set_name}.jsonl", *found[set_name])
         dev_wer = set_wer(*found["dev"])
         scale, penalty = _choice(tuned)
-        say(f"{system}: {100 * dev_wer:.2f} % WER on dev, acoustic scale {scale:g}, insertion penalty {penalty:g}")
+        say(f"{system.name}: {100 * dev_wer:.2f} % WER on dev, acoustic scale {scale:g}, insertion penalty {penalty:g}")
         utterances, hypotheses = found["test"]
         seconds = sum(item.search_seconds for item in hypotheses)
         return {
@@ -102,10 +111,10 @@ def _decode_system(run_dir: Path, settings: Settings, system: str, tuned: Artifa
 
     return build_artifact(
         run_dir,
-        f"decode/{system}",
+        f"decode/{system.name}",
         code=__name__,
-        settings=_settings(settings),
-        inputs=[*_inputs(run_dir, systems(settings)[system]), tuned],
+        settings=_settings(settings, [system]),
+        inputs=[*_inputs(run_dir, [system]), tuned],
         work=work,
     )
 
@@ -114,17 +123,19 @@ def _choice(tuned: Artifact) -> tuple[float, float]:
     return tuned.metrics["acoustic_scale"], tuned.metrics["insertion_penalty"]
 
 
-def _settings(settings: Settings) -> dict[str, Any]:
+def _settings(settings: Settings, systems: Sequence[System]) -> dict[str, Any]:
     return {
         "decode": settings.decode,
         "adapt": settings.adapt,
-        "average": settings.ensemble.average,
+        "systems": list(systems),
         "precision": settings.train.precision,
     }
 
 
-def _inputs(run_dir: Path, networks: Sequence[str]) -> list[Artifact]:
-    return [load_artifact(run_dir, name) for name in ("prepare", "features", "align", "graph", *networks)]
+def _inputs(run_dir: Path, systems: Sequence[System]) -> list[Artifact]:
+    networks = [member.artifact for system in systems for member in system.members]
+    names = dict.fromkeys(("prepare", "features", "align", "graph", *networks))
+    return [load_artifact(run_dir, name) for name in names]
 
 
 @lru_cache(maxsize=1)
@@ -136,7 +147,7 @@ def _prior(aligned: Path, fingerprint: str) -> Tensor:
 def _recognise(
     run_dir: Path,
     settings: Settings,
-    system: str,
+    system: System,
     set_name: str,
     point: Sequence[float],
     *,
@@ -150,9 +161,9 @@ def _recognise(
     return recognise(
         run_dir,
         set_name,
-        set_scores(run_dir, set_name, systems(settings)[system], settings, _prior(aligned.path, aligned.fingerprint)),
+        set_scores(run_dir, set_name, system, settings, _prior(aligned.path, aligned.fingerprint)),
         Search(scale, penalty, beam=beam, max_active=settings.decode.max_active),
         workers,
         scratch=scratch,
-        description=f"decode {system} {set_name} ({scale:g}, {penalty:g})",
+        description=f"decode {system.name} {set_name} ({scale:g}, {penalty:g})",
     )

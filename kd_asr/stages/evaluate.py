@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
 from kd_asr.corpora.manifest import SETS
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
 from kd_asr.features.store import FrameStore
+from kd_asr.jobs.systems import NetworkRef, System, Systems
 from kd_asr.networks.base import Network
 from kd_asr.networks.ensemble import average_log_posteriors
 from kd_asr.parallel import parallel_map
@@ -20,7 +25,7 @@ from kd_asr.stages.networks import posteriors_by_group, score_utterances
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.speakers import SpeakerAdaptation, speakers_of
 from kd_asr.stages.speech import utterance_chunks
-from kd_asr.stages.systems import ENSEMBLE, load_networks, system_of, systems
+from kd_asr.stages.systems import load_networks, run_systems
 
 _CHUNK_FRAMES = 30_000
 
@@ -29,7 +34,7 @@ _CHUNK_FRAMES = 30_000
 class _Chunk:
     """Some utterances of a set, to be scored by one system."""
 
-    system: str
+    system: System
     set_name: str
     utterance_ids: list[str]
     frames: int
@@ -37,7 +42,7 @@ class _Chunk:
 
 @dataclass(frozen=True)
 class _Scored:
-    """Scores of a chunk by system (an ensemble brings its members), and the seconds its networks took."""
+    """Scores of a chunk by system (a combined one brings its members), and the seconds its networks took."""
 
     scores: dict[str, FrameScores]
     seconds: float
@@ -45,56 +50,74 @@ class _Scored:
 
 @lru_cache(maxsize=1)  # chunks come system by system, set by set
 def _load(
-    run_dir: Path, names: tuple[str, ...], set_name: str, settings: Settings
+    run_dir: Path, members: tuple[NetworkRef, ...], set_name: str, settings: Settings
 ) -> tuple[list[Network], SpeakerAdaptation | None]:
     """Networks, and what makes them follow the speakers, those of train excepted."""
     store = FrameStore.open(run_dir / "features" / set_name)
-    models = load_networks(run_dir, names, store.features)
+    models = load_networks(run_dir, members, store.features)
     if settings.adapt.prior_frames == 0 or set_name == "train":
         return models, None
     return models, SpeakerAdaptation(models, store, speakers_of(run_dir, set_name), settings)
 
 
-def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings) -> _Scored:
-    store = FrameStore.open(run_dir / "features" / chunk.set_name)
-    alignments = AlignmentStore.open(run_dir / "align" / chunk.set_name)
-    names = systems(settings)[chunk.system]
-    models, adaptation = _load(run_dir, tuple(names), chunk.set_name, settings)
-    scores: dict[str, list[FrameScores]] = {}
-    seconds, started = 0.0, time.perf_counter()
-    for stretch in adaptation.stretches(chunk.utterance_ids) if adaptation is not None else [chunk.utterance_ids]:
+def _posteriors(
+    run_dir: Path, settings: Settings, system: System, set_name: str, utterance_ids: Sequence[str]
+) -> Iterator[tuple[list[str], torch.Tensor, list[torch.Tensor]]]:
+    """Some utterances at a time, the system's (frames, pdfs) log-posteriors of them, and those of every member."""
+    store = FrameStore.open(run_dir / "features" / set_name)
+    alignments = AlignmentStore.open(run_dir / "align" / set_name)
+    models, adaptation = _load(run_dir, system.members, set_name, settings)
+    for stretch in adaptation.stretches(utterance_ids) if adaptation is not None else [utterance_ids]:
         if adaptation is not None:
             adaptation.follow(stretch[0])
         groups = posteriors_by_group(models, store, alignments, stretch, precision=settings.train.precision)
-        for group, members in groups:
-            log_probs = average_log_posteriors(members, settings.ensemble.average) if len(members) > 1 else members[0]
-            seconds += time.perf_counter() - started
-            scored = {chunk.system: log_probs}
-            if chunk.system == ENSEMBLE:
-                scored |= {system_of(name): member for name, member in zip(names, members, strict=True)}
-            for name, outputs in scored.items():
-                scores.setdefault(name, []).append(score_utterances(alignments, group, outputs))
-            started = time.perf_counter()
+        for names, members in groups:
+            averaged = average_log_posteriors(members, system.combine) if len(members) > 1 else members[0]
+            yield names, averaged, members
+
+
+def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings, systems: Systems) -> _Scored:
+    alignments = AlignmentStore.open(run_dir / "align" / chunk.set_name)
+    brought = systems.scored_with(chunk.system)
+    _load(run_dir, chunk.system.members, chunk.set_name, settings)  # before the clock starts
+    scores: dict[str, list[FrameScores]] = {}
+    seconds, started = 0.0, time.perf_counter()
+    for names, outputs, members in _posteriors(run_dir, settings, chunk.system, chunk.set_name, chunk.utterance_ids):
+        seconds += time.perf_counter() - started
+        scored = {chunk.system.name: outputs}
+        scored |= {
+            systems.scored_as(member): log_probs
+            for member, log_probs in zip(chunk.system.members, members, strict=True)
+            if member in brought
+        }
+        for name, log_probs in scored.items():
+            scores.setdefault(name, []).append(score_utterances(alignments, names, log_probs))
+        started = time.perf_counter()
     return _Scored({name: join_scores(parts) for name, parts in scores.items()}, seconds)
 
 
 def evaluate(run_dir: Path, settings: Settings) -> Artifact:
-    """Write `evaluate/frames.json`; the ensemble on train was scored when its posteriors were stored."""
+    """Write `evaluate/frames.json`, and `utterance.json` of an utterance of dev, frame by frame.
+
+    The teacher on train was scored when its posteriors were stored.
+    """
     aligned, extracted = load_artifact(run_dir, "align"), load_artifact(run_dir, "features")
-    stored = load_artifact(run_dir, "posteriors")
-    networks = [load_artifact(run_dir, name) for names in systems(settings).values() for name in names]
+    systems = run_systems(settings)
+    stored = [load_artifact(run_dir, "posteriors")] if systems.teacher is not None else []
+    networks = [load_artifact(run_dir, name) for name in dict.fromkeys(one.artifact for one in systems.networks)]
 
     def work(folder: Path) -> dict[str, Any]:
+        on_train = {name: found for one in stored for name, found in read_json(one.path / "train_scores.json").items()}
         chunks = [
             _Chunk(system, set_name, names, frames)
-            for system in systems(settings)
+            for system in systems.systems
             for set_name in SETS
-            if (system, set_name) != (ENSEMBLE, "train")
+            if set_name != "train" or system.name not in on_train
             for names, frames in utterance_chunks(AlignmentStore.open(aligned.path / set_name), _CHUNK_FRAMES)
         ]
         results = list(
             parallel_map(
-                partial(_score, run_dir=run_dir, settings=settings),
+                partial(_score, run_dir=run_dir, settings=settings, systems=systems),
                 chunks,
                 description="frame accuracy",
                 unit="frames",
@@ -108,14 +131,14 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
             for name, scores in result.scores.items():
                 parts.setdefault(name, {}).setdefault(chunk.set_name, []).append(scores)
             if chunk.set_name == "test":
-                seconds[chunk.system] = seconds.get(chunk.system, 0.0) + result.seconds
-        for name, scores in read_json(stored.path / "train_scores.json").items():
+                seconds[chunk.system.name] = seconds.get(chunk.system.name, 0.0) + result.seconds
+        for name, scores in on_train.items():
             parts[name]["train"] = [FrameScores.from_json(scores)]
         joined = {
             name: {set_name: join_scores(by_set[set_name]) for set_name in SETS} for name, by_set in parts.items()
         }
         shift = settings.features.frame_shift_ms / 1000
-        audio_seconds = int(joined[ENSEMBLE]["test"].frames.sum()) * shift
+        audio_seconds = int(joined[systems.systems[0].name]["test"].frames.sum()) * shift
         write_json(
             folder / "frames.json",
             {
@@ -129,6 +152,7 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
                 },
             },
         )
+        write_json(folder / "utterance.json", _one_utterance(run_dir, settings, systems))
         return {
             name: {set_name: round(scores.frame_accuracy, 6) for set_name, scores in by_set.items()}
             for name, by_set in joined.items()
@@ -140,9 +164,29 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
         code=__name__,
         settings={
             "precision": settings.train.precision,
-            "average": settings.ensemble.average,
+            "systems": list(systems.systems),
             "adapt": settings.adapt,
         },
-        inputs=[extracted, aligned, stored, *networks],
+        inputs=[extracted, aligned, *stored, *networks],
         work=work,
     )
+
+
+def _one_utterance(run_dir: Path, settings: Settings, systems: Systems) -> dict[str, Any]:
+    """An utterance of dev of middling length: posteriors of its aligned pdfs by the first system of every group."""
+    alignments = AlignmentStore.open(run_dir / "align" / "dev")
+    chosen = _of_middling_length(alignments)
+    pdfs = torch.from_numpy(alignments.pdfs(chosen).astype(np.int64))
+    found = {}
+    for group in systems.groups:
+        system = systems.of_group(group)[0]
+        parts = [log_probs for _, log_probs, _ in _posteriors(run_dir, settings, system, "dev", [chosen])]
+        of_pdfs = torch.cat(parts).gather(1, pdfs[:, None])[:, 0].exp()
+        found[group.name] = {"system": system.name, "posteriors": [round(float(value), 5) for value in of_pdfs]}
+    return {"utterance_id": chosen, "groups": found}
+
+
+def _of_middling_length(alignments: AlignmentStore) -> str:
+    """The utterance whose number of frames is the lower median."""
+    ordered = sorted(alignments.utterance_ids, key=lambda name: (len(alignments.pdfs(name)), name))
+    return ordered[(len(ordered) - 1) // 2]

@@ -39,13 +39,14 @@ from kd_asr.decoding.nbest import Alternative
 from kd_asr.errors import UserError
 from kd_asr.features.frames import normalise
 from kd_asr.features.store import FrameStore, create_store
+from kd_asr.jobs.systems import Average, NetworkRef
 from kd_asr.parallel import Workers
 from kd_asr.settings.files import SETTINGS_FILE
 from kd_asr.stages.features import frames_of_file
 from kd_asr.stages.lexicon import dictionary_file
 from kd_asr.stages.recognise import NetworkScores, log_prior
 from kd_asr.stages.settings import Settings, load_settings
-from kd_asr.stages.systems import baseline_names, system_of, systems
+from kd_asr.stages.systems import run_systems
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,17 @@ class TrainedSystem:
     Attributes:
         run_dir: the run.
         settings: of the run.
-        name: of the compared system whose acoustic scale and insertion penalty hold: a member of the ensemble has the
-            first baseline's.
-        networks: artifacts, averaged if several.
+        scaled_as: the compared system whose acoustic scale and insertion penalty hold: a member of an ensemble has
+            those of the first system of one network.
+        networks: combined if several.
+        average: how they are combined.
     """
 
     run_dir: Path
     settings: Settings
-    name: str
-    networks: tuple[str, ...]
+    scaled_as: str
+    networks: tuple[NetworkRef, ...]
+    average: Average
 
 
 @dataclass(frozen=True)
@@ -108,14 +111,17 @@ def find_system(model: Path) -> TrainedSystem:
         raise UserError(f"{model} is not in a run folder: name a trained system, such as {example}")
     settings = load_settings(run_dir)
     name = place.relative_to(run_dir).as_posix()
-    for system, networks in systems(settings).items():
-        if name in (system, *networks):
-            single = name != system and len(networks) > 1
-            chosen = (name,) if single else tuple(networks)
+    systems = run_systems(settings)
+    for system in systems.systems:
+        own = [network for network in system.members if network.artifact == name]
+        if name == system.name or own:
+            single = name != system.name and len(system.members) > 1
+            chosen = tuple(own[:1]) if single else system.members
             for network in chosen:
-                load_artifact(run_dir, network)
-            scaled_as = system_of(baseline_names(settings)[0]) if single else system
-            return TrainedSystem(run_dir, settings, scaled_as, chosen)
+                load_artifact(run_dir, network.artifact)
+            of_one = [one.name for one in systems.systems if len(one.members) == 1]
+            scaled_as = of_one[0] if single and of_one else system.name
+            return TrainedSystem(run_dir, settings, scaled_as, chosen, system.combine)
     raise UserError(f"{model} is not a system of the run {run_dir}: name {example}")
 
 
@@ -137,7 +143,7 @@ def transcribe(
     """
     system = find_system(model)
     graph = load_artifact(system.run_dir, "graph")
-    decoded = load_artifact(system.run_dir, f"decode/{system.name}")
+    decoded = load_artifact(system.run_dir, f"decode/{system.scaled_as}")
     decode = system.settings.decode
     search = Search(
         acoustic_scale=decoded.metrics["acoustic_scale"],
@@ -306,7 +312,9 @@ def _scores(
 ) -> NetworkScores:
     """Scores of the files, each of which is a speaker's of its own, unless `one_speaker`."""
     speakers = {item.name: "one" if one_speaker else item.name for item in audio}
-    return NetworkScores(system.run_dir, frames, system.networks, system.settings, prior, speakers=speakers)
+    return NetworkScores(
+        system.run_dir, frames, system.networks, system.settings, prior, average=system.average, speakers=speakers
+    )
 
 
 def _prior(system: TrainedSystem) -> torch.Tensor:

@@ -19,13 +19,14 @@ from kd_asr.distillation.signal import tail_sum, top_k_targets
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.fingerprints import digest
+from kd_asr.jobs.systems import NetworkRef
 from kd_asr.networks.base import Network
 from kd_asr.networks.ensemble import average_log_posteriors
 from kd_asr.parallel import parallel_map
 from kd_asr.stages.networks import posteriors_by_group, score_utterances
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.speech import utterance_chunks
-from kd_asr.stages.systems import ENSEMBLE, load_networks, member_names, system_of
+from kd_asr.stages.systems import ENSEMBLE, load_networks, member_names
 from kd_asr.tasks.speech import labels
 
 SHARD_FRAMES = 50_000
@@ -60,12 +61,12 @@ _worker: _Worker
 def _load(run_dir: Path, settings: Settings) -> None:
     global _worker  # noqa: PLW0603 - one per process
     store = FrameStore.open(run_dir / "features" / "train")
-    names = member_names(settings)
-    models = load_networks(run_dir, names, store.features)
+    members = list(map(NetworkRef, member_names(settings)))
+    models = load_networks(run_dir, members, store.features)
     folders = run_dir / "align" / "train", run_dir / "transfer" / "alignments"
     alignments = AlignmentStore.open(folders[0]), AlignmentStore.open(folders[1])
     stores = store, FrameStore.open(run_dir / "transfer" / "frames")
-    _worker = _Worker(models, [system_of(name) for name in names], stores, alignments, settings)
+    _worker = _Worker(models, [member.name for member in members], stores, alignments, settings)
 
 
 def _compute(shard: _Shard, *, folder: Path) -> None:

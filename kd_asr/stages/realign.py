@@ -19,6 +19,7 @@ from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.corpora.manifest import SETS, Utterance
 from kd_asr.decoding.decoder import unpickled_scores
 from kd_asr.jobs.run import run
+from kd_asr.jobs.systems import NetworkRef
 from kd_asr.parallel import Workers
 from kd_asr.stages.align_sets import utterances_with_features, write_sets
 from kd_asr.stages.plan import FIRST_ALIGNMENT, realignment_jobs
@@ -63,6 +64,7 @@ def realign(run_dir: Path, settings: Settings) -> Artifact:
     names = [job.name for job in jobs]
     networks = run(jobs, run_dir, processes=settings.jobs, description=f"{len(names)} networks to align with")
     inputs = [load_artifact(run_dir, name) for name in ("prepare", "features", "lexicon")]
+    aligners = list(map(NetworkRef, names))
 
     def work(folder: Path) -> dict[str, Any]:
         topology = Topology.load(first.path / "topology.json")
@@ -74,7 +76,8 @@ def realign(run_dir: Path, settings: Settings) -> Artifact:
         found, changed = {}, {}
         with Workers(settings.jobs) as workers:
             for name, utterances in sets.items():
-                scores = NetworkScores(run_dir, run_dir / "features" / name, names, settings, prior)
+                average = settings.ensemble.average
+                scores = NetworkScores(run_dir, run_dir / "features" / name, aligners, settings, prior, average=average)
                 task = _Task(first.path / "topology.json", lexicon, pickle.dumps(scores), settings.align)
                 results = list(
                     workers.map(

@@ -15,13 +15,14 @@ from kd_asr.corpora.manifest import Utterance, read_manifest
 from kd_asr.decoding.decoder import Decoder, Hypothesis, Search, search_set
 from kd_asr.evaluation.wer import score_words, total_errors
 from kd_asr.features.store import FrameStore
+from kd_asr.jobs.systems import Average, NetworkRef, System
 from kd_asr.networks.base import Network
 from kd_asr.networks.ensemble import average_log_posteriors
 from kd_asr.parallel import Workers
 from kd_asr.stages.networks import posteriors_of
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.speakers import SpeakerAdaptation, speakers_of
-from kd_asr.stages.systems import MODEL_FILE, load_networks
+from kd_asr.stages.systems import load_networks
 
 # Scores that each worker keeps: dev is decoded once for every point of the grid, with the same ones.
 _KEPT_BYTES = 200_000_000
@@ -41,19 +42,19 @@ class NetworkScores:
         self,
         run_dir: Path,
         frames: Path,
-        names: Sequence[str],
+        networks: Sequence[NetworkRef],
         settings: Settings,
         log_prior: torch.Tensor,
         *,
-        file: str = MODEL_FILE,
+        average: Average = "arithmetic",
         speakers: Mapping[str, str] | None = None,
     ) -> None:
-        """Networks `file` of the artifacts `names`, averaged if several, on the frame store `frames`; `log_prior` as
-        from the function; `speakers`: of each utterance, to adapt to them."""
+        """Networks of a run, combined as `average` says if several, on the frame store `frames`; `log_prior` as from
+        the function; `speakers`: of each utterance, to adapt to them."""
         self._run_dir = run_dir
-        self._file = file
+        self._average = average
         self._frames = frames
-        self._names = names
+        self._networks = networks
         self._settings = settings
         self._log_prior = log_prior.numpy()  # the same bytes each time it is pickled, unlike a tensor
         self._speakers = speakers if settings.adapt.prior_frames > 0 else None
@@ -68,7 +69,7 @@ class NetworkScores:
             return self._kept[utterance_id]
         if self._loaded is None:
             store = FrameStore.open(self._frames)
-            models = load_networks(self._run_dir, self._names, store.features, self._file)
+            models = load_networks(self._run_dir, self._networks, store.features)
             self._loaded = models, store
             if self._speakers is not None:
                 self._adaptation = SpeakerAdaptation(models, store, self._speakers, self._settings)
@@ -76,8 +77,7 @@ class NetworkScores:
         if self._adaptation is not None:
             self._adaptation.follow(utterance_id)
         members = posteriors_of(models, store, [utterance_id], precision=self._settings.train.precision)
-        average = self._settings.ensemble.average
-        scores = average_log_posteriors(members, average) if len(members) > 1 else members[0]
+        scores = average_log_posteriors(members, self._average) if len(members) > 1 else members[0]
         likelihoods = np.asarray(scores.numpy() - self._log_prior, dtype=np.float32)
         if likelihoods.nbytes <= self._room:
             self._kept[utterance_id] = likelihoods
@@ -86,11 +86,19 @@ class NetworkScores:
 
 
 def set_scores(
-    run_dir: Path, set_name: str, names: Sequence[str], settings: Settings, log_prior: torch.Tensor
+    run_dir: Path, set_name: str, system: System, settings: Settings, log_prior: torch.Tensor
 ) -> NetworkScores:
-    """Scores of dev or test by some networks of a run, which follow the speakers."""
+    """Scores of dev or test by a system of a run, whose networks follow the speakers."""
     speakers = speakers_of(run_dir, set_name) if settings.adapt.prior_frames > 0 else None
-    return NetworkScores(run_dir, run_dir / "features" / set_name, names, settings, log_prior, speakers=speakers)
+    return NetworkScores(
+        run_dir,
+        run_dir / "features" / set_name,
+        system.members,
+        settings,
+        log_prior,
+        average=system.combine,
+        speakers=speakers,
+    )
 
 
 def log_prior(alignments: AlignmentStore, num_pdfs: int) -> torch.Tensor:

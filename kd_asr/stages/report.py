@@ -9,16 +9,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 from rich.console import Console
 
+from kd_asr.alignment.lexicon import read_lexicon
+from kd_asr.alignment.store import AlignmentStore
+from kd_asr.alignment.words import words_of_phones
 from kd_asr.artifacts import MANIFEST, Artifact, build_artifact, load_artifact, read_json, write_json
 from kd_asr.corpora.manifest import SETS, read_manifest
 from kd_asr.errors import UserError
 from kd_asr.evaluation.frame_accuracy import FrameScores
+from kd_asr.features.store import FrameStore
+from kd_asr.jobs.systems import Group, Systems
 from kd_asr.reporting.contents import console_table
-from kd_asr.reporting.figures import BASELINE, DISTILLED, ENSEMBLE, networks_of_systems, run_figures
+from kd_asr.reporting.figures import run_figures
 from kd_asr.reporting.markdown import page, summary
-from kd_asr.reporting.paper import PAPER
+from kd_asr.reporting.palette import coloured
+from kd_asr.reporting.paper import paper_beside
 from kd_asr.reporting.plots import plot_dev_grid, plot_frame_accuracy, plot_training_curves, plot_wer
 from kd_asr.reporting.run_results import (
     DecodedUtterance,
@@ -31,44 +38,28 @@ from kd_asr.reporting.run_results import (
 )
 from kd_asr.reporting.sources import report_title, source_description, source_label
 from kd_asr.reporting.tables import to_rich
+from kd_asr.reporting.utterance_plot import plot_utterance
 from kd_asr.reporting.utterance_table import write_utterance_table
 from kd_asr.settings.fields import dump
 from kd_asr.stages.decode import tuning_name
 from kd_asr.stages.settings import Settings
-from kd_asr.stages.systems import baseline_names, kinds, member_names, student_names, system_of, systems
+from kd_asr.stages.systems import run_systems
 
 DECODED_SETS = ("dev", "test")
-# Shown where a run has them, in the order of the work: a language model that is given makes no artifact.
-_OPTIONAL = ("features", "lexicon", "language_model", "augment", "transfer", "graph", "sweep")
-_ORDER = (
-    "prepare",
-    "features",
-    "lexicon",
-    "language_model",
-    "align",
-    "baseline",
-    "augment",
-    "ensemble",
-    "transfer",
-    "posteriors",
-    "sweep",
-    "distil",
-    "evaluate",
-    "graph",
-    "decode",
-)
-
+# Shown where a run has them: a language model that is given makes no artifact.
+_OPTIONAL = ("features", "language_model", "augment", "transfer", "graph", "sweep")
 
 def report(run_dir: Path, settings: Settings) -> Artifact:
-    """Write `report/`: `report.md`, `report.json`, four PNG files, and a TSV per system and decoded set.
+    """Write `report/`: `report.md`, `report.json`, five PNG files, and a TSV per system and decoded set.
 
     Raises:
         UserError: a stage has not been run, its result is out of date, or a file of it is damaged.
     """
-    artifacts = _load_artifacts(run_dir, settings)
+    systems = coloured(run_systems(settings))
+    artifacts = _load_artifacts(run_dir, systems)
 
     def work(folder: Path) -> dict[str, Any]:
-        return _write_report(folder, run_dir, artifacts, settings)
+        return _write_report(folder, run_dir, artifacts, systems, settings)
 
     return build_artifact(
         run_dir,
@@ -89,22 +80,36 @@ def print_table(report_json: Path, file: TextIO | None = None) -> None:
     console.print(f"Report: {report_json.with_name('report.md')}", markup=False, soft_wrap=True)
 
 
-def _load_artifacts(run_dir: Path, settings: Settings) -> dict[str, Artifact]:
+def _load_artifacts(run_dir: Path, systems: Systems) -> dict[str, Artifact]:
     """Every artifact that the report reads, by name, in the order of the work."""
-    needed = [
-        "prepare",
-        "align",
-        *baseline_names(settings),
-        *member_names(settings),
-        "posteriors",
-        *student_names(settings),
+
+    def networks(*groups: Group | None) -> list[str]:
+        return [
+            member.artifact
+            for group in groups
+            if group is not None
+            for system in systems.of_group(group)
+            for member in system.members
+        ]
+
+    first = networks(systems.reference)
+    teachers = networks(systems.teacher)
+    names = [
+        *("prepare", "features", "lexicon", "language_model", "align"),
+        *first,
+        "augment",
+        *teachers,
+        "transfer",
+        *(["posteriors"] if systems.teacher is not None else []),
+        "sweep",
+        *networks(*systems.groups),  # those above keep their place
         "evaluate",
-        *map(tuning_name, kinds(settings)),
-        *(f"decode/{name}" for name in systems(settings)),
+        "graph",
+        *map(tuning_name, systems.groups),
+        *(f"decode/{system.name}" for system in systems.systems),
     ]
-    needed += [name for name in _OPTIONAL if (run_dir / name / MANIFEST).exists()]
-    needed.sort(key=lambda name: _ORDER.index(_stage_of(name)))  # stable: members and students keep their order
-    return {name: load_artifact(run_dir, name) for name in needed}
+    there = [name for name in dict.fromkeys(names) if name not in _OPTIONAL or (run_dir / name / MANIFEST).exists()]
+    return {name: load_artifact(run_dir, name) for name in there}
 
 
 def _stage_of(name: str) -> str:
@@ -112,18 +117,18 @@ def _stage_of(name: str) -> str:
 
 
 def _write_report(
-    folder: Path, run_dir: Path, artifacts: Mapping[str, Artifact], settings: Settings
+    folder: Path, run_dir: Path, artifacts: Mapping[str, Artifact], systems: Systems, settings: Settings
 ) -> dict[str, Any]:
     frames_file = artifacts["evaluate"].path / "frames.json"
     evaluated = read_json(frames_file)
-    compared = list(systems(settings))
-    member_labels = [system_of(name) for name in member_names(settings)]
-    all_scores = _read_scores(evaluated, frames_file, [*compared, *member_labels])
+    compared = [system.name for system in systems.systems]
+    networks = list(dict.fromkeys(map(systems.scored_as, systems.networks)))
+    all_scores = _read_scores(evaluated, frames_file, list(dict.fromkeys([*compared, *networks])))
     scores = {
         set_name: paired_scores({name: all_scores[name][set_name] for name in compared}, compared, set_name)
         for set_name in SETS
     }
-    members = {name: all_scores[name] for name in member_labels}
+    members = {name: all_scores[name] for name in networks}
     decoded = {
         set_name: paired_decoded(
             {name: read_decoded(artifacts[f"decode/{name}"].path / f"{set_name}.jsonl") for name in compared}, set_name
@@ -148,10 +153,12 @@ def _write_report(
         },
         "preset": settings.preset,
         "seed": settings.seed,
-        "figures": run_figures(scores, decoded, members, speakers.__getitem__),
-        "paper": PAPER,
-        "sizes": _sizes(artifacts, settings),
-        "choices": {kind: artifacts[tuning_name(kind)].metrics for kind in kinds(settings)},
+        "groups": systems.to_json(),
+        "figures": run_figures(systems, scores, decoded, members, speakers.__getitem__),
+        "paper": paper_beside(systems),
+        "sizes": _sizes(artifacts, systems),
+        "choices": {group.name: artifacts[tuning_name(group)].metrics for group in systems.groups},
+        "example": _example(run_dir, artifacts, settings),
         "sweep": artifacts["sweep"].metrics["rows"] if "sweep" in artifacts else [],
         "rejected": count_rejected(read_rejected(_rejected_files(artifacts))),
         "stages": {
@@ -159,7 +166,7 @@ def _write_report(
             for name in ("prepare", "lexicon", "language_model", "align", "posteriors", "graph")
             if name in artifacts
         },
-        "timings": _timings(artifacts, evaluated["network_seconds"], decoded["test"]),
+        "timings": _timings(artifacts, systems, evaluated["network_seconds"], decoded["test"]),
         "settings": dump(settings),
         "fingerprints": {name: artifact.fingerprint for name, artifact in artifacts.items()},
         "files": {"utterances": utterance_files},
@@ -169,8 +176,10 @@ def _write_report(
     label = content["corpus"]["source_label"]
     plot_frame_accuracy(content, folder / "frame_accuracy.png")
     plot_wer(content, folder / "wer.png")
-    plot_training_curves(_histories(artifacts, settings), label, folder / "training_curves.png")
-    plot_dev_grid(content["choices"], label, folder / "dev_grid.png")
+    plot_training_curves(_histories(artifacts, systems), systems, label, folder / "training_curves.png")
+    choices = {group.label: content["choices"][group.name] for group in systems.groups}
+    plot_dev_grid(choices, label, folder / "dev_grid.png")
+    plot_utterance(content["example"], systems, _frames(run_dir, content["example"]), label, folder / "utterance.png")
     (folder / "report.md").write_text(page(content), encoding="utf-8")
     write_json(folder / "report.json", content)
     return {
@@ -178,8 +187,33 @@ def _write_report(
             name: by_set["test"]["frame_accuracy"] for name, by_set in content["figures"]["systems"].items()
         },
         "test_wer": {name: by_set["test"]["wer"] for name, by_set in content["figures"]["systems"].items()},
-        "share_of_gain": content["figures"]["share_of_gain"]["test"]["frame_accuracy"]["value"],
+        "share_of_gain": {
+            name: share["value"]
+            for name, share in content["figures"]["share_of_gain"]["test"]["frame_accuracy"].items()
+        },
     }
+
+
+def _example(run_dir: Path, artifacts: Mapping[str, Artifact], settings: Settings) -> dict[str, Any]:
+    """The utterance of `evaluate`: its words in time, and the posteriors of its aligned states by group."""
+    chosen = read_json(artifacts["evaluate"].path / "utterance.json")
+    name = chosen["utterance_id"]
+    [spoken] = [
+        item for item in read_manifest(artifacts["prepare"].path / "dev.jsonl") if item.utterance_id == name
+    ]
+    lexicon = read_lexicon(artifacts["lexicon"].path / "lexicon.txt")
+    phones = AlignmentStore.open(artifacts["align"].path / "dev").phones(name)
+    return {
+        **chosen,
+        "frame_shift_seconds": settings.features.frame_shift_ms / 1000,
+        "transcript": list(spoken.words),
+        "words": words_of_phones(phones, spoken.words, lexicon),
+    }
+
+
+def _frames(run_dir: Path, example: Mapping[str, Any]) -> np.ndarray:
+    """(frames, bands) of the utterance."""
+    return FrameStore.open(run_dir / "features" / "dev").frames(example["utterance_id"])
 
 
 def _read_scores(
@@ -200,32 +234,36 @@ def _read_scores(
         raise UserError(f"{path} is damaged ({error!r}): delete {path.parent} and run `evaluate` again") from error
 
 
-def _histories(artifacts: Mapping[str, Artifact], settings: Settings) -> dict[str, list[dict[str, Any]]]:
-    names = [*baseline_names(settings), *member_names(settings), *student_names(settings)]
-    return {system_of(name): read_history(artifacts[name].path / "history.jsonl") for name in names}
+def _histories(artifacts: Mapping[str, Artifact], systems: Systems) -> dict[str, list[list[dict[str, Any]]]]:
+    """Group -> training curves of its networks, each with the first group that has it."""
+    taken: set[str] = set()
+    histories: dict[str, list[list[dict[str, Any]]]] = {}
+    for group in sorted(systems.groups, key=systems.is_combined):  # a network of its own is no mere member
+        names = [member.artifact for system in systems.of_group(group) for member in system.members]
+        own = [name for name in dict.fromkeys(names) if name not in taken]
+        taken.update(own)
+        histories[group.name] = [read_history(artifacts[name].path / "history.jsonl") for name in own]
+    return histories
 
 
 def _rejected_files(artifacts: Mapping[str, Artifact]) -> list[Path]:
     return [path for artifact in artifacts.values() if (path := artifact.path / "rejected.tsv").exists()]
 
 
-def _sizes(artifacts: Mapping[str, Artifact], settings: Settings) -> dict[str, dict[str, int]]:
-    """Parameters and bytes; the ensemble's are its members' sums, baselines and students are each of one size."""
-    networks = {
-        BASELINE: baseline_names(settings)[:1],
-        ENSEMBLE: member_names(settings),
-        DISTILLED: student_names(settings)[:1],
-    }
+def _sizes(artifacts: Mapping[str, Artifact], systems: Systems) -> dict[str, dict[str, int]]:
+    """Parameters and bytes of a system of each group, its members' together; all seeds of a group are of one size."""
     return {
-        system: {
-            field: sum(int(artifacts[name].metrics[field]) for name in names) for field in ("parameters", "bytes")
+        group.name: {
+            field: sum(int(artifacts[one.artifact].metrics[field]) for one in systems.of_group(group)[0].members)
+            for field in ("parameters", "bytes")
         }
-        for system, names in networks.items()
+        for group in systems.groups
     }
 
 
 def _timings(
     artifacts: Mapping[str, Artifact],
+    systems: Systems,
     network_seconds: Mapping[str, Any],
     decoded_test: Mapping[str, Sequence[DecodedUtterance]],
 ) -> dict[str, Any]:
@@ -244,8 +282,9 @@ def _timings(
     factors = {}
     for field, of_system in (("network_real_time_factor", network), ("search_real_time_factor", search)):
         factors[field] = {
-            system: sum(map(of_system, names)) / len(names)
-            for system, names in networks_of_systems(decoded_test).items()
+            group.name: sum(of_system(system.name) for system in systems.of_group(group))
+            / len(systems.of_group(group))
+            for group in systems.groups
         }
     return {
         "wall_seconds": {name: round(seconds, 3) for name, seconds in wall.items()},

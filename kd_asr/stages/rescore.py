@@ -24,13 +24,14 @@ from kd_asr.decoding.decoder import Decoder, Search, search_set
 from kd_asr.decoding.nbest import Alternative, rescored
 from kd_asr.errors import UserError
 from kd_asr.evaluation.wer import score_words, total_errors
+from kd_asr.jobs.systems import System
 from kd_asr.parallel import Workers
 from kd_asr.reporting.tables import Table, percent, to_rich
 from kd_asr.stages.language_model import arpa_file
 from kd_asr.stages.lexicon import file_digest
 from kd_asr.stages.recognise import log_prior, set_scores, utterances_to_decode
 from kd_asr.stages.settings import Settings
-from kd_asr.stages.systems import system_of, systems
+from kd_asr.stages.systems import run_systems
 
 Lists = list[list[Alternative]]
 
@@ -55,15 +56,14 @@ def rescore(run_dir: Path, settings: Settings) -> list[Artifact]:
     content = file_digest(path)
     made = []
     with Workers(settings.jobs) as workers:
-        for system, networks in systems(settings).items():
-            names = ("prepare", "features", "align", "graph", f"decode/{system}", *networks)
+        for system in run_systems(settings).systems:
+            networks = dict.fromkeys(member.artifact for member in system.members)
+            names = ("prepare", "features", "align", "graph", f"decode/{system.name}", *networks)
             inputs = [load_artifact(run_dir, name) for name in names]
 
-            def work(folder: Path, system: str = system, networks: Sequence[str] = tuple(networks)) -> dict[str, Any]:
+            def work(folder: Path, system: System = system) -> dict[str, Any]:
                 found = {
-                    name: _alternatives(
-                        run_dir, settings, system, networks, set_name=name, workers=workers, scratch=folder
-                    )
+                    name: _alternatives(run_dir, settings, system, set_name=name, workers=workers, scratch=folder)
                     for name in ("dev", "test")
                 }
                 return _in_order_anew(folder, found, *both(), settings.rescore.weights)
@@ -71,11 +71,11 @@ def rescore(run_dir: Path, settings: Settings) -> list[Artifact]:
             made.append(
                 build_artifact(
                     run_dir,
-                    f"rescore/{system}",
+                    f"rescore/{system.name}",
                     code=__name__,
                     settings={
                         "rescore": {**vars(settings.rescore), "arpa": content},
-                        "average": settings.ensemble.average,
+                        "system": system,
                         "adapt": settings.adapt,
                         "precision": settings.train.precision,
                     },
@@ -90,7 +90,7 @@ def print_table(artifacts: Sequence[Artifact]) -> None:
     """Print the word error rates on standard output."""
     rows = tuple(
         (
-            system_of(one.name),
+            one.name.rsplit("/", maxsplit=1)[-1],
             f"{one.metrics['weight']:g}",
             *(percent(one.metrics[name][key]) for name in ("dev", "test") for key in ("before", "after", "oracle")),
         )
@@ -103,15 +103,14 @@ def print_table(artifacts: Sequence[Artifact]) -> None:
 def _alternatives(
     run_dir: Path,
     settings: Settings,
-    system: str,
-    networks: Sequence[str],
+    system: System,
     *,
     set_name: str,
     workers: Workers,
     scratch: Path,
 ) -> tuple[list[Utterance], Lists]:
     """The utterances of a set and their alternatives, with the acoustic scale and penalty that `decode` chose."""
-    decoded = load_artifact(run_dir, f"decode/{system}").metrics
+    decoded = load_artifact(run_dir, f"decode/{system.name}").metrics
     aligned = load_artifact(run_dir, "align").path
     prior = log_prior(AlignmentStore.open(aligned / "train"), Topology.load(aligned / "topology.json").num_pdfs)
     utterances, lengths = utterances_to_decode(run_dir, set_name)
@@ -119,12 +118,12 @@ def _alternatives(
     return utterances, search_set(
         run_dir / "graph",
         lengths,
-        set_scores(run_dir, set_name, networks, settings, prior),
+        set_scores(run_dir, set_name, system, settings, prior),
         Search(decoded["acoustic_scale"], decoded["insertion_penalty"], beam=rescore.beam),
         workers,
         method=partial(Decoder.alternatives, count=rescore.alternatives, lattice_beam=rescore.lattice_beam),
         scratch=scratch,
-        description=f"alternatives of {system}, {set_name}",
+        description=f"alternatives of {system.name}, {set_name}",
     )
 
 

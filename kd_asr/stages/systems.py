@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kd_asr.artifacts import load_artifact
+from kd_asr.jobs.systems import Group, NetworkRef, System, Systems, single_systems
 from kd_asr.networks.base import Network
 from kd_asr.networks.files import load_network
 from kd_asr.stages.settings import Settings
 
 ENSEMBLE = "ensemble"
-MODEL_FILE = "model.safetensors"
+# Of Okabe and Ito, so that a group looks the same whatever it is compared with.
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 
 
 def member_names(settings: Settings) -> list[str]:
@@ -29,32 +31,50 @@ def student_names(settings: Settings) -> list[str]:
     return [f"distil/student-{number:02d}" for number in range(settings.distil.students)]
 
 
-def systems(settings: Settings) -> dict[str, list[str]]:
-    """The compared systems by name, each with the artifacts of its networks."""
-    baselines, students = ({system_of(name): [name] for name in of(settings)} for of in (baseline_names, student_names))
-    return {**baselines, ENSEMBLE: member_names(settings), **students}
-
-
-def kinds(settings: Settings) -> dict[str, list[str]]:
-    """Which of the systems are seeds of the same kind, so that what dev chooses for one of them holds for all."""
-    return {
-        "baseline": [system_of(name) for name in baseline_names(settings)],
-        ENSEMBLE: [ENSEMBLE],
-        "distilled": [system_of(name) for name in student_names(settings)],
-    }
-
-
-def system_of(artifact: str) -> str:
-    """`student-00` of `distil/student-00`: how the system of one trained network is called."""
-    return artifact.rsplit("/", maxsplit=1)[-1]
+def run_systems(settings: Settings) -> Systems:
+    """What a run compares: the baselines, the ensemble and the students."""
+    distil, student = settings.distil, settings.student_network
+    own, dropout = distil.dropout, getattr(student.settings, "dropout", None)
+    if settings.teacher_network == student:
+        alike, others = "Baselines, members and students have one architecture and budget", "the others"
+    else:
+        alike = "Baselines and students have one architecture, members another one, and all have one budget"
+        others = "baselines"
+    if None not in (own, dropout) and own != dropout:
+        alike += f", but for the dropout of hidden units: {own:g} in students, {dropout:g} in {others}"
+    also = f", on the training set and {distil.copies} perturbed copies of it" if distil.copies else ""
+    groups = (
+        Group("baseline", "baseline", "reference", BLUE, note="hard labels", plural="baselines", paper="Baseline"),
+        Group(ENSEMBLE, "ensemble", "teacher", ORANGE, plural="members of the ensemble", paper="10xEnsemble"),
+        Group(
+            "distilled",
+            "distilled",
+            "student",
+            GREEN,
+            noun="distilled network",
+            plural="students",
+            about=f"{alike}. Students learn from the ensemble's posteriors at temperature {distil.temperature:g} "
+            f"(weight {distil.soft_weight:g}) and from the hard labels (weight {distil.hard_weight:g}){also}.",
+            paper="Distilled Single model",
+        ),
+    )
+    teachers = tuple(map(NetworkRef, member_names(settings)))
+    return Systems(
+        groups,
+        (
+            *single_systems("baseline", baseline_names(settings)),
+            System(ENSEMBLE, ENSEMBLE, teachers, settings.ensemble.average),
+            *single_systems("distilled", student_names(settings)),
+        ),
+    )
 
 
 def load_networks(
-    run_dir: Path, names: Sequence[str], features: Mapping[str, object], file: str = MODEL_FILE
+    run_dir: Path, networks: Sequence[NetworkRef], features: Mapping[str, object]
 ) -> list[Network]:
-    """The trained networks of some artifacts.
+    """Some trained networks of a run.
 
     Raises:
         UserError: one is missing, or was trained on other features.
     """
-    return [load_network(load_artifact(run_dir, name).path / file, features) for name in names]
+    return [load_network(load_artifact(run_dir, one.artifact).path / one.file, features) for one in networks]

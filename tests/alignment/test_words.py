@@ -5,9 +5,16 @@ import pytest
 
 from kd_asr.alignment.graphs import training_graph
 from kd_asr.alignment.lexicon import Lexicon
+from kd_asr.alignment.store import PhoneSegment
 from kd_asr.alignment.topology import Topology
 from kd_asr.alignment.viterbi import best_path
-from kd_asr.alignment.words import phones_in_time, word_segments, words_in_time, write_text_grid
+from kd_asr.alignment.words import (
+    phones_in_time,
+    word_segments,
+    words_in_time,
+    words_of_phones,
+    write_text_grid,
+)
 
 PHONES = ("SIL", "SPN", "A", "B")
 # "AB" and "A" share phones and "A" is said twice in a row: only the graph tells whose phones are whose.
@@ -81,3 +88,19 @@ def interval(number: int, text: str, start: float, end: float) -> list[str]:
         f"            xmax = {end:.6f}",
         f'            text = "{text}"',
     ]
+
+
+def test_words_found_from_aligned_phones() -> None:
+    def phones(names: str) -> list[PhoneSegment]:
+        return [PhoneSegment("SIL" if name == "." else name, 10 * place, 10) for place, name in enumerate(names)]
+
+    found = words_of_phones(phones(".A.AB.A"), ("A", "AB", "A"), LEXICON)
+    assert found == [("A", 10, 10), ("AB", 30, 20), ("A", 60, 10)]
+    # Which pronunciation of "AB" it is, the word before decides.
+    assert words_of_phones(phones("ABAB"), ("A", "AB"), LEXICON) == [("A", 0, 10), ("AB", 10, 30)]
+    assert words_of_phones(phones("ABAB"), ("AB", "AB"), LEXICON) == [("AB", 0, 20), ("AB", 20, 20)]
+    assert words_of_phones(phones("BAB"), ("AB",), LEXICON) == [("AB", 0, 30)]
+    assert words_of_phones(phones("ABB"), ("AB",), LEXICON) == []
+    assert words_of_phones(phones("."), (), LEXICON) == []
+    marked = [PhoneSegment("A_B", 0, 4), PhoneSegment("B_E", 4, 2)]
+    assert words_of_phones(marked, ("AB",), LEXICON) == [("AB", 0, 6)]

@@ -9,13 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from kd_asr.alignment.store import Alignment, PhoneSegment, write_alignments
 from kd_asr.artifacts import write_json
 from kd_asr.corpora.manifest import Rejected, Utterance, write_manifest, write_rejected
 from kd_asr.corpora.settings import CorpusSettings
 from kd_asr.distillation.settings import BaselineSettings, DistilSettings, EnsembleSettings
+from kd_asr.features.store import FrameStore, create_store
+from kd_asr.jobs.systems import NetworkRef, Systems
 from kd_asr.stages.settings import Settings
+from kd_asr.stages.systems import run_systems
 
 UTTERANCES = {"train": 60, "dev": 40, "test": 50}
+# By the first part of a system's or member's name; others are in the middle.
 ACCURACY = {"baseline": 0.60, "ensemble": 0.63, "student": 0.622, "member": 0.601}
 WORD_ERROR = {"baseline": 0.30, "ensemble": 0.26, "student": 0.27}
 WORDS = [f"WORD{number}" for number in range(17)]
@@ -52,6 +57,10 @@ def _kind(name: str) -> str:
     return name.split("-", maxsplit=1)[0]
 
 
+def _name(network: NetworkRef) -> str:
+    return network.name
+
+
 def _ids(set_name: str) -> list[str]:
     return [f"{10 + index % 7}-{set_name}-{index:04d}" for index in range(UTTERANCES[set_name])]
 
@@ -70,7 +79,7 @@ def _history(generator: np.random.Generator, kind: str) -> list[dict[str, Any]]:
                 "train_loss": (4 * soft + 0.5 * hard) / 1.5 if kind == "student" else hard,
                 "learning_rate": 1e-3,
                 "losses": {"hard": hard, "soft": soft} if kind == "student" else {"hard": hard},
-                "dev_frame_accuracy": ACCURACY[kind] - 0.15 * np.exp(-epoch) if at_end else None,
+                "dev_frame_accuracy": ACCURACY.get(kind, 0.61) - 0.15 * np.exp(-epoch) if at_end else None,
                 "dev_cross_entropy": 1.35 + np.exp(-epoch) if at_end else None,
             }
         )
@@ -116,12 +125,12 @@ def _grid(rate: float) -> list[dict[str, float]]:
     ]
 
 
-def write_run(run: Path, chosen: Settings, *, sweep: bool = False) -> None:
-    """Write every artifact that the report reads."""
+def write_run(run: Path, chosen: Settings, *, sweep: bool = False, systems: Systems | None = None) -> None:
+    """Write every artifact that the report reads, of `systems` or else those of the settings."""
     generator = np.random.default_rng(5)
-    baselines = [f"baseline-{number:02d}" for number in range(chosen.baseline.networks)]
-    students = [f"student-{number:02d}" for number in range(chosen.distil.students)]
-    members = [f"member-{number:02d}" for number in range(chosen.ensemble.members)]
+    systems = systems or run_systems(chosen)
+    compared = [system.name for system in systems.systems]
+    members = [member for system in systems.systems for member in map(_name, systems.scored_with(system))]
     prepared = {
         name: {"utterances": count, "seconds": 7.31 * count, "speakers": 7} for name, count in UTTERANCES.items()
     }
@@ -129,7 +138,10 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False) -> None:
     for name in UTTERANCES:
         write_manifest(
             folder / f"{name}.jsonl",
-            [Utterance(one, one.split("-")[0], "1", f"{one}.flac", 16000, 64000, ("A",)) for one in _ids(name)],
+            [
+                Utterance(one, one.split("-")[0], "1", f"{one}.flac", 16000, 64000, ("A", "BEE"))
+                for one in _ids(name)
+            ],
         )
     write_rejected(
         folder / "rejected.tsv",
@@ -139,7 +151,13 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False) -> None:
             Rejected("99-1-0003", "99-1-0003.flac", "empty transcript", "prepare"),
         ],
     )
-    write_artifact(run, "features", {"frames": 81234, "frames_per_second": 40211}, 11.0)
+    folder = write_artifact(run, "features", {"frames": 81234, "frames_per_second": 40211}, 11.0)
+    example = _ids("dev")[3]
+    create_store(folder / "dev", [example], [30], chosen.features)
+    bands = chosen.features.num_mel_bins
+    FrameStore(folder / "dev", writable=True).write(example, np.arange(30.0 * bands).reshape(30, bands) / 600)
+    folder = write_artifact(run, "lexicon", {"words": 2}, 1.0)
+    (folder / "lexicon.txt").write_text("A AH0\nBEE B IY1\n")
     aligned = write_artifact(
         run,
         "align",
@@ -158,8 +176,9 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False) -> None:
         75.0,
     )
     write_rejected(aligned / "rejected.tsv", [Rejected("12-train-0042", "x", "no path at beam 200", "align")])
-    of_stage = {"baseline": baselines, "ensemble": members, "distil": students}
-    for name in [f"{stage}/{name}" for stage, names in of_stage.items() for name in names]:
+    phones = tuple(PhoneSegment(*one) for one in (("SIL", 0, 4), ("AH0", 4, 6), ("B", 10, 5), ("IY1", 15, 15)))
+    write_alignments(aligned / "dev", [Alignment(example, np.arange(30), phones)])
+    for name in dict.fromkeys(member.artifact for member in systems.networks):
         kind = _kind(name.rsplit("/", maxsplit=1)[-1])
         folder = write_artifact(
             run, name, {"parameters": 1_234_567, "bytes": 4_938_268, "updates": 2000, "frames_per_second": 21000}
@@ -186,8 +205,9 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False) -> None:
         ids = _ids(set_name)
         frames = generator.integers(200, 900, len(ids))
         hard = generator.normal(0, 0.04, len(ids))
-        for name in [*baselines, "ensemble", *students, *members]:
-            rate = ACCURACY[_kind(name)] + hard + generator.normal(0, 0.01, len(ids)) + 0.04 * (set_name == "train")
+        for name in [*compared, *members]:
+            rate = ACCURACY.get(_kind(name), 0.61) + hard + generator.normal(0, 0.01, len(ids))
+            rate += 0.04 * (set_name == "train")
             correct = np.round(rate * frames).astype(int)
             one = {
                 "utterance_ids": ids,
@@ -200,16 +220,27 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False) -> None:
             scores.setdefault(name, {})[set_name] = one
     seconds = {
         name: {"test": {"seconds": 10.2 if name == "ensemble" else 1.1, "audio_seconds": 275.0}}
-        for name in [*baselines, "ensemble", *students]
+        for name in compared
     }
+    write_json(
+        evaluated / "utterance.json",
+        {
+            "utterance_id": example,
+            "groups": {
+                group.name: {"system": systems.of_group(group)[0].name, "posteriors": [0.5 + 0.01 * number] * 30}
+                for number, group in enumerate(systems.groups)
+            },
+        },
+    )
     write_json(evaluated / "frames.json", {"systems": scores, "network_seconds": seconds})
     write_artifact(run, "graph", {"states": 186000, "arcs": 412000}, 9.0)
     difficulty = {name: generator.gamma(4, 0.25, count) for name, count in UTTERANCES.items()}
     chosen_pair = {"acoustic_scale": 0.11, "insertion_penalty": 0.5}
-    for kind, system in (("baseline", "baseline"), ("ensemble", "ensemble"), ("distilled", "student")):
-        write_artifact(run, f"decode/tuning-{kind}", {**chosen_pair, "grid": _grid(WORD_ERROR[system])}, 60.0)
-    for name in [*baselines, "ensemble", *students]:
-        rate = WORD_ERROR[_kind(name)]
+    for group in systems.groups:
+        rate = WORD_ERROR.get(_kind(systems.of_group(group)[0].name), 0.28)
+        write_artifact(run, f"decode/tuning-{group.name}", {**chosen_pair, "grid": _grid(rate)}, 60.0)
+    for name in compared:
+        rate = WORD_ERROR.get(_kind(name), 0.28)
         folder = write_artifact(
             run,
             f"decode/{name}",

@@ -1,9 +1,14 @@
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
-from kd_asr.reporting.reduced_figures import BOTH, PAPER_ROWS, SOFT, STOPPED, TO_THE_END, reduced_figures
+from kd_asr.experiments.reduced_data.arms import kinds
+from kd_asr.reporting.reduced_figures import PAPER_ROWS, reduced_figures
 from kd_asr.reporting.reduced_page import comparison_table, data_table, main_table, page, summary
 
+KINDS = kinds("audio")
+STOPPED, TO_THE_END, SOFT, BOTH, _ = (group.name for group in KINDS)
 FRAMES, WORDS = np.array([100, 100, 200]), np.array([10, 10, 20])
 
 
@@ -30,10 +35,11 @@ def figures() -> dict:
     ]
     return reduced_figures(
         rows,
+        KINDS,
         {key: np.array(value) for key, value in correct.items()},
         FRAMES,
-        {key: np.array(value) for key, value in errors.items()},
-        WORDS,
+        word_errors={key: np.array(value) for key, value in errors.items()},
+        words=WORDS,
     )
 
 
@@ -76,6 +82,7 @@ def report() -> dict:
         "repetitions": 2,
         "updates": 100,
         "draw": "utterances",
+        "groups": [asdict(group) for group in KINDS],
         "figures": figures(),
         "parts": parts,
     }

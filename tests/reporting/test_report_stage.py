@@ -19,9 +19,10 @@ from kd_asr.errors import UserError
 from kd_asr.networks.dnn import DnnSettings
 from kd_asr.networks.settings import StudentSettings
 from kd_asr.registry import named
-from kd_asr.reporting.markdown import students_sentences, targets_sentence
-from kd_asr.settings.fields import dump
+from kd_asr.reporting.markdown import targets_sentence
 from kd_asr.stages.report import print_table, report
+from kd_asr.stages.settings import Settings
+from kd_asr.stages.systems import run_systems
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def content(run: Path) -> dict:  # type: ignore[type-arg]
 
 def test_files(run: Path) -> None:
     names = {path.name for path in (run / "report").iterdir()}
-    plots = {"frame_accuracy.png", "wer.png", "training_curves.png", "dev_grid.png"}
+    plots = {"frame_accuracy.png", "wer.png", "training_curves.png", "dev_grid.png", "utterance.png"}
     systems = ("baseline-00", "baseline-01", "ensemble", "student-00", "student-01", "student-02")
     tables = {f"{set_name}-{name}.tsv" for set_name in ("dev", "test") for name in systems}
     assert names == {"manifest.json", "report.json", "report.md", *plots, *tables}
@@ -91,12 +92,12 @@ def test_frame_accuracies_and_share_of_gain(run: Path, content: dict) -> None:  
         assert by_system["baseline"]["frame_accuracy"] == pytest.approx(baseline)
         assert by_system["distilled"]["frame_accuracy"] == pytest.approx(student)
         if set_name != "train":
-            share = figures["share_of_gain"][set_name]["frame_accuracy"]
+            share = figures["share_of_gain"][set_name]["frame_accuracy"]["distilled"]
             assert share["value"] == pytest.approx((student - baseline) / (ensemble - baseline))
             assert share["interval"][0] < share["value"] < share["interval"][1]
     members = [accuracy(f"member-{number:02d}", "test") for number in range(4)]
-    assert figures["members"]["test"]["mean"] == pytest.approx(np.mean(members))
-    assert figures["members"]["test"]["standard_deviation"] == pytest.approx(np.std(members, ddof=1))
+    assert figures["members"]["ensemble"]["test"]["mean"] == pytest.approx(np.mean(members))
+    assert figures["members"]["ensemble"]["test"]["standard_deviation"] == pytest.approx(np.std(members, ddof=1))
     assert figures["by_speaker"]["speakers"] == 7
 
 
@@ -218,21 +219,25 @@ def test_targets_and_who_aligned_them() -> None:
     )
 
 
+def about_students(chosen: Settings) -> str:
+    return run_systems(chosen).group("distilled").about
+
+
 def test_what_students_have_in_common_with_the_baseline(run: Path) -> None:
-    alike = students_sentences(json.loads(json.dumps(dump(settings()))))
+    alike = about_students(settings())
     assert alike == (
         "Baselines, members and students have one architecture and budget. Students learn from the ensemble's "
         "posteriors at temperature 2 (weight 1) and from the hard labels (weight 0.5)."
     )
     assert alike in (run / "report" / "report.md").read_text()
     network, distil = named("network", "dnn", DnnSettings(dropout=0.2)), DistilSettings(dropout=0.0, copies=3)
-    other = students_sentences(dump(replace(settings(), network=network, distil=distil)))
+    other = about_students(replace(settings(), network=network, distil=distil))
     assert "but for the dropout of hidden units: 0 in students, 0.2 in the others." in other
     assert other.endswith("the hard labels (weight 0.5), on the training set and 3 perturbed copies of it.")
-    same = students_sentences(dump(replace(settings(), network=network, distil=DistilSettings(dropout=0.2))))
+    same = about_students(replace(settings(), network=network, distil=DistilSettings(dropout=0.2)))
     assert same.startswith("Baselines, members and students have one architecture and budget. ")
     student = StudentSettings(named("network", "tdnn"))
-    unlike = students_sentences(dump(replace(settings(), student=student, distil=DistilSettings(dropout=0.0))))
+    unlike = about_students(replace(settings(), student=student, distil=DistilSettings(dropout=0.0)))
     said = "Baselines and students have one architecture, members another one, and all have one budget,"
     assert unlike.startswith(said)
     assert "0 in students, 0.1 in baselines" in unlike

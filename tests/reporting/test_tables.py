@@ -13,6 +13,7 @@ from kd_asr.corpora.manifest import Rejected
 from kd_asr.corpora.settings import CorpusSettings
 from kd_asr.errors import UserError
 from kd_asr.evaluation.frame_accuracy import FrameScores
+from kd_asr.jobs.systems import Group, NetworkRef, System, Systems
 from kd_asr.reporting.paper import PAPER
 from kd_asr.reporting.plots import plot_dev_grid, plot_training_curves
 from kd_asr.reporting.run_results import count_rejected, paired_scores, read_rejected
@@ -63,9 +64,10 @@ def test_number_formats() -> None:
 
 
 def test_paper_share_follows_from_its_table() -> None:
-    accuracy = {name: one["frame_accuracy"] for name, one in PAPER["systems"].items()}  # type: ignore[attr-defined]
-    share = (accuracy["distilled"] - accuracy["baseline"]) / (accuracy["ensemble"] - accuracy["baseline"])
-    assert round(share, 2) == PAPER["share_of_gain"]["frame_accuracy"]  # type: ignore[index]
+    baseline, ensemble, distilled = (
+        PAPER["rows"][name]["frame_accuracy"] for name in ("Baseline", "10xEnsemble", "Distilled Single model")
+    )
+    assert round((distilled - baseline) / (ensemble - baseline), 2) == PAPER["share_of_gain"]["frame_accuracy"]
 
 
 def test_titles() -> None:
@@ -113,7 +115,7 @@ def test_pairing_of_scores() -> None:
 def test_plots_of_little_data(tmp_path: Path) -> None:
     # One system with one cell; one network with soft targets only, one line, never validated.
     cell = {"acoustic_scale": 0.1, "insertion_penalty": 0.0}
-    plot_dev_grid({"baseline": {**cell, "grid": [{**cell, "dev_wer": 0.3}]}}, "corpus", tmp_path / "grid.png")
+    plot_dev_grid({"student": {**cell, "grid": [{**cell, "dev_wer": 0.3}]}}, "corpus", tmp_path / "grid.png")
     line = {
         "update": 1,
         "epoch": 1.0,
@@ -122,6 +124,7 @@ def test_plots_of_little_data(tmp_path: Path) -> None:
         "dev_frame_accuracy": None,
         "dev_cross_entropy": None,
     }
-    plot_training_curves({"student-00": [line]}, "corpus", tmp_path / "curves.png")
+    systems = Systems((Group("s", "student"),), (System("s-0", "s", (NetworkRef("s-0"),)),))
+    plot_training_curves({"s": [[line]]}, systems, "corpus", tmp_path / "curves.png")
     for name in ("grid.png", "curves.png"):
         assert imread(tmp_path / name).shape[2] == 4

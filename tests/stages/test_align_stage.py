@@ -16,6 +16,7 @@ from kd_asr.artifacts import build_artifact, load_artifact
 from kd_asr.corpora.true_phones import FILE_NAME, TruePhone, write_true_phones
 from kd_asr.features.store import FrameStore
 from kd_asr.features.windows import FrameWindows
+from kd_asr.jobs.systems import NetworkRef
 from kd_asr.networks.inference import log_posteriors_of_batch
 from kd_asr.stages import align_training
 from kd_asr.stages.align import align
@@ -189,7 +190,7 @@ def test_networks_align_anew_along_their_best_paths(tmp_path, settings, utteranc
     topology = Topology.load(made.path / "topology.json")
     store = FrameStore.open(tmp_path / "run" / "features" / "dev")
     models = load_networks(
-        tmp_path / "run", ["align_networks/network-00", "align_networks/network-01"], store.features
+        tmp_path / "run", [NetworkRef(f"align_networks/network-{number:02d}") for number in range(2)], store.features
     )
     counts = np.bincount(np.load(first.path / "train" / "pdfs.npy"), minlength=topology.num_pdfs).clip(1)
     aligned, before = AlignmentStore.open(made.path / "dev"), AlignmentStore.open(first.path / "dev")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import make_prepared
 
+import kd_asr.stages.evaluate as evaluate_stage
 from kd_asr.alignment.store import Alignment, AlignmentStore, PhoneSegment, write_alignments
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import build_artifact, load_artifact
@@ -19,6 +20,7 @@ from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
 from kd_asr.jobs.job import network_seed
+from kd_asr.jobs.systems import Group, NetworkRef, System, Systems
 from kd_asr.networks.adaptation import SpeakerStatistics
 from kd_asr.networks.base import view_of
 from kd_asr.networks.cnn import CnnSettings
@@ -38,7 +40,7 @@ from kd_asr.stages.recognise import set_scores
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.speakers import speakers_of
 from kd_asr.stages.sweep import sweep
-from kd_asr.stages.systems import load_networks, member_names, systems
+from kd_asr.stages.systems import load_networks, run_systems
 from kd_asr.stages.transfer import transfer
 from kd_asr.tasks.speech import LabelledSpeech, examples_of
 
@@ -76,7 +78,7 @@ def aligned(run_dir, settings, utterances) -> Path:
 
 
 @pytest.mark.parametrize("dilations", [(), (1, 3)], ids=["dnn", "tdnn"])
-def test_from_labels_to_frame_accuracies(aligned, settings, dilations) -> None:
+def test_from_labels_to_frame_accuracies(aligned, settings, dilations, monkeypatch) -> None:
     if dilations:
         strided = TdnnSettings(dilations=dilations, hidden_units=16, chunk_frames=8, frame_stride=3)
         settings = replace(settings, network=named("network", "tdnn", strided))
@@ -90,9 +92,16 @@ def test_from_labels_to_frame_accuracies(aligned, settings, dilations) -> None:
     assert set(frames["systems"]) == {"baseline-00", "ensemble", "student-00", "member-00", "member-01"}
     assert set(frames["network_seconds"]) == {"baseline-00", "ensemble", "student-00"}
 
+    # Frame by frame, an utterance's posteriors are those that its cross-entropy was summed from.
+    example = json.loads((made.path / "utterance.json").read_text())
+    for one in example["groups"].values():
+        on_dev = frames["systems"][one["system"]]["dev"]
+        summed = on_dev["cross_entropy_sum"][on_dev["utterance_ids"].index(example["utterance_id"])]
+        assert -np.log(one["posteriors"]).sum() == pytest.approx(summed, rel=1e-3)
+
     # The stored posteriors are those of the live ensemble.
     store = FrameStore.open(aligned / "features" / "train")
-    models = load_networks(aligned, member_names(settings), store.features)
+    models = load_networks(aligned, run_systems(settings).system("ensemble").members, store.features)
     stored_posteriors = PosteriorStore(aligned / "posteriors")
     train = [LabelledSpeech.of_set(aligned, "train")]
     examples = examples_of(train, settings.network, posteriors=stored_posteriors, measured=True)
@@ -116,11 +125,23 @@ def test_from_labels_to_frame_accuracies(aligned, settings, dilations) -> None:
 
     # Students and members have seeds of their own; none is a copy of another.
     weights = {
-        name: (aligned / name / "model.safetensors").read_bytes()
-        for names in systems(settings).values()
-        for name in names
+        network: (aligned / network.artifact / network.file).read_bytes() for network in run_systems(settings).networks
     }
     assert len(set(weights.values())) == len(weights)
+
+    # Any systems: without a teacher nothing is stored; a member that is a system too is scored once, as that.
+    pair = tuple(map(NetworkRef, ("baseline/baseline-00", "ensemble/member-01")))
+    compared = Systems(
+        (Group("one", "one", "reference"), Group("two", "two")),
+        (System("baseline-00", "one", pair[:1]), System("pair", "two", pair, "geometric")),
+    )
+    monkeypatch.setattr(evaluate_stage, "run_systems", lambda _: compared)
+    others = json.loads((evaluate(aligned, settings).path / "frames.json").read_text())
+    assert set(others["systems"]) == {"baseline-00", "pair", "member-01"}
+    assert set(others["network_seconds"]) == {"baseline-00", "pair"}
+    for name in ("baseline-00", "member-01"):
+        assert others["systems"][name]["dev"] == frames["systems"][name]["dev"]
+        assert sum(others["systems"][name]["train"]["correct"]) == sum(frames["systems"][name]["train"]["correct"])
 
     # New alignments make old posteriors useless, and it is said.
     make_prepared(aligned, {name: [] for name in ("train", "dev", "test")})
@@ -150,7 +171,7 @@ def test_the_baseline_trained_beside_the_students_is_the_one_trained_alone(align
     distil(aligned, replace(settings, distil=replace(settings.distil, dropout=0.5)))
     assert (load_artifact(aligned, "baseline/baseline-00").path / "model.safetensors").read_bytes() == alone
     features_of_train = FrameStore.open(aligned / "features" / "train").features
-    (student,) = load_networks(aligned, ["distil/student-00"], features_of_train)
+    (student,) = load_networks(aligned, [NetworkRef("distil/student-00")], features_of_train)
     assert student.settings == replace(settings.network.settings, dropout=0.5) != settings.network.settings
 
 
@@ -179,7 +200,7 @@ def test_students_learn_from_the_training_set_and_its_copies(aligned, settings) 
     assert batch.hard_labels[0] == copies.pdfs(names[0])[5]
 
     # What the store says of a copy is what the live ensemble says of it.
-    models = load_networks(aligned, member_names(settings), frames.features)
+    models = load_networks(aligned, run_systems(settings).system("ensemble").members, frames.features)
     live = LiveTeacher(models, seen, LiveSettings(top_k=settings.ensemble.top_k))(torch.tensor([5]))
     assert torch.equal(batch.signal.targets.classes[:1], live.classes)
     assert torch.allclose(batch.signal.targets.log_probs[:1], live.log_probs, rtol=2e-3, atol=2e-3)
@@ -244,7 +265,7 @@ def test_dev_and_test_are_scored_by_networks_that_follow_the_speaker(aligned, se
     # By hand: each speaker's frames through the network, as often as there are utterances of that speaker.
     store, labels = FrameStore.open(aligned / "features" / "dev"), AlignmentStore.open(aligned / "align" / "dev")
     speakers = speakers_of(aligned, "dev")
-    (model,) = load_networks(aligned, ["baseline/baseline-00"], store.features)
+    (model,) = load_networks(aligned, [NetworkRef("baseline/baseline-00")], store.features)
     expected, scores = {}, {}
     for speaker in sorted(set(speakers.values())):
         names = [name for name in labels.utterance_ids if speakers[name] == speaker]
@@ -262,7 +283,7 @@ def test_dev_and_test_are_scored_by_networks_that_follow_the_speaker(aligned, se
 
     # The decoder's scores are the same, whatever order the utterances come in.
     prior = torch.zeros(scores[labels.utterance_ids[0]].shape[1])
-    decoded = set_scores(aligned, "dev", ["baseline/baseline-00"], adapting, prior)
+    decoded = set_scores(aligned, "dev", run_systems(adapting).system("baseline-00"), adapting, prior)
     for name in reversed(labels.utterance_ids):
         assert np.allclose(decoded(name), scores[name].numpy(), atol=0.05)
 

@@ -19,6 +19,7 @@ from kd_asr.cli import main
 from kd_asr.decoding.arpa import write_arpa
 from kd_asr.decoding.ngram import estimate_ngrams
 from kd_asr.errors import UserError
+from kd_asr.jobs.systems import NetworkRef
 from kd_asr.networks.settings import AdaptSettings
 from kd_asr.settings.files import save_settings
 from kd_asr.stages.align import align
@@ -31,7 +32,7 @@ from kd_asr.stages.own_audio import align_files, find_system, transcribe
 from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.rescore import rescore
 from kd_asr.stages.settings import Settings, load_settings
-from kd_asr.stages.systems import kinds
+from kd_asr.stages.systems import run_systems
 from kd_asr.stages.transfer import transfer
 
 BASELINE = "baseline/baseline-00"
@@ -91,7 +92,8 @@ def test_files_of_a_speaker_are_recognised_as_when_they_were_a_set(decoded: Path
 @pytest.mark.parametrize("kind", ["baseline", "ensemble", "distilled"])
 def test_the_pair_of_a_kind_is_the_best_for_the_mean_of_its_networks(decoded: Path, kind: str) -> None:
     tuned = load_artifact(decoded, f"decode/tuning-{kind}").metrics
-    names = kinds(load_settings(decoded))[kind]
+    systems = run_systems(load_settings(decoded))
+    names = [system.name for system in systems.of_group(systems.group(kind))]
     assert len(names) == (1 if kind == "ensemble" else 2)
     wers = []
     for name in names:
@@ -144,7 +146,7 @@ def test_align_files_writes_what_other_programs_read(decoded: Path, folder: Path
 
 def test_a_member_has_the_baselines_scale_and_wrong_folders_are_told(decoded: Path, tmp_path: Path) -> None:
     system = find_system(decoded / "ensemble" / "member-01")
-    assert (system.name, system.networks) == ("baseline-00", ("ensemble/member-01",))
+    assert (system.scaled_as, system.networks) == ("baseline-00", (NetworkRef("ensemble/member-01"),))
     assert find_system(decoded / "distil" / "student-00").name == "student-00"
     with pytest.raises(UserError, match="not in a run folder"):
         find_system(tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ def losses(run_dir: Path, settings: MnistSettings) -> Artifact:
     source = digits(run_dir, settings)
     train_teachers(run_dir, settings, [CHOOSING_TEACHER])
     compared, jobs = zip(*losses_jobs(settings), strict=True)
-    trained = train(run_dir, settings, jobs, f"{len(jobs)} students, {len(set(compared))} losses")
+    trained = train(run_dir, settings, jobs, f"{len(jobs)} students, {len({one.name for one in compared})} losses")
 
     def work(folder: Path) -> dict[str, Any]:
         systems = [[CHOOSING_TEACHER], [jobs[0].name]]
@@ -49,7 +49,8 @@ def losses(run_dir: Path, settings: MnistSettings) -> Artifact:
         )
         rows = [
             {
-                "loss": loss,
+                "loss": loss.name,
+                "label": loss.label,
                 "dev_errors": round((1 - artifact.metrics["dev_accuracy"]) * len(teacher_logits)),
                 "dev_cross_entropy": artifact.metrics["dev_cross_entropy"],
             }
@@ -76,28 +77,43 @@ def losses(run_dir: Path, settings: MnistSettings) -> Artifact:
     )
 
 
-def losses_jobs(settings: MnistSettings) -> list[tuple[str, Job]]:
-    """What each loss is called in the report, and a student's job; students of equal number have equal seeds."""
+@dataclass(frozen=True)
+class _Compared:
+    """A loss, its name among the networks, and what the report calls it."""
+
+    name: str
+    label: str
+    loss: Named
+
+
+def losses_jobs(settings: MnistSettings) -> list[tuple[_Compared, Job]]:
+    """Each loss with a student's job; students of equal number have equal seeds."""
     temperature = settings.losses.temperature
-    compared = {
-        "soft_cross_entropy": Named("loss", "soft", SoftSettings(temperature)),
-        "kl_teacher_to_student": Named("loss", "kl", KlSettings(temperature)),
-        "kl_student_to_teacher": Named("loss", "reverse_kl", ReverseKlSettings(temperature)),
-        "squared_logit_difference": Named("loss", "logits", LogitsSettings()),
-    }
+    compared = (
+        _Compared("soft_cross_entropy", "soft cross-entropy", Named("loss", "soft", SoftSettings(temperature))),
+        _Compared("kl_teacher_to_student", "KL(teacher || student)", Named("loss", "kl", KlSettings(temperature))),
+        _Compared(
+            "kl_student_to_teacher",
+            "KL(student || teacher)",
+            Named("loss", "reverse_kl", ReverseKlSettings(temperature)),
+        ),
+        _Compared(
+            "squared_logit_difference", "squared difference of logits", Named("loss", "logits", LogitsSettings())
+        ),
+    )
     return [
         (
-            name,
+            one,
             digit_job(
-                f"networks/loss-{name.replace('_', '-')}-{number:02d}",
+                f"networks/loss-{one.name.replace('_', '-')}-{number:02d}",
                 replace(settings.distilled, epochs=settings.losses.epochs),
                 seed=network_seed(settings.seed, f"losses-{number}"),
                 images="all but dev",
                 posteriors=posteriors_name(CHOOSING_TEACHER),
-                losses=(Weighted(loss),),
+                losses=(Weighted(one.loss),),
             ),
         )
-        for name, loss in compared.items()
+        for one in compared
         for number in range(settings.losses.students)
     ]
 

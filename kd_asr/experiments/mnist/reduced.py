@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from kd_asr.artifacts import Artifact, build_artifact
 from kd_asr.experiments.mnist.digits import digits
 from kd_asr.experiments.mnist.networks import CHOOSING_TEACHER, digit_job, posteriors_name, train, train_teachers
 from kd_asr.experiments.mnist.settings import MnistSettings
-from kd_asr.experiments.reduced_data.arms import ARMS, Arm, losses_of_arm, others_of_arm, weights_of
+from kd_asr.experiments.reduced_data.arms import ARMS, Arm, kinds, losses_of_arm, others_of_arm, weights_of
 from kd_asr.features.images import Images
 from kd_asr.jobs.job import Job, network_seed
+from kd_asr.jobs.systems import NetworkRef
 from kd_asr.networks.files import load_network
 from kd_asr.networks.inference import log_posteriors
 from kd_asr.parallel import parallel_map
@@ -47,7 +48,7 @@ def reduced(run_dir: Path, settings: MnistSettings) -> Artifact:
 
     def work(folder: Path) -> dict[str, Any]:
         systems = [(one, weights) for one in planned for weights in weights_of(one.arm)]
-        tasks = [_Measured(run_dir, one.job, file) for one, (_, file) in systems]
+        tasks = [_Measured(run_dir, one.job, NetworkRef(one.job.name, network)) for one, (_, network) in systems]
         measured = parallel_map(_measure, tasks, description="measure", unit="networks", jobs=settings.jobs)
         rows, correct = [], []
         for (one, (weights, _)), (found, right) in zip(systems, measured, strict=True):
@@ -62,7 +63,8 @@ def reduced(run_dir: Path, settings: MnistSettings) -> Artifact:
             )
             correct.append(right)
         np.save(folder / "correct.npy", np.stack(correct))
-        return {"updates": networks[0].metrics["updates"], "rows": rows}
+        groups = [asdict(group) for group in kinds("images")]
+        return {"updates": networks[0].metrics["updates"], "groups": groups, "rows": rows}
 
     return build_artifact(
         run_dir,
@@ -112,18 +114,18 @@ def _job(settings: MnistSettings, fraction: float, arm: Arm, repetition: int) ->
 
 @dataclass(frozen=True)
 class _Measured:
-    """Weights to measure: a file of a job's artifact."""
+    """Weights to measure, which a job trained."""
 
     run_dir: Path
     job: Job
-    file: str
+    weights: NetworkRef
 
 
 def _measure(task: _Measured) -> tuple[dict[str, Any], np.ndarray]:
     """Accuracy and cross-entropy on the labelled part and on dev; (images,) bool, which of test are right."""
     arrays, data = DigitArrays.load(task.run_dir / DIGITS), task.job.data
     assert isinstance(data, DigitData)
-    model = load_network(task.run_dir / task.job.name / task.file)
+    model = load_network(task.run_dir / task.weights.artifact / task.weights.file)
     precision = task.job.budget.precision
     numbers = data.numbers(arrays)
     part = numbers[data.labelled(len(numbers))]

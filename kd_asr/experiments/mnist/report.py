@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,16 +19,18 @@ from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.errors import UserError
 from kd_asr.experiments.mnist.networks import posteriors_name, teacher_name
 from kd_asr.experiments.mnist.settings import MnistSettings
+from kd_asr.jobs.systems import Systems, groups_of
 from kd_asr.reporting.mnist_figures import (
-    PAPER,
     losses_figures,
+    paper_beside,
     table_figures,
     temperature_figures,
     transfer_figures,
 )
 from kd_asr.reporting.mnist_page import main_table, page, summary
 from kd_asr.reporting.mnist_plots import TEMPERATURES, pictures
-from kd_asr.reporting.reduced_figures import KINDS, reduced_figures
+from kd_asr.reporting.palette import coloured, coloured_groups
+from kd_asr.reporting.reduced_figures import counts_by_key, reduced_figures
 from kd_asr.reporting.reduced_plots import plot_convergence, read_histories
 from kd_asr.reporting.tables import to_rich
 from kd_asr.settings.fields import dump
@@ -63,9 +66,9 @@ def report(run_dir: Path, settings: MnistSettings) -> Artifact:
             folders = {row["network"]: load_artifact(run_dir, row["network"]).path for row in rows}
             plot_convergence(
                 read_histories(rows, folders),
+                groups_of(content["reduced"]["groups"]),
                 content["label"],
                 folder / "reduced.png",
-                everything="all images",
                 accuracy="accuracy",
             )
         (folder / "report.md").write_text(page(content), encoding="utf-8")
@@ -96,6 +99,7 @@ def _content(
     run_dir: Path, settings: MnistSettings, digits: Artifact, done: Mapping[str, Artifact]
 ) -> dict[str, Any]:
     is_mnist = settings.data.source == "mnist"
+    systems = coloured(Systems.from_json(done["table"].metrics["groups"])) if "table" in done else None
     label = "MNIST" if is_mnist else "NOT MNIST: scikit-learn's 1797 digits of 8 x 8 pixels"
     content: dict[str, Any] = {
         "title": f"Distillation on {label}",
@@ -108,16 +112,21 @@ def _content(
         "preset": settings.preset,
         "seed": settings.seed,
         "images": digits.metrics,
-        "paper": PAPER,
+        "paper": paper_beside(systems),
         "settings": dump(settings),
         "timings": {"network_seconds": _network_seconds(run_dir, done)},
         "fingerprints": {name: artifact.fingerprint for name, artifact in done.items()},
     }
-    if "table" in done:
+    if systems is not None:
         metrics = done["table"].metrics
         wrong = np.load(done["table"].path / "wrong.npy", allow_pickle=False)
-        figures = table_figures(metrics["test_errors"], wrong)
-        content["table"] = {"test": metrics["test"], "parameters": metrics["parameters"], **figures}
+        figures = table_figures(systems, metrics["test_errors"], wrong)
+        content["table"] = {
+            "groups": systems.to_json(),
+            "test": metrics["test"],
+            "parameters": metrics["parameters"],
+            **figures,
+        }
     if "temperature" in done:
         wrong = np.load(done["temperature"].path / "wrong.npy", allow_pickle=False)
         content["temperature"] = temperature_figures(done["temperature"].metrics, wrong)
@@ -134,15 +143,14 @@ def _content(
 def _reduced(experiment: Artifact) -> dict[str, Any]:
     rows = experiment.metrics["rows"]
     correct = np.load(experiment.path / "correct.npy", allow_pickle=False).astype(np.int64)
-    keys = sorted({(row["fraction"], row["kind"]) for row in rows}, key=lambda key: (key[0], KINDS.index(key[1])))
-    by_system = {
-        key: correct[[number for number, row in enumerate(rows) if (row["fraction"], row["kind"]) == key]]
-        for key in keys
-    }
+    groups = coloured_groups(groups_of(experiment.metrics["groups"]))
     return {
         "test": correct.shape[1],
         "updates": experiment.metrics["updates"],
-        **reduced_figures(rows, by_system, np.ones(correct.shape[1], dtype=np.int64)),
+        "groups": [asdict(group) for group in groups],
+        **reduced_figures(
+            rows, groups, counts_by_key(rows, groups, list(correct)), np.ones(correct.shape[1], dtype=np.int64)
+        ),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from kd_asr.distillation.objectives import HARD, hinton_losses
+from kd_asr.jobs.systems import Group
 from kd_asr.registry import Weighted
 
 # Hard labels, soft targets or both on the labelled part; or soft targets of everything, with the part's hard labels.
@@ -27,7 +28,44 @@ def others_of_arm(arm: Arm) -> Literal["left out", "soft"]:
 
 
 def weights_of(arm: Arm) -> list[tuple[str, str]]:
-    """Weights of an arm's networks that are measured, by name and file: with hard labels those best on dev as well."""
+    """Weights of an arm's networks that are measured, each with the network of the artifact
+    that has them: with hard labels those best on dev as well."""
     if arm == "hard":
-        return [("best", "model.safetensors"), ("last", "model-last.safetensors")]
-    return [("last", "model.safetensors")]
+        return [("best", "model"), ("last", "model-last")]
+    return [("last", "model")]
+
+
+def kinds(everything: str) -> tuple[Group, ...]:
+    """What is compared, called `<arm>_<weights>`; `everything` says what the whole training set consists of."""
+    return (
+        Group(
+            "hard_best",
+            "hard labels, stopped early on dev",
+            "reference",
+            "#0072B2",
+            noun="hard labels stopped early",
+        ),
+        Group("hard_last", "hard labels, to the end", "other", "#0072B2", plural="hard labels"),
+        Group(
+            "soft_last",
+            "soft targets, to the end",
+            "student",
+            "#009E73",
+            noun="soft targets to the end",
+            plural="soft targets",
+        ),
+        Group(
+            "soft_and_hard_last",
+            "soft targets and hard labels, to the end",
+            "student",
+            "#CC79A7",
+            plural="soft targets and hard labels",
+        ),
+        Group(
+            "soft_everywhere_last",
+            f"hard labels of the part, soft targets of all {everything}",
+            "student",
+            "#E69F00",
+            plural=f"soft targets of all {everything}",
+        ),
+    )

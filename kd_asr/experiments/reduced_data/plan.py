@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from kd_asr.experiments.reduced_data.arms import ARMS, Arm, losses_of_arm, others_of_arm, weights_of
 from kd_asr.jobs.job import Job, StoredPosteriors, network_seed
+from kd_asr.jobs.systems import NetworkRef
 from kd_asr.stages.plan import hard_job, variation
 from kd_asr.stages.settings import Settings
 from kd_asr.tasks.labelled_part import LabelledPart
@@ -43,9 +44,9 @@ class ReducedSystem:
     weights: str
 
     @property
-    def file(self) -> str:
-        """Of the weights, in the artifact of the network."""
-        return dict(weights_of(self.network.arm))[self.weights]
+    def weights_ref(self) -> NetworkRef:
+        """The weights, in the artifact of the network."""
+        return NetworkRef(self.network.job.name, dict(weights_of(self.network.arm))[self.weights])
 
     @property
     def kind(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
 from kd_asr.decoding.decoder import Search
 from kd_asr.decoding.tuning import choose_on_grid
+from kd_asr.experiments.reduced_data.arms import kinds
 from kd_asr.experiments.reduced_data.plan import ReducedSystem, reduced_networks, reduced_systems
 from kd_asr.experiments.reduced_data.scores import describe_parts, score_systems
 from kd_asr.jobs.run import run
@@ -54,6 +55,7 @@ def reduced(run_dir: Path, settings: Settings) -> Artifact:
         return {
             "draw": settings.reduced.draw,
             "updates": networks[0].metrics["updates"],
+            "groups": [asdict(group) for group in kinds("audio")],
             "rows": rows,
             "parts": describe_parts(run_dir, settings, planned, networks),
         }
@@ -95,10 +97,9 @@ def _recognise_all(
                 NetworkScores(
                     run_dir,
                     run_dir / "features" / set_name,
-                    [system.network.job.name],
+                    [system.weights_ref],
                     settings,
                     prior,
-                    file=system.file,
                 ),
                 replace(search, acoustic_scale=scale, insertion_penalty=penalty),
                 workers,
@@ -145,5 +146,5 @@ def _stopped_at_the_end(run_dir: Path, system: ReducedSystem) -> ReducedSystem |
     if system.kind != "hard_last":
         return None
     twin = ReducedSystem(system.network, "best")
-    files = [run_dir / one.network.job.name / one.file for one in (system, twin)]
+    files = [run_dir / one.weights_ref.artifact / one.weights_ref.file for one in (system, twin)]
     return twin if files[0].read_bytes() == files[1].read_bytes() else None

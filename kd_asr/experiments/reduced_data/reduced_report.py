@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
 from kd_asr.evaluation.frame_accuracy import FrameScores
-from kd_asr.reporting.reduced_figures import KINDS, PAPER, reduced_figures
+from kd_asr.jobs.systems import groups_of
+from kd_asr.reporting.palette import coloured_groups
+from kd_asr.reporting.reduced_figures import PAPER, counts_by_key, reduced_figures
 from kd_asr.reporting.reduced_page import console_table, page, summary
 from kd_asr.reporting.reduced_plots import plot_convergence, read_histories
 from kd_asr.reporting.run_results import paired_decoded, paired_scores, read_decoded
@@ -32,7 +34,8 @@ def reduced_report(run_dir: Path, settings: Settings) -> Artifact:
         content = json.loads(json.dumps(_content(settings, experiment)))
         folders = {name: artifact.path for name, artifact in networks.items()}
         histories = read_histories(experiment.metrics["rows"], folders)
-        plot_convergence(histories, source_label(settings.corpus), folder / "convergence.png")
+        groups = groups_of(content["groups"])
+        plot_convergence(histories, groups, source_label(settings.corpus), folder / "convergence.png")
         (folder / "report.md").write_text(page(content), encoding="utf-8")
         write_json(folder / "report.json", content)
         return {"summary": summary(content)}
@@ -58,6 +61,7 @@ def print_table(report_json: Path, file: TextIO | None = None) -> None:
 
 def _content(settings: Settings, experiment: Artifact) -> dict[str, Any]:
     rows = experiment.metrics["rows"]
+    groups = coloured_groups(groups_of(experiment.metrics["groups"]))
     names = [row["name"] for row in rows]
     scores = paired_scores(
         {name: FrameScores.from_json(read_json(experiment.path / f"{name}.frames.json")) for name in names},
@@ -69,13 +73,6 @@ def _content(settings: Settings, experiment: Artifact) -> dict[str, Any]:
     first = decoded[names[0]]
     words = np.array([one.aligned.errors.reference_words for one in first])
 
-    def by_system(of_name: dict[str, NDArray[Any]]) -> dict[tuple[float, str], NDArray[np.int64]]:
-        keys = sorted({(row["fraction"], row["kind"]) for row in rows}, key=lambda key: (key[0], KINDS.index(key[1])))
-        return {
-            key: np.stack([of_name[row["name"]] for row in rows if (row["fraction"], row["kind"]) == key])
-            for key in keys
-        }
-
     return {
         "title": f"Soft targets as regularisers on {source_label(settings.corpus)}",
         "description": source_description(settings.corpus),
@@ -84,12 +81,14 @@ def _content(settings: Settings, experiment: Artifact) -> dict[str, Any]:
         "repetitions": settings.reduced.seeds,
         "updates": experiment.metrics["updates"],
         "draw": experiment.metrics["draw"],
+        "groups": [asdict(group) for group in groups],
         "figures": reduced_figures(
             rows,
-            by_system({name: one.correct for name, one in scores.items()}),
+            groups,
+            counts_by_key(rows, groups, [scores[name].correct for name in names]),
             scores[names[0]].frames,
-            by_system(errors),
-            words,
+            word_errors=counts_by_key(rows, groups, [errors[name] for name in names]),
+            words=words,
         ),
         "parts": experiment.metrics["parts"],
         "paper": PAPER,

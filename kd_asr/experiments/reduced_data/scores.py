@@ -54,7 +54,7 @@ def _score(wanted: _Wanted, *, run_dir: Path) -> None:
     assert isinstance(job.data, SpeechData)
     precision = job.budget.precision
     store, alignments = FrameStore.open(run_dir / "features" / "test"), AlignmentStore.open(run_dir / "align" / "test")
-    model = load_network(run_dir / job.name / wanted.system.file, store.features)
+    model = load_network(run_dir / job.name / wanted.system.weights_ref.file, store.features)
     groups = posteriors_by_group([model], store, alignments, alignments.utterance_ids, precision=precision)
     on_test = join_scores([score_utterances(alignments, names, log_probs) for names, [log_probs] in groups])
     found: dict[str, Any] = {"test": on_test.to_json()}

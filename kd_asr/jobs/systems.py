@@ -1,0 +1,232 @@
+"""What a run compares: systems of one or several networks, in groups that know how a report shows them.
+
+Who makes a group says what it is called, how it is drawn and what it is compared with; reports only read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Role = Literal["reference", "teacher", "student", "other"]
+Average = Literal["arithmetic", "geometric"]
+
+
+@dataclass(frozen=True)
+class NetworkRef:
+    """A trained network.
+
+    Attributes:
+        artifact: that holds it.
+        network: its name there; a job can train several.
+    """
+
+    artifact: str
+    network: str = "model"
+
+    @property
+    def file(self) -> str:
+        """Of its weights, in the artifact's folder."""
+        return f"{self.network}.safetensors"
+
+    @property
+    def name(self) -> str:
+        """`student-00` of `distil/student-00`, followed by the network's own name where that is not the usual one."""
+        last = self.artifact.rsplit("/", maxsplit=1)[-1]
+        return last if self.network == NetworkRef.network else f"{last}-{self.network}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Systems that are seeds of the same thing: a report gives their mean.
+
+    Attributes:
+        name: key of its figures, unique.
+        label: on axes and in tables, short, unique.
+        role: students are compared with the reference and with the teacher, the teacher with the reference; others
+            with nothing.
+        colour: that matplotlib knows; empty: the next of the palette.
+        note: for the brackets after the label in tables.
+        noun: in a sentence, after "the"; empty: the label.
+        plural: all networks of the group together; empty: the label.
+        about: what its networks learnt from, in sentences; may be empty.
+        paper: row of the paper's table that it is set beside; empty: none.
+    """
+
+    name: str
+    label: str
+    role: Role = "other"
+    colour: str = ""
+    note: str = ""
+    noun: str = ""
+    plural: str = ""
+    about: str = ""
+    paper: str = ""
+
+    @property
+    def in_a_sentence(self) -> str:
+        """What follows "the"."""
+        return self.noun or self.label
+
+    @property
+    def networks_label(self) -> str:
+        """Its networks together, as in a legend."""
+        return self.plural or self.label
+
+
+@dataclass(frozen=True)
+class System:
+    """What is compared.
+
+    Attributes:
+        name: unique in a run.
+        group: that it is one seed of.
+        members: its networks.
+        combine: how the posteriors of several are averaged.
+    """
+
+    name: str
+    group: str
+    members: tuple[NetworkRef, ...]
+    combine: Average = "arithmetic"
+
+
+@dataclass(frozen=True)
+class Systems:
+    """The groups of a run in the order of its report, and their systems.
+
+    Raises:
+        ValueError: a name or label occurs twice, a group has no system or a system no group, a system has no network,
+            or there are two references or two teachers.
+    """
+
+    groups: tuple[Group, ...]
+    systems: tuple[System, ...]
+
+    def __post_init__(self) -> None:
+        _unique("group", (group.name for group in self.groups))
+        _unique("label", (group.label for group in self.groups))
+        _unique("system", (system.name for system in self.systems))
+        names, used = {group.name for group in self.groups}, {system.group for system in self.systems}
+        if names != used:
+            raise ValueError(f"groups without systems, or systems without a group: {', '.join(sorted(names ^ used))}")
+        empty = [system.name for system in self.systems if not system.members]
+        if empty:
+            raise ValueError(f"systems without networks: {', '.join(empty)}")
+        _unique("network or system", [*(one.name for one in self.systems), *map(self.scored_as, self._members_only)])
+        for role in ("reference", "teacher"):
+            having = [group.name for group in self.groups if group.role == role]
+            if len(having) > 1:
+                raise ValueError(f"there can be one {role}, not {len(having)}: {', '.join(having)}")
+
+    def of_group(self, group: Group) -> tuple[System, ...]:
+        """The systems of a group, in order."""
+        return tuple(system for system in self.systems if system.group == group.name)
+
+    def group(self, name: str) -> Group:
+        """The group of that name; a KeyError if there is none."""
+        return {group.name: group for group in self.groups}[name]
+
+    def system(self, name: str) -> System:
+        """The system of that name; a KeyError if there is none."""
+        return {system.name: system for system in self.systems}[name]
+
+    @property
+    def reference(self) -> Group | None:
+        """The group that the others are compared with."""
+        return next((group for group in self.groups if group.role == "reference"), None)
+
+    @property
+    def teacher(self) -> Group | None:
+        """The group whose gain the students are to keep."""
+        return next((group for group in self.groups if group.role == "teacher"), None)
+
+    @property
+    def students(self) -> tuple[Group, ...]:
+        """The groups that are to keep the teacher's gain."""
+        return tuple(group for group in self.groups if group.role == "student")
+
+    @property
+    def comparisons(self) -> tuple[tuple[Group, Group], ...]:
+        """Which group's figures are subtracted from which: (teacher, reference), then for every student group
+        (student, reference) and (student, teacher), as far as there are such."""
+        known = [group for group in (self.reference, self.teacher) if group is not None]
+        pairs = [(known[1], known[0])] if len(known) == 2 else []
+        return (*pairs, *((student, other) for student in self.students for other in known))
+
+    @property
+    def networks(self) -> tuple[NetworkRef, ...]:
+        """Every network once, in the order of the systems."""
+        return tuple(dict.fromkeys(member for system in self.systems for member in system.members))
+
+    @property
+    def _alone(self) -> dict[NetworkRef, str]:
+        """Networks that are a system of their own -> its name."""
+        return {system.members[0]: system.name for system in self.systems if len(system.members) == 1}
+
+    @property
+    def _members_only(self) -> tuple[NetworkRef, ...]:
+        return tuple(member for member in self.networks if member not in self._alone)
+
+    def scored_as(self, network: NetworkRef) -> str:
+        """What the figures of a network alone are called: as its system, if it is one of its own."""
+        return self._alone.get(network, network.name)
+
+    def scored_with(self, system: System) -> tuple[NetworkRef, ...]:
+        """Members of a system whose own figures come with those of the system: they are no system of their own, and of
+        no system before it."""
+        before = self.systems[: self.systems.index(system)]
+        taken = {*self._alone, *(member for one in before for member in one.members)}
+        return tuple(member for member in system.members if member not in taken)
+
+    def is_combined(self, group: Group) -> bool:
+        """Whether some system of the group averages several networks."""
+        return any(len(system.members) > 1 for system in self.of_group(group))
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The groups as plain values, each with its systems."""
+        return [
+            {
+                **asdict(group),
+                "systems": [
+                    {key: value for key, value in asdict(one).items() if key != "group"} for one in self.of_group(group)
+                ],
+            }
+            for group in self.groups
+        ]
+
+    @classmethod
+    def from_json(cls, fields: Iterable[Mapping[str, Any]]) -> Systems:
+        """What `to_json` gave."""
+        groups, systems = [], []
+        for one in fields:
+            group = Group(**{key: value for key, value in one.items() if key != "systems"})
+            groups.append(group)
+            systems += [
+                System(system["name"], group.name, _refs(system["members"]), system["combine"])
+                for system in one["systems"]
+            ]
+        return cls(tuple(groups), tuple(systems))
+
+
+def single_systems(group: str, artifacts: Sequence[str]) -> tuple[System, ...]:
+    """A system for each of some artifacts of one network, called as the network."""
+    networks = map(NetworkRef, artifacts)
+    return tuple(System(network.name, group, (network,)) for network in networks)
+
+
+def groups_of(fields: Iterable[Mapping[str, Any]]) -> tuple[Group, ...]:
+    """Groups from what `asdict` made of them."""
+    return tuple(Group(**one) for one in fields)
+
+
+def _refs(fields: Sequence[Mapping[str, str]]) -> tuple[NetworkRef, ...]:
+    return tuple(NetworkRef(**one) for one in fields)
+
+
+def _unique(what: str, names: Iterable[str]) -> None:
+    listed = list(names)
+    twice = sorted({name for name in listed if listed.count(name) > 1})
+    if twice:
+        raise ValueError(f"{what} named twice: {', '.join(twice)}")
