@@ -38,15 +38,17 @@ def test_each_field_of_a_job_is_in_its_fingerprint_but_its_name() -> None:
         "losses": hinton_losses(temperature=3.0, soft_weight=1.0, hard_weight=0.5),
         "budget": replace(STUDENT.budget, epochs=STUDENT.budget.epochs + 1),
         "seed": STUDENT.seed + 1,
-        "teacher": None,
         "keep": "both",
         "max_norm": 3.0,
         "epochs": 1.5,
         "validations": 3,
     }
-    assert {*changes, "name"} == {item.name for item in dataclasses.fields(Job)}
+    assert {*changes, "name", "teacher"} == {item.name for item in dataclasses.fields(Job)}
     digests = [digest(STUDENT), *(digest(replace(STUDENT, **{name: value})) for name, value in changes.items())]
     assert len(set(digests)) == len(digests)
+    # Without a teacher a job can have hard labels alone.
+    hard = replace(STUDENT, losses=HARD)
+    assert digest(replace(hard, teacher=None)) != digest(hard)
     assert digest(replace(STUDENT, name="elsewhere", teacher=StoredPosteriors("another"))) == digest(STUDENT)
 
 
