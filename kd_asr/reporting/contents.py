@@ -15,6 +15,7 @@ from kd_asr.reporting.tables import (
     count,
     decimal,
     duration,
+    in_lines,
     p_value,
     percent,
     percent_interval,
@@ -88,7 +89,7 @@ def console_table(report: Report) -> Table:
         seeds = systems.of_group(group)
         rows.append(
             (
-                f"{group.label} ({len(seeds) if len(seeds) > 1 else len(seeds[0].members)})",
+                in_lines(f"{group.label} ({len(seeds) if len(seeds) > 1 else len(seeds[0].members)})"),
                 percent(test["frame_accuracy"]),
                 percent(test["wer"]),
                 percent_interval(test["wer_interval"]),

@@ -11,7 +11,8 @@ from matplotlib.ticker import MaxNLocator
 
 from kd_asr.reporting.mnist_page import Report, systems_of
 from kd_asr.reporting.palette import coloured
-from kd_asr.reporting.plots import in_lines, new_figure, save_figure
+from kd_asr.reporting.plots import new_figure, save_figure
+from kd_asr.reporting.tables import in_lines
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 _BLUE, _ORANGE, _GREEN, _PINK, _GREY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#888888"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from kd_asr.corpora.manifest import SETS
 from kd_asr.jobs.systems import Systems
 from kd_asr.reporting.contents import Report, systems_of
 from kd_asr.reporting.palette import coloured
+from kd_asr.reporting.tables import in_lines
 
 _PARTS = (("substitutions", "#56B4E9"), ("deletions", "#CC79A7"), ("insertions", "#F0E442"))
 _POINTS = 300  # of a training curve; more are averaged in groups
@@ -90,11 +90,6 @@ def plot_frame_accuracy(report: Report, path: Path) -> None:
 def _width(systems: Systems) -> float:
     """How much wider a figure is than one of three groups."""
     return max(1.0, 0.25 + 0.25 * len(systems.groups))
-
-
-def in_lines(label: str) -> str:
-    """A label in lines so short that labels can stand beside each other."""
-    return "\n".join(textwrap.wrap(label, 14, break_long_words=False))
 
 
 def _dots(axes: Axes, position: float, values: Sequence[float], colour: str) -> None:

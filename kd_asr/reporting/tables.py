@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,11 @@ def to_rich(table: Table) -> rich.table.Table:
     for row in table.rows:
         printed.add_row(*row)
     return printed
+
+
+def in_lines(label: str) -> str:
+    """A label in lines so short that labels can stand beside each other, and beside figures in 80 columns."""
+    return "\n".join(textwrap.wrap(label, 14, break_long_words=False))
 
 
 def percent(value: float | None, digits: int = 2) -> str:

@@ -85,6 +85,11 @@ def test_three_student_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert content["timings"]["network_real_time_factor"]["mutual"] == pytest.approx(1.1 / 275)
     page = (tmp_path / "report" / "report.md").read_text()
     assert "Learnt from targets and the others apart." in page
+    monkeypatch.setenv("COLUMNS", "80")
+    output = io.StringIO()
+    report_stage.print_table(tmp_path / "report" / "report.json", output)
+    assert "…" not in output.getvalue()
+    assert "learning (2)" in output.getvalue()
     colours = [group["colour"] for group in content["groups"]]
     assert colours[2] == "#00aa00"
     assert len(set(colours)) == 5
