@@ -147,7 +147,7 @@ def test_align_files_writes_what_other_programs_read(decoded: Path, folder: Path
 def test_a_member_has_the_baselines_scale_and_wrong_folders_are_told(decoded: Path, tmp_path: Path) -> None:
     system = find_system(decoded / "ensemble" / "member-01")
     assert (system.scaled_as, system.networks) == ("baseline-00", (NetworkRef("ensemble/member-01"),))
-    assert find_system(decoded / "distil" / "student-00").name == "student-00"
+    assert find_system(decoded / "distil" / "student-00").scaled_as == "student-00"
     with pytest.raises(UserError, match="not in a run folder"):
         find_system(tmp_path)
     with pytest.raises(UserError, match="is not a system of the run"):

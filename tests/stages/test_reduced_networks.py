@@ -147,9 +147,10 @@ def test_every_network_has_the_same_updates_and_scores_of_the_weights_it_keeps(t
         own = [one for one in systems if one.network == network]
         assert [one.weights for one in own] == (["best", "last"] if network.arm == "hard" else ["last"])
         files = sorted(path.name for path in artifact.path.glob("*.safetensors"))
-        assert files == sorted(one.file for one in own)
+        assert files == sorted(one.weights_ref.file for one in own)
         for one in own:
-            measured = measure(load_network(artifact.path / one.file), dev, precision=settings.train.precision)
+            model = load_network(artifact.path / one.weights_ref.file)
+            measured = measure(model, dev, precision=settings.train.precision)
             assert scores[one.name]["dev"]["frame_accuracy"] == pytest.approx(measured.accuracy)
             assert sum(scores[one.name]["test"]["frames"]) == test_frames
         history = [json.loads(line) for line in (artifact.path / "history.jsonl").read_text().splitlines()]
@@ -160,7 +161,8 @@ def test_every_network_has_the_same_updates_and_scores_of_the_weights_it_keeps(t
             best = max(line["dev_frame_accuracy"] for line in history if line["dev_frame_accuracy"] is not None)
             assert scores[own[0].name]["dev"]["frame_accuracy"] == pytest.approx(best)
     # Of one repetition all networks begin with the same weights, and their targets tell them apart.
-    files = [(run_dir / one.network.job.name / one.file).read_bytes() for one in systems if one.weights == "last"]
+    last = [one.weights_ref for one in systems if one.weights == "last"]
+    files = [(run_dir / one.artifact / one.file).read_bytes() for one in last]
     assert len(set(files)) == len(files)
     parts = describe_parts(run_dir, settings, networks, made)
     assert [(one["fraction"], one["repetition"]) for one in parts] == [(0.3, 0), (0.3, 1), (1.0, 0), (1.0, 1)]
@@ -174,11 +176,11 @@ def test_last_weights_that_are_the_best_ones_are_one_system(run_dir, settings) -
     best, last, soft = systems[:3]
     folder = run_dir / best.network.job.name
     folder.mkdir(parents=True)
-    (folder / best.file).write_bytes(b"weights")
-    (folder / last.file).write_bytes(b"weights")
+    (folder / best.weights_ref.file).write_bytes(b"weights")
+    (folder / last.weights_ref.file).write_bytes(b"weights")
     assert (best.kind, last.kind, soft.kind) == ("hard_best", "hard_last", "soft_last")
     assert _stopped_at_the_end(run_dir, last) == best == ReducedSystem(last.network, "best")
     assert _stopped_at_the_end(run_dir, best) is None
     assert _stopped_at_the_end(run_dir, soft) is None
-    (folder / last.file).write_bytes(b"others")
+    (folder / last.weights_ref.file).write_bytes(b"others")
     assert _stopped_at_the_end(run_dir, last) is None
