@@ -13,7 +13,7 @@ from conftest import make_prepared
 from stages.test_network_stages import make_aligned
 
 from kd_asr.distillation.batch import Batch
-from kd_asr.distillation.signal import top_k_targets
+from kd_asr.distillation.signal import Signal, top_k_targets
 from kd_asr.networks.files import load_network
 from kd_asr.settings.files import save_settings
 from kd_asr.stages.features import features
@@ -30,7 +30,7 @@ def run(folder: Path, stage: str, *, ranks: int) -> subprocess.CompletedProcess[
 
 def test_shares_make_the_whole() -> None:
     log_probs = torch.randn(10, 6).log_softmax(1)
-    batch = Batch(torch.arange(5), torch.randn(5, 3), torch.arange(10), top_k_targets(log_probs, 3))
+    batch = Batch(torch.arange(5), torch.randn(5, 3), torch.arange(10), Signal(top_k_targets(log_probs, 3)))
     shares = [batch.share(rank, 2) for rank in range(2)]
     assert [len(share.examples) for share in shares] == [3, 2]
     assert shares[0].hard_labels.tolist() == [0, 1, 4, 5, 8, 9]
