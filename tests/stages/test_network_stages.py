@@ -298,8 +298,8 @@ def test_students_of_another_architecture_learn_from_teachers_of_two(aligned, se
     frames = json.loads((evaluate(aligned, adapting).path / "frames.json").read_text())["systems"]
     assert set(frames) == {"baseline-00", "ensemble", "student-00", "member-00", "member-01"}
     store = FrameStore.open(aligned / "features" / "dev")
-    names = ["ensemble/member-00", "baseline/baseline-00", "distil/student-00"]
-    models = load_networks(aligned, names, store.features)
+    networks = [NetworkRef(one) for one in ("ensemble/member-00", "baseline/baseline-00", "distil/student-00")]
+    models = load_networks(aligned, networks, store.features)
     assert [model.settings for model in models] == [cnn.settings, TDNN.settings, TDNN.settings]
     # Members of different kinds make an ensemble, each in its own view of the utterance.
     name = store.utterance_ids[0]
@@ -307,7 +307,8 @@ def test_students_of_another_architecture_learn_from_teachers_of_two(aligned, se
         log_posteriors_of_inputs(model, model.own_view.utterances(store, [name]), precision=settings.train.precision)
         for model in models
     ]
-    together = set_scores(aligned, "dev", names, mixed, torch.zeros(each[0].shape[1]))(name)
+    system = System("mixed", "mixed", tuple(networks))
+    together = set_scores(aligned, "dev", system, mixed, torch.zeros(each[0].shape[1]))(name)
     assert np.allclose(together, torch.stack(each).exp().mean(dim=0).log().numpy(), atol=1e-4)
 
 
