@@ -1,1 +1,1 @@
-"""One file per published distillation method: a teacher and an objective handed to the fit loop."""
+"""One file a published method that is more than a list of losses."""

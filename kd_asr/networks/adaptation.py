@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from kd_asr.networks.inference import evaluation_mode, uses_bf16
+from kd_asr.networks.inference import evaluation_mode, matrix_precision, uses_bf16
 
 
 class SpeakerStatistics:
@@ -70,7 +70,7 @@ class SpeakerStatistics:
             return self._trained
         momenta = [layer.momentum for layer in self._layers]
         for model in self._models:
-            with evaluation_mode(model), torch.autocast("cpu", torch.bfloat16, enabled=uses_bf16(self._precision)):
+            with evaluation_mode(model), matrix_precision(bf16=uses_bf16(self._precision)):
                 for layer in _normalisations(model):
                     layer.reset_running_stats()
                     layer.momentum = None  # what is kept is the mean over batches, and there is one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -28,6 +28,11 @@ def uses_bf16(precision: Literal["auto", "bf16", "fp32"]) -> bool:
     if precision == "auto":
         return bool(torch.cpu._is_amx_tile_supported() or (torch.cpu._is_avx512_bf16_supported() and _is_amd()))
     return precision == "bf16"
+
+
+def matrix_precision(*, bf16: bool) -> AbstractContextManager[object]:
+    """Matrix products in bf16, or as they are, as long as the context lasts."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=bf16)
 
 
 @cache
@@ -77,7 +82,7 @@ def log_posteriors_of_batch(
         size = batch.shape[axis]
         padding = -size % _ROWS
         batch = F.pad(batch, (0, 0) * (batch.ndim - 1 - axis) + (0, padding))
-    with evaluation_mode(model), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    with evaluation_mode(model), matrix_precision(bf16=bf16):
         logits = model(batch)
     # Of padded examples all labels go, of padded frames one each.
     surplus = len(logits) * padding // (size + padding) if axis == 0 and padding else padding

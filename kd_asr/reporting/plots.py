@@ -123,9 +123,10 @@ def plot_wer(report: Report, path: Path) -> None:
             )
         axes.set_title(set_name, fontsize=10)
         axes.set_xticks(range(len(systems.groups)), [in_lines(group.label) for group in systems.groups])
-        axes.margins(y=0.1)
         axes.grid(axis="y", alpha=0.3)
         axes.set_axisbelow(True)
+    # Room for the numbers: bars that end at one height leave none by themselves.
+    panels[0].set_ylim(0, 1.12 * max(axes.dataLim.ymax for axes in panels))
     panels[0].set_ylabel("errors per 100 reference words")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False)

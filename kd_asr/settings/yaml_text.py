@@ -146,4 +146,5 @@ def _scalar(node: yaml.ScalarNode) -> str | bool | int | float | None:
 
 def write_yaml(content: Any) -> str:
     """YAML that `read_yaml` reads back as it was."""
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    # Escaped, for PyYAML writes line breaks of Unicode, such as U+0085, as they are and reads them as spaces.
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=False)

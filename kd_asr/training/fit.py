@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.objectives import Objective, ObjectiveValue
 from kd_asr.errors import UserError
-from kd_asr.networks.inference import uses_bf16
+from kd_asr.networks.inference import matrix_precision, uses_bf16
 from kd_asr.networks.outputs import Outputs
 from kd_asr.training.distributed import distribute, training_group
 from kd_asr.training.examples import Examples, batches, batches_per_epoch
@@ -242,7 +242,7 @@ def _step(
     weight: float,
 ) -> ObjectiveValue:
     model.train()
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    with matrix_precision(bf16=bf16):
         logits = model(batch.inputs)
     value = objective(Outputs(logits.float()), batch)
     optimiser.zero_grad(set_to_none=True)

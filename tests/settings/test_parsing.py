@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from made_up import MadeUpSettings, SearchSettings, only_made_up  # noqa: F401
 
@@ -246,6 +246,7 @@ SEARCHES = st.builds(
 
 
 @given(search=SEARCHES)
+@example(search=SearchSettings(name="a\x85b", note="\u2028", words=("ü", "漢")))
 def test_a_run_folder_gives_back_any_settings_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, search: Any
 ) -> None:
