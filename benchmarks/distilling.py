@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks.synthetic import random_posterior_store, random_windows
-from kd_asr.distillation.objectives import HARD, HintonObjective, Objective, objective_of
+from kd_asr.distillation.objectives import HARD, Objective, objective_of
 from kd_asr.distillation.signal import SoftTargets
 from kd_asr.distillation.teachers.live import LiveSettings, LiveTeacher
 from kd_asr.distillation.teachers.stored import StoredTeacher
@@ -76,10 +76,9 @@ def _speed(examples: Examples, settings: Settings, seed: int, folder: Path) -> f
     """Frames a second of one epoch."""
     folder.mkdir()
     model = new_network(settings.network, examples.inputs, _input_shape(settings), CLASSES, seed)
-    distil = settings.distil
     objective: Objective = objective_of(HARD)
     if examples.teacher is not None:
-        objective = HintonObjective(distil.temperature, distil.soft_weight, distil.hard_weight)
+        objective = objective_of(settings.methods[0].settings.losses)
     budget: TrainSettings = replace(settings.train, epochs=1)
     return fit(model, examples, objective, budget, seed=seed, folder=folder, validate=None).examples_per_second
 

@@ -26,7 +26,7 @@ def test_every_command_explains_itself(arguments: list[str], capsys) -> None:
         assert all(stage.name in text for stage in STAGES)
     if arguments == ["configure", "--help"]:
         assert "--train.epochs" in text
-        assert "--distil.temperature" in text
+        assert "--methods" in text
 
 
 @pytest.mark.parametrize("stage", [stage.name for stage in STAGES])

@@ -22,6 +22,10 @@ RECIPES = {"run_librispeech_subset.sh": "speech", "run_reduced_data.sh": "reduce
 EMBEDDED = ("--preset", "tiny", "--corpus", "embedded")
 
 OPTIONS = [
+    (["--network", "tdn"], "network: there is no network 'tdn', do you mean 'tdnn'?"),
+    (["--network.nowhere.nets:Net.units", "3"], "the network 'nowhere.nets:Net' cannot be imported"),
+    (["--methods=[hinton, decopled]"], "methods: there is no method 'decopled', do you mean 'decoupled'?"),
+    (["--methods.hinton.losses=[peers]"], "the loss 'peers' needs members, but its teacher gives labels, posteriors"),
     (["--nothing", "3"], "unknown option '--nothing' (see `kd-asr run"),
     (["--preset"], "--preset needs a value"),
     (["--train.epochs"], "--train.epochs needs a value"),
@@ -51,6 +55,8 @@ REDUCED_OPTIONS = [
     (["--stage", "align"], "--stage is an option of `kd-asr run speech` alone"),
 ]
 DIGIT_OPTIONS = [
+    (["--methods=[hinton, hinton]"], "methods: hinton is named twice with systems called 'distilled': name it once"),
+    (["--methods.hinton.losses=[peers]"], "the loss 'peers' needs members, but its teacher gives labels, posteriors"),
     (["--nothing", "3"], "unknown option '--nothing'"),
     (["--preset", "huge"], "unknown preset 'huge'; there are: paper quick tiny"),
     (["--experiment", "tables"], "unknown experiment 'tables'; there are: table temperature"),

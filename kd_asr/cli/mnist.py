@@ -171,9 +171,11 @@ def choose_digit_settings(
         UserError: an option or a setting cannot work, or there are no such digits.
     """
     from kd_asr.corpora.mnist import choose_digits
+    from kd_asr.experiments.mnist.table import table_systems
 
     # What is wrong in the settings is said before the digits are looked for.
     early = parse_settings_of(MnistSettings, flags, config)
+    table_systems(early)  # refuses methods that cannot work
     check_run_folder(arguments.run)
     choice = choose_digits(arguments.source, arguments.mnist, data)
     say(choice.sentence)

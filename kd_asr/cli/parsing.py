@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from kd_asr.console import say
 from kd_asr.errors import UserError
+from kd_asr.settings.fields import settings_of
 from kd_asr.settings.help import help_text
 
 
@@ -86,12 +87,13 @@ def fail(message: str) -> int:
     return 2
 
 
-def setting_flags(rest: Sequence[str], prog: str) -> list[str]:
+def setting_flags(rest: Sequence[str], prog: str, settings: type) -> list[str]:
     """What is left of the arguments of `kd-asr run` as `--section.key=value` flags.
 
     Args:
         rest: what the parser did not know.
         prog: the command, for the message.
+        settings: class of the settings.
 
     Raises:
         UserError: an argument is no setting, or a setting has no value.
@@ -100,7 +102,8 @@ def setting_flags(rest: Sequence[str], prog: str) -> list[str]:
     remaining = list(rest)
     while remaining:
         name, equals, value = remaining.pop(0).partition("=")
-        if not re.fullmatch(r"--\w+(\.\w+)+", name):
+        first = re.fullmatch(r"--(\w+)((?:[.:]\w+)*)", name)
+        if not first or not (first[2] or first[1] in settings_of(settings)):
             raise UserError(f"unknown option '{name}' (see `{prog} --help`)")
         if not equals:
             if not remaining:

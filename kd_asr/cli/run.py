@@ -15,8 +15,9 @@ from kd_asr.cli.parsing import Parser, obstacle, one_of, setting_flags, whole_nu
 from kd_asr.cli.speech import add_corpus_options
 from kd_asr.cli.stages import FURTHER, STAGES, Stage
 from kd_asr.errors import UserError
+from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.presets import DIGITS, find_preset, preset_names
-from kd_asr.stages.settings import load_settings
+from kd_asr.stages.settings import Settings, load_settings
 
 # Of the main job, what networks on parts of the labels need; then what they are.
 REDUCED_STAGES = (
@@ -242,7 +243,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     if digits:
         given["seeds"] = arguments.seeds
     flags = [f"--{key}={value}" for key, value in given.items() if value is not None]
-    flags += setting_flags(rest, prog)
+    flags += setting_flags(rest, prog, MnistSettings if digits else Settings)
     config = find_preset(arguments.preset, digits=digits)
     names = _experiments(arguments.experiment) if digits else _stages(arguments)
     if arguments.run is None:

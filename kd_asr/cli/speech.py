@@ -81,11 +81,13 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
     """
     from kd_asr.corpora.choose import choose_corpus
     from kd_asr.stages.lexicon import check_given_files
+    from kd_asr.stages.systems import run_systems
 
     # What is wrong in the settings is said before the corpus is looked for.
     given = [f"--language_model.arpa={arguments.lm.resolve()}"] if arguments.lm else []
     early = parse_settings([*flags, *given], config)
     check_given_files(early)
+    run_systems(early)  # refuses methods that cannot work
     check_run_folder(arguments.run)
     choice = choose_corpus(
         arguments.corpus,

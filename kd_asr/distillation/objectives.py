@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from torch import Tensor
@@ -121,17 +121,31 @@ def hinton_losses(temperature: float, soft_weight: float, hard_weight: float) ->
     return soft, weighted("hard", HardSettings(), weight=hard_weight)
 
 
-def objective_of(losses: Sequence[Weighted]) -> Objective:
+def described(losses: Sequence[Weighted]) -> str:
+    """Losses with settings and weights, such as `soft loss (temperature 2; weight 1), hard loss (weight 0.5)`."""
+
+    def one(item: Weighted) -> str:
+        settings = [f"{key.replace('_', ' ')} {value:g}" for key, value in asdict(item.loss.settings).items()]
+        return f"{item.loss.name.replace('_', ' ')} loss ({'; '.join([*settings, f'weight {item.weight:g}'])})"
+
+    return ", ".join(map(one, losses))
+
+
+def objective_of(losses: Sequence[Weighted], *, who: str = "losses") -> Objective:
     """The objective of a list of losses; exactly a soft and a hard one are computed together, with a closed gradient.
+
+    Args:
+        losses: with their weights.
+        who: begins the sentence of an error, such as `distil/student-00`.
 
     Raises:
         UserError: there is no loss, two have one name, or no weight is above 0.
     """
     names = [item.loss.name for item in losses]
     if not losses or sum(item.weight for item in losses) <= 0:
-        raise UserError("losses: name at least one loss with a weight above 0")
+        raise UserError(f"{who}: name at least one loss with a weight above 0")
     if len(set(names)) < len(names):
-        raise UserError(f"losses: {', '.join(names)}: name each loss once")
+        raise UserError(f"{who}: {', '.join(names)}: name each loss once")
     made: list[tuple[str, Loss, float]] = [(item.loss.name, item.loss.make(), item.weight) for item in losses]
     soft = next(((loss, weight) for _, loss, weight in made if isinstance(loss, SoftLoss)), None)
     hard = next((weight for _, loss, weight in made if isinstance(loss, HardLoss)), None)

@@ -36,13 +36,10 @@ class BaselineSettings:
 
 @dataclass(frozen=True)
 class DistilSettings:
-    """The students: the baseline's architecture and budget, other targets, and the dropout that suits those.
+    """The students of all methods: of the baseline's architecture and budget, with a transfer set of their own.
 
     Attributes:
-        students: Students to train with different seeds; the report gives their mean.
-        temperature: Temperature of the softmax in the soft loss (Hinton and others 2015: 2 for speech).
-        soft_weight: Weight of the soft loss, which carries its factor of the temperature squared.
-        hard_weight: Weight of the hard loss (Hinton and others 2015: 0.5 relative to the soft loss).
+        students: Students to train with different seeds for each method; the report gives their mean.
         dropout: Probability that a student's hidden unit is dropped in training, instead of its network's `dropout`;
             null: the same. Soft targets regularise, and a student that is regularised twice does not reach them.
         copies: Perturbed copies of the training set to add to the transfer set; the number of updates stays that of the
@@ -50,14 +47,11 @@ class DistilSettings:
         copy_warp: Largest change of a copy's frequency axis: 0.15 warps it by factors from 0.85 to 1.15.
         copy_rate: Largest change of a copy's rate of speech: 0.15 draws an utterance's from 0.85 to 1.15.
         copy_curve: Standard deviation of the smooth curve over frequency that is added to a copy's normalised frames.
-        sweep_temperatures: Temperatures to try and to compare in the report; empty: no comparison.
-        sweep_hard_weights: Weights of the hard loss to try with each temperature.
+        sweep_temperatures: Temperatures of the soft loss to try and to compare in the report; empty: no comparison.
+        sweep_hard_weights: Weights of the hard loss to try with each temperature, beside a soft loss of weight 1.
     """
 
     students: Annotated[int, AtLeast(1)] = 3
-    temperature: Annotated[float, Above(0)] = 2.0
-    soft_weight: Annotated[float, AtLeast(0)] = 1.0
-    hard_weight: Annotated[float, AtLeast(0)] = 0.5
     dropout: Annotated[float | None, AtLeast(0), Below(1)] = None
     copies: Annotated[int, AtLeast(0)] = 0
     copy_warp: Annotated[float, AtLeast(0), Below(1)] = 0.15
@@ -65,8 +59,3 @@ class DistilSettings:
     copy_curve: Annotated[float, AtLeast(0)] = 0.3
     sweep_temperatures: tuple[Annotated[float, Above(0)], ...] = (1.0, 2.0)
     sweep_hard_weights: tuple[Annotated[float, AtLeast(0)], ...] = (0.0, 0.5)
-
-    def problems(self) -> list[str]:
-        """What does not go together."""
-        total = self.soft_weight + self.hard_weight
-        return [] if total > 0 else [f"soft_weight + hard_weight: {total} is not above 0"]

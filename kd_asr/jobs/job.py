@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
-from kd_asr.distillation.objectives import check_needs
+from kd_asr.distillation.objectives import check_needs, objective_of
 from kd_asr.errors import UserError
 from kd_asr.networks.base import network_class, view_of
 from kd_asr.registry import Named, Weighted, find
@@ -105,6 +105,7 @@ class Job:
         gives = {"labels"} | ({"posteriors"} if self.teacher is not None else set())
         gives |= {"members"} if len(self.networks) > 1 else set()
         check_needs(self.losses, frozenset(gives), who=self.name)
+        objective_of(self.losses, who=self.name)  # refuses losses that make none
 
     @property
     def network(self) -> Named:

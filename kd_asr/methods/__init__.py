@@ -1,1 +1,1 @@
-"""One file a published method that is more than a list of losses."""
+"""Published methods: each plans the trainings that it needs and the systems that are compared."""

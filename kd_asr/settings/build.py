@@ -15,7 +15,7 @@ from kd_asr.errors import UserError
 from kd_asr.registry import Named, Weighted, find, names
 from kd_asr.settings.fields import Setting, defaults, dump, known_names, name_of, named_entry, settings_of, unknown
 from kd_asr.settings.merge import merge, merge_section
-from kd_asr.settings.ranges import Inherits
+from kd_asr.settings.ranges import Inherits, NotEmpty
 from kd_asr.settings.yaml_text import line_of
 
 
@@ -130,6 +130,9 @@ class _Builder:
             return self.named(setting.kind, content, path)
         if not isinstance(content, list):
             self.fail(path, f"{shown(content)} is not a list such as [NAME, {{NAME: {{key: value}}}}]")
+            return _FAILED
+        if not content and NotEmpty in setting.markers:
+            self.fail(path, "is empty")
             return _FAILED
         make = self.weighted if setting.shape == "weighted_list" else self.named
         return tuple(make(setting.kind, one, (*path, index)) for index, one in enumerate(content))

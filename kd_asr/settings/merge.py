@@ -1,6 +1,7 @@
 """Settings in plain form laid over others: a file over the defaults, flags over both.
 
-Mappings merge, lists are replaced whole, and a named thing replaces another one but merges with one of its own name.
+Mappings merge. Lists are replaced whole. A named thing replaces another one but merges with one of its own name, also
+as an entry of a list: `[hinton, decoupled]` over `[{hinton: {losses: ...}}]` keeps those losses.
 """
 
 from __future__ import annotations
@@ -33,7 +34,18 @@ def merge(setting: Setting, base: Any, over: Any) -> Any:
         return merge_section(setting.type, base, over)
     if setting.shape == "named":
         return _merge_named(setting.kind, base, over)
+    if setting.shape == "named_list" and isinstance(base, list) and isinstance(over, list):
+        return [_merge_listed(setting.kind, base, one) for one in over]
     return over
+
+
+def _merge_listed(kind: str, base: list[Any], over: Any) -> Any:
+    """An entry of a list of named things over the only one of its name in the list below, if there is one."""
+    above = named_entry(over)
+    if above is None:
+        return over
+    alike = [one for one in base if (entry := named_entry(one)) is not None and name_of(entry) == name_of(above)]
+    return _merge_named(kind, alike[0], over) if len(alike) == 1 else over
 
 
 def _merge_named(kind: str, base: Any, over: Any) -> Any:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from kd_asr.distillation.objectives import HARD, hinton_losses
 from kd_asr.features.settings import AugmentSettings
 from kd_asr.jobs.job import MODEL, Job, StoredPosteriors, network_seed
-from kd_asr.registry import Named
+from kd_asr.methods.base import Plan, cohort, planned
+from kd_asr.registry import Named, Weighted
 from kd_asr.stages.settings import Settings
-from kd_asr.stages.systems import baseline_names, member_names, student_names
 from kd_asr.tasks.speech import SpeechData
 
 # Artifact of the alignment that realignment networks learn from.
 FIRST_ALIGNMENT = "mixture_alignment"
+
+
+def member_names(settings: Settings) -> list[str]:
+    """Artifacts of the teachers."""
+    return [f"ensemble/member-{number:02d}" for number in range(settings.ensemble.members)]
+
+
+def baseline_names(settings: Settings) -> list[str]:
+    """Artifacts of the networks that the students are compared with."""
+    return [f"baseline/baseline-{number:02d}" for number in range(settings.baseline.networks)]
 
 
 def member_jobs(settings: Settings) -> list[Job]:
@@ -26,9 +37,44 @@ def baseline_jobs(settings: Settings) -> list[Job]:
     return [hard_job(settings, name, settings.student_network) for name in baseline_names(settings)]
 
 
+@dataclass(frozen=True)
+class SpeechTask:
+    """Students of a run's ensemble, or networks like them on hard labels, for the methods.
+
+    Attributes:
+        settings: Of the run.
+    """
+
+    settings: Settings
+    paper_row = "Distilled Single model"
+
+    @property
+    def students(self) -> int:
+        """Students of each method."""
+        return self.settings.distil.students
+
+    def taught(self, name: str, number: int, losses: Sequence[Weighted]) -> Job:
+        """A student of the ensemble."""
+        return soft_job(self.settings, f"distil/{name}-{number:02d}", losses)
+
+    def untaught(self, name: str, number: int, losses: Sequence[Weighted], *, networks: int = 1) -> Job:
+        """The baselines' networks and data with other losses."""
+        job = hard_job(self.settings, f"distil/{name}-{number:02d}", self.settings.student_network)
+        return replace(job, networks=cohort(job.network, networks), losses=tuple(losses))
+
+
+def plans(settings: Settings) -> list[Plan]:
+    """What each method of a run trains and compares.
+
+    Raises:
+        UserError: a method cannot work with these settings, or two of them have the same name.
+    """
+    return planned(settings.methods, SpeechTask(settings))
+
+
 def student_jobs(settings: Settings) -> list[Job]:
-    """Students on the ensemble's posteriors and hard labels."""
-    return [soft_job(settings, name) for name in student_names(settings)]
+    """The trainings of all methods."""
+    return [job for plan in plans(settings) for job in plan.jobs]
 
 
 def sweep_points(settings: Settings) -> list[tuple[float, float]]:
@@ -42,8 +88,9 @@ def sweep_jobs(settings: Settings) -> list[Job]:
     seed = network_seed(settings.seed, "sweep")
     return [
         soft_job(
-            replace(settings, distil=replace(settings.distil, temperature=temperature, hard_weight=weight)),
+            settings,
             f"sweep_networks/temperature-{temperature:g}-hard-{weight:g}",
+            hinton_losses(temperature=temperature, soft_weight=1.0, hard_weight=weight),
             seed=seed,
         )
         for temperature, weight in sweep_points(settings)
@@ -70,7 +117,7 @@ def hard_job(settings: Settings, name: str, network: Named, *, aligned: str = "a
     )
 
 
-def soft_job(settings: Settings, name: str, *, seed: int | None = None) -> Job:
+def soft_job(settings: Settings, name: str, losses: Sequence[Weighted], *, seed: int | None = None) -> Job:
     """A student on the posterior store's soft targets and hard labels, of the training set and `transfer`'s copies."""
     network, distil = settings.student_network, settings.distil
     if distil.dropout is not None:
@@ -79,9 +126,7 @@ def soft_job(settings: Settings, name: str, *, seed: int | None = None) -> Job:
         name=name,
         networks={MODEL: network},
         data=SpeechData(variation(settings), copies="transfer"),
-        losses=hinton_losses(
-            temperature=distil.temperature, soft_weight=distil.soft_weight, hard_weight=distil.hard_weight
-        ),
+        losses=tuple(losses),
         budget=settings.train,
         seed=network_seed(settings.seed, name) if seed is None else seed,
         teacher=StoredPosteriors("posteriors"),

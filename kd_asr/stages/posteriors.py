@@ -24,9 +24,10 @@ from kd_asr.networks.base import Network
 from kd_asr.networks.ensemble import average_log_posteriors
 from kd_asr.parallel import parallel_map
 from kd_asr.stages.networks import posteriors_by_group, score_utterances
+from kd_asr.stages.plan import member_names
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.speech import utterance_chunks
-from kd_asr.stages.systems import ENSEMBLE, load_networks, member_names
+from kd_asr.stages.systems import ENSEMBLE, load_networks
 from kd_asr.tasks.speech import labels
 
 SHARD_FRAMES = 50_000

@@ -18,7 +18,7 @@ from kd_asr.networks.base import problems_of, view_of
 from kd_asr.networks.settings import AdaptSettings, StudentSettings, TeacherSettings
 from kd_asr.registry import Named, named
 from kd_asr.settings.files import load_settings_of, parse_settings_of
-from kd_asr.settings.ranges import AtLeast, DecidesNothing, OfKind
+from kd_asr.settings.ranges import AtLeast, DecidesNothing, NotEmpty, OfKind
 from kd_asr.training.settings import TrainSettings
 
 
@@ -40,6 +40,7 @@ class Settings:
         student: What the students are.
         augment: Variation of the training data.
         train: Training of a network.
+        methods: Ways of teaching the students, each a row of the report, such as `[hinton, {mutual: {networks: 4}}]`.
         ensemble: Teachers.
         baseline: Networks on hard labels.
         distil: Students.
@@ -63,6 +64,7 @@ class Settings:
     student: StudentSettings = field(default_factory=StudentSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+    methods: Annotated[tuple[Annotated[Named, OfKind("method")], ...], NotEmpty] = (named("method", "hinton"),)
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
     baseline: BaselineSettings = field(default_factory=BaselineSettings)
     distil: DistilSettings = field(default_factory=DistilSettings)

@@ -24,7 +24,7 @@ def sweep(run_dir: Path, settings: Settings) -> Artifact:
         rows = [
             {
                 "temperature": temperature,
-                "soft_weight": settings.distil.soft_weight,
+                "soft_weight": 1.0,
                 "hard_weight": weight,
                 "dev_frame_accuracy": student.metrics["dev_accuracy"],
                 "dev_cross_entropy": student.metrics["dev_cross_entropy"],
@@ -37,7 +37,7 @@ def sweep(run_dir: Path, settings: Settings) -> Artifact:
         run_dir,
         "sweep",
         code=__name__,
-        settings={"points": points, "soft_weight": settings.distil.soft_weight},
+        settings={"points": points},
         inputs=students,
         work=work,
     )

@@ -9,30 +9,39 @@ from kd_asr.artifacts import load_artifact
 from kd_asr.jobs.systems import Group, NetworkRef, System, Systems, single_systems
 from kd_asr.networks.base import Network
 from kd_asr.networks.files import load_network
+from kd_asr.stages.plan import baseline_names, member_names, plans
 from kd_asr.stages.settings import Settings
 
 ENSEMBLE = "ensemble"
 # Of Okabe and Ito, so that a group looks the same whatever it is compared with.
-BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
-
-
-def member_names(settings: Settings) -> list[str]:
-    """Artifacts of the teachers."""
-    return [f"ensemble/member-{number:02d}" for number in range(settings.ensemble.members)]
-
-
-def baseline_names(settings: Settings) -> list[str]:
-    """Artifacts of the networks that the students are compared with."""
-    return [f"baseline/baseline-{number:02d}" for number in range(settings.baseline.networks)]
-
-
-def student_names(settings: Settings) -> list[str]:
-    """Artifacts of the students."""
-    return [f"distil/student-{number:02d}" for number in range(settings.distil.students)]
+BLUE, ORANGE = "#0072B2", "#E69F00"
 
 
 def run_systems(settings: Settings) -> Systems:
-    """What a run compares: the baselines, the ensemble and the students."""
+    """What a run compares: the baselines, the ensemble and each method's students.
+
+    Raises:
+        UserError: a method cannot work with these settings.
+    """
+    baseline = Group(
+        "baseline", "baseline", "reference", BLUE, note="hard labels", plural="baselines", about=_equal(settings),
+        paper="Baseline",
+    )  # fmt: skip
+    ensemble = Group(ENSEMBLE, "ensemble", "teacher", ORANGE, plural="members of the ensemble", paper="10xEnsemble")
+    teachers = tuple(map(NetworkRef, member_names(settings)))
+    methods = plans(settings)
+    return Systems(
+        (baseline, ensemble, *(plan.group for plan in methods)),
+        (
+            *single_systems("baseline", baseline_names(settings)),
+            System(ENSEMBLE, ENSEMBLE, teachers, settings.ensemble.average),
+            *(system for plan in methods for system in plan.systems),
+        ),
+    )
+
+
+def _equal(settings: Settings) -> str:
+    """What baselines, members and students have in common, and what they have not, in sentences."""
     distil, student = settings.distil, settings.student_network
     own, dropout = distil.dropout, getattr(student.settings, "dropout", None)
     if settings.teacher_network == student:
@@ -41,37 +50,12 @@ def run_systems(settings: Settings) -> Systems:
         alike = "Baselines and students have one architecture, members another one, and all have one budget"
         others = "baselines"
     if None not in (own, dropout) and own != dropout:
-        alike += f", but for the dropout of hidden units: {own:g} in students, {dropout:g} in {others}"
-    also = f", on the training set and {distil.copies} perturbed copies of it" if distil.copies else ""
-    groups = (
-        Group("baseline", "baseline", "reference", BLUE, note="hard labels", plural="baselines", paper="Baseline"),
-        Group(ENSEMBLE, "ensemble", "teacher", ORANGE, plural="members of the ensemble", paper="10xEnsemble"),
-        Group(
-            "distilled",
-            "distilled",
-            "student",
-            GREEN,
-            noun="distilled network",
-            plural="students",
-            about=f"{alike}. Students learn from the ensemble's posteriors at temperature {distil.temperature:g} "
-            f"(weight {distil.soft_weight:g}) and from the hard labels (weight {distil.hard_weight:g}){also}.",
-            paper="Distilled Single model",
-        ),
-    )
-    teachers = tuple(map(NetworkRef, member_names(settings)))
-    return Systems(
-        groups,
-        (
-            *single_systems("baseline", baseline_names(settings)),
-            System(ENSEMBLE, ENSEMBLE, teachers, settings.ensemble.average),
-            *single_systems("distilled", student_names(settings)),
-        ),
-    )
+        alike += f", but for the dropout of hidden units: {own:g} in students of the ensemble, {dropout:g} in {others}"
+    copies = f" Students of the ensemble see {distil.copies} perturbed copies of the training set as well."
+    return f"{alike}.{copies if distil.copies else ''}"
 
 
-def load_networks(
-    run_dir: Path, networks: Sequence[NetworkRef], features: Mapping[str, object]
-) -> list[Network]:
+def load_networks(run_dir: Path, networks: Sequence[NetworkRef], features: Mapping[str, object]) -> list[Network]:
     """Some trained networks of a run.
 
     Raises:

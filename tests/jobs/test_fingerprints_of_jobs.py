@@ -132,6 +132,9 @@ def leaves(settings: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
             continue  # teacher.network and student.network are tested below
         if is_dataclass(value):
             yield from leaves(value, (*path, item.name))
+        elif isinstance(value, tuple) and value and all(is_dataclass(one) for one in value):
+            for index, one in enumerate(value):
+                yield from leaves(one, (*path, item.name, str(index)))
         else:
             yield (*path, item.name), value
 
@@ -139,6 +142,9 @@ def leaves(settings: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
 def changed(settings: Any, path: tuple[str, ...]) -> Any:
     """Settings with another value at a path."""
     name, *below = path
+    if isinstance(settings, tuple):
+        index = int(name)
+        return (*settings[:index], changed(settings[index], tuple(below)), *settings[index + 1 :])
     value = getattr(settings, name)
     if below:
         return replace(settings, **{name: changed(value, tuple(below))})
@@ -178,9 +184,12 @@ EXPECTED = {
     "augment.time_mask": ALL,
     "augment.copies": {"members", "baselines"},  # they have the copies as an input
     "align.network_epochs": {"realignment"},
-    "distil.temperature": {"students", "reduced soft", *SOFT_AND_HARD},
-    "distil.soft_weight": {"students", "sweep", *SOFT_AND_HARD},
-    "distil.hard_weight": {"students", *SOFT_AND_HARD},
+    "methods.0.settings.losses.0.loss.settings.temperature": {"students"},
+    "methods.0.settings.losses.0.weight": {"students"},
+    "methods.0.settings.losses.1.weight": {"students"},
+    "reduced.losses.0.loss.settings.temperature": {"reduced soft", *SOFT_AND_HARD},
+    "reduced.losses.0.weight": {"reduced soft", *SOFT_AND_HARD},
+    "reduced.losses.1.weight": SOFT_AND_HARD,
     "distil.dropout": {"students", "sweep"},
     "reduced.epochs": REDUCED,
     "reduced.validations": REDUCED,

@@ -109,7 +109,7 @@ def test_a_student_inherits_what_it_does_not_give_of_the_same_network(tmp_path: 
     assert parse(text, "--student.network=wide", "--student.network=null", folder=tmp_path).student.network is None
 
 
-def test_methods_are_a_list_that_is_replaced_whole(tmp_path: Path) -> None:
+def test_a_list_replaces_another_but_keeps_the_settings_of_names_in_both(tmp_path: Path) -> None:
     assert parse("methods: [mutual]", folder=tmp_path).methods == (Named("method", "mutual", MutualSettings()),)
     assert parse("methods: []", folder=tmp_path).methods == ()
     text = "methods: [{mutual: {networks: 2}}, classic]"
@@ -117,6 +117,12 @@ def test_methods_are_a_list_that_is_replaced_whole(tmp_path: Path) -> None:
         Named("method", "mutual", MutualSettings(2)),
         classic(soft(), hard(0.5)),
     )
+    kept = (Named("method", "mutual", MutualSettings(2)),)
+    assert parse(text, "--methods", "[mutual]", folder=tmp_path).methods == kept
+    assert parse(text, "--methods", "[mutual, classic]", folder=tmp_path).methods == (*kept, classic(soft(), hard(0.5)))
+    twice = "methods: [{mutual: {networks: 2}}, {mutual: {networks: 4}}]"
+    default = (Named("method", "mutual", MutualSettings()),)
+    assert parse(twice, "--methods", "[mutual]", folder=tmp_path).methods == default
 
 
 def test_losses_have_settings_and_weights(tmp_path: Path) -> None:

@@ -71,8 +71,9 @@ def test_a_missing_file_is_named(tmp_path) -> None:
         ["--network.tdnn.frame_stride", "0"],
         ["--network.dnn.frame_stride", "3"],  # a DNN has no chunks
         ["--train.learning_rate", "0"],
-        ["--distil.temperature", "0"],
-        ["--distil.soft_weight", "0", "--distil.hard_weight", "0"],
+        ["--methods.hinton.losses.soft.temperature", "0"],
+        ["--methods", "[]"],
+        ["--methods", "[hinton, nothing]"],
         ["--distil.sweep_hard_weights", "[0.5, -0.1]"],
         ["--ensemble.members", "0"],
         ["--ensemble.top_k", "65536"],
@@ -125,8 +126,10 @@ def test_every_mnist_preset_is_valid_and_names_itself(preset: Path) -> None:
 
 def test_mnist_settings_go_through_the_same_parser(tmp_path) -> None:
     (tmp_path / "conf.yaml").write_text("seeds: 5\nteacher:\n  epochs: 7\n")
-    settings = parse_settings_of(MnistSettings, ["--distil.temperature", "8"], tmp_path / "conf.yaml")
-    assert (settings.seeds, settings.teacher.epochs, settings.distil.temperature) == (5, 7, 8.0)
+    flags = ["--methods.hinton.losses.soft.temperature", "8"]
+    settings = parse_settings_of(MnistSettings, flags, tmp_path / "conf.yaml")
+    soft, hard = settings.methods[0].settings.losses
+    assert (settings.seeds, settings.teacher.epochs, soft.loss.settings.temperature, hard.weight) == (5, 7, 8.0, 0.01)
     # The paper's widths.
     assert [one.network.settings.hidden_units for one in (settings.teacher, settings.hard)] == [1200, 800]
     save_settings(tmp_path, settings)
@@ -147,7 +150,7 @@ def test_mnist_settings_go_through_the_same_parser(tmp_path) -> None:
         ["--distilled.max_norm", "-1"],
         ["--teacher.learning_rate", "0"],
         ["--transfer.temperature", "0"],
-        ["--distil.soft_weight", "0", "--distil.hard_weight", "0"],
+        ["--methods.hinton.losses.soft.weight", "-1"],
         ["--temperature.widths", "[30, 100]"],
         ["--temperature.temperatures", "[]"],
         ["--data.dev_images", "60000"],

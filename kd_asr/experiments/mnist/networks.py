@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from kd_asr.artifacts import Artifact, build_artifact, current_artifact, load_artifact
 from kd_asr.console import progress
 from kd_asr.corpora.mnist import CLASSES
-from kd_asr.distillation.objectives import HARD, hinton_losses
+from kd_asr.distillation.objectives import HARD
 from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
 from kd_asr.distillation.signal import tail_sum, top_k_targets
-from kd_asr.experiments.mnist.settings import DigitNetworkSettings, MnistSettings, SoftLossSettings
+from kd_asr.experiments.mnist.settings import DigitNetworkSettings, MnistSettings
 from kd_asr.features.images import Images
 from kd_asr.fingerprints import digest
 from kd_asr.jobs.job import MODEL, Job, StoredPosteriors, network_seed
@@ -65,13 +65,6 @@ def digit_job(
         seed=seed,
         teacher=StoredPosteriors(posteriors) if posteriors else None,
         max_norm=recipe.max_norm,
-    )
-
-
-def losses_of(settings: SoftLossSettings) -> tuple[Weighted, ...]:
-    """Soft and hard loss with the temperature and the weights of the settings."""
-    return hinton_losses(
-        temperature=settings.temperature, soft_weight=settings.soft_weight, hard_weight=settings.hard_weight
     )
 
 

@@ -88,19 +88,14 @@ def reduced_jobs(settings: MnistSettings) -> list[ReducedDigits]:
 
 
 def _job(settings: MnistSettings, fraction: float, arm: Arm, repetition: int) -> Job:
-    part = LabelledPart(
-        fraction, network_seed(settings.seed, f"reduced/part-{repetition}"), others=others_of_arm(arm)
-    )
-    distil = settings.distil
+    part = LabelledPart(fraction, network_seed(settings.seed, f"reduced/part-{repetition}"), others=others_of_arm(arm))
     plain = digit_job(
         f"reduced_networks/{fraction:g}-{arm}-{repetition}",
         settings.hard,
         seed=network_seed(settings.seed, f"reduced/network-{repetition}"),
         images="all but dev",
         posteriors="" if arm == "hard" else posteriors_name(CHOOSING_TEACHER),
-        losses=losses_of_arm(
-            arm, temperature=distil.temperature, soft_weight=distil.soft_weight, hard_weight=distil.hard_weight
-        ),
+        losses=losses_of_arm(arm, settings.reduced.losses),
     )
     return replace(
         plain,

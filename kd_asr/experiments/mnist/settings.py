@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
+from kd_asr.distillation.objectives import hinton_losses
+from kd_asr.methods.hinton import HintonMethodSettings
 from kd_asr.networks.base import problems_of
-from kd_asr.registry import Named, named
+from kd_asr.registry import Named, Weighted, named
 from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, DecidesNothing, NotEmpty, OfKind, Unit
 from kd_asr.training.settings import TrainSettings
 
@@ -16,6 +18,8 @@ Positive = Annotated[float, Above(0)]
 Probability = Annotated[float, AtLeast(0), Below(1)]
 # Height and width, in pixels.
 IMAGE_SHAPES = {"mnist": (28, 28), "digits": (8, 8)}
+# Temperature 20 (Hinton and others 2015, section 3), and labels that hardly count.
+PAPER_LOSSES = hinton_losses(temperature=20.0, soft_weight=1.0, hard_weight=0.01)
 
 
 @dataclass(frozen=True)
@@ -107,32 +111,13 @@ class TeacherSettings(DigitNetworkSettings):
 
 
 @dataclass(frozen=True)
-class SoftLossSettings:
-    """The objective of the distilled students of the table.
-
-    Attributes:
-        temperature: Temperature of the softmax in the soft loss (Hinton and others 2015: 20).
-        soft_weight: Weight of the soft loss, which carries its factor of the temperature squared.
-        hard_weight: Weight of the hard loss.
-    """
-
-    temperature: Positive = 20.0
-    soft_weight: NotNegative = 1.0
-    hard_weight: NotNegative = 0.01
-
-    def problems(self) -> list[str]:
-        """What does not go together."""
-        total = self.soft_weight + self.hard_weight
-        return [] if total > 0 else [f"soft_weight + hard_weight: {total} is not above 0"]
-
-
-@dataclass(frozen=True)
 class TemperatureSettings:
     """The grid of widths and temperatures, measured on dev.
 
     Attributes:
         widths: Hidden units in each layer to compare.
         temperatures: Temperatures of the soft loss to compare.
+        hard_weight: Weight of the hard loss beside a soft loss of weight 1.
         students: Students to train for each temperature, one number for each of `widths`; narrow students are cheap and
             their results vary most.
         epochs: Passes over the training images for each student; what is not compared is that of `distilled`.
@@ -140,6 +125,7 @@ class TemperatureSettings:
 
     widths: Annotated[tuple[Count, ...], NotEmpty] = (30, 100, 300, 800)
     temperatures: Annotated[tuple[Positive, ...], NotEmpty] = (1.0, 2.0, 3.0, 4.0, 8.0, 20.0, 40.0)
+    hard_weight: NotNegative = 0.01
     students: tuple[Count, ...] = (5, 3, 2, 1)
     epochs: Count = 20
 
@@ -182,12 +168,15 @@ class ReducedDigitSettings:
     Attributes:
         fractions: Shares of the training images (without dev) that keep their labels.
         seeds: Repetitions of the experiment, each with other parts and initial weights.
+        losses: Losses of the networks with soft targets and hard labels; those with soft targets alone leave out the
+            losses that need no posteriors.
         epochs: Budget of every network, in passes over all training images.
         validations: Measurements on dev, closer together in the beginning, among which early stopping chooses.
     """
 
     fractions: Annotated[tuple[Annotated[float, Above(0), AtMost(1)], ...], NotEmpty] = (0.003, 0.01, 0.1, 1.0)
     seeds: Count = 1
+    losses: tuple[Weighted, ...] = PAPER_LOSSES
     epochs: Positive = 8.0
     validations: Count = 20
 
@@ -208,7 +197,7 @@ class MnistSettings:
         teacher: Teachers.
         hard: Students on hard labels.
         distilled: Distilled students.
-        distil: Objective of the distilled students.
+        methods: Ways of teaching the distilled students, each a row of the table.
         temperature: Grid of widths and temperatures.
         transfer: Students that never see some digits.
         losses: Comparison of losses.
@@ -225,7 +214,9 @@ class MnistSettings:
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     hard: DigitNetworkSettings = field(default_factory=DigitNetworkSettings)
     distilled: DigitNetworkSettings = field(default_factory=DigitNetworkSettings)
-    distil: SoftLossSettings = field(default_factory=SoftLossSettings)
+    methods: Annotated[tuple[Annotated[Named, OfKind("method")], ...], NotEmpty] = (
+        named("method", "hinton", HintonMethodSettings(PAPER_LOSSES)),
+    )
     temperature: TemperatureSettings = field(default_factory=TemperatureSettings)
     transfer: TransferSettings = field(default_factory=TransferSettings)
     losses: LossesSettings = field(default_factory=LossesSettings)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.distillation.objectives import HARD
 from kd_asr.experiments.mnist.digits import digits
 from kd_asr.experiments.mnist.networks import (
     digit_job,
     digit_log_posteriors,
-    losses_of,
     posteriors_name,
     store_posteriors,
     teacher_name,
@@ -23,9 +23,83 @@ from kd_asr.experiments.mnist.networks import (
 from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.jobs.job import Job, network_seed
 from kd_asr.jobs.systems import Group, NetworkRef, System, Systems, single_systems
+from kd_asr.methods.base import Plan, cohort, planned
+from kd_asr.registry import Weighted
 from kd_asr.tasks.digits import DIGITS, DigitArrays
 
 ENSEMBLE_POSTERIORS = "posteriors/ensemble"
+
+
+@dataclass(frozen=True)
+class DigitTask:
+    """Students that learn from one teacher each, or alone, for the methods.
+
+    Attributes:
+        settings: Of the run.
+    """
+
+    settings: MnistSettings
+    paper_row = "small network, distilled"
+
+    @property
+    def students(self) -> int:
+        """Students of each method."""
+        return self.settings.seeds
+
+    def taught(self, name: str, number: int, losses: Sequence[Weighted]) -> Job:
+        """A student of the teacher of the same number."""
+        return _distilled(self.settings, _artifact(name, number), posteriors_name(teacher_name(number)), losses)
+
+    def untaught(self, name: str, number: int, losses: Sequence[Weighted], *, networks: int = 1) -> Job:
+        """The networks of students on hard labels with other losses."""
+        job = _on_hard_labels(self.settings, _artifact(name, number))
+        return replace(job, networks=cohort(job.network, networks), losses=tuple(losses))
+
+
+def _artifact(name: str, number: int) -> str:
+    # Hinton's students are called as in the paper's table. Their seeds come from the name.
+    return f"networks/{'distilled' if name == 'student' else name}-{number:02d}"
+
+
+def _on_hard_labels(settings: MnistSettings, name: str) -> Job:
+    return digit_job(name, settings.hard, seed=network_seed(settings.seed, name))
+
+
+def _distilled(settings: MnistSettings, name: str, posteriors: str, losses: Sequence[Weighted]) -> Job:
+    seed = network_seed(settings.seed, name)
+    return digit_job(name, settings.distilled, seed=seed, posteriors=posteriors, losses=tuple(losses))
+
+
+def table_plans(settings: MnistSettings) -> list[Plan]:
+    """The students of the table: on hard labels, of each method, and of the ensemble, by the first method.
+
+    Raises:
+        UserError: a method cannot work with these settings.
+    """
+    methods = planned(settings.methods, DigitTask(settings))
+    hard = Group(
+        "hard", "hard labels", "reference", note="student", noun="student on hard labels",
+        paper="small network, hard labels",
+    )  # fmt: skip
+    of_ensemble = Group("ensemble student", "distilled from the ensemble", note="student")
+    number = min(settings.seeds, settings.ensemble_students)
+    return [
+        _plan(hard, [_on_hard_labels(settings, f"networks/hard-{one:02d}") for one in range(settings.seeds)]),
+        *(replace(plan, group=replace(plan.group, note=plan.group.note or "student")) for plan in methods),
+        _plan(
+            of_ensemble,
+            [
+                _distilled(
+                    settings, f"networks/ensemble-student-{one:02d}", ENSEMBLE_POSTERIORS, methods[0].jobs[0].losses
+                )
+                for one in range(number)
+            ],
+        ),
+    ]
+
+
+def _plan(group: Group, jobs: Sequence[Job]) -> Plan:
+    return Plan(tuple(jobs), group, single_systems(group.name, [job.name for job in jobs]))
 
 
 def table_systems(settings: MnistSettings) -> Systems:
@@ -33,41 +107,18 @@ def table_systems(settings: MnistSettings) -> Systems:
 
     The first members of the ensemble are the teachers of the students.
     """
-    seeds = range(settings.seeds)
-    of_group = {
-        Group(
-            "teacher",
-            "teacher",
-            "teacher",
-            note="dropout, max-norm, jitter",
-            paper="large network",
-        ): single_systems("teacher", [teacher_name(number) for number in seeds]),
-        Group(
-            "hard",
-            "hard labels",
-            "reference",
-            note="student",
-            noun="student on hard labels",
-            paper="small network, hard labels",
-        ): single_systems("hard", [f"networks/hard-{number:02d}" for number in seeds]),
-        Group(
-            "distilled",
-            "distilled",
-            "student",
-            note="student of one teacher",
-            noun="distilled student",
-            paper="small network, distilled",
-        ): single_systems("distilled", [f"networks/distilled-{number:02d}" for number in seeds]),
-        Group("ensemble", "ensemble", note="of the teachers"): (
-            System("ensemble", "ensemble", tuple(NetworkRef(teacher_name(one)) for one in range(settings.members))),
-        ),
-        Group("ensemble student", "distilled from the ensemble", note="student"): single_systems(
-            "ensemble student",
-            [f"networks/ensemble-student-{number:02d}" for number in seeds[: settings.ensemble_students]],
-        ),
-    }
-    groups = tuple(group for group, systems in of_group.items() if systems)
-    return Systems(groups, tuple(system for group in groups for system in of_group[group]))
+    teacher = Group("teacher", "teacher", "teacher", note="dropout, max-norm, jitter", paper="large network")
+    ensemble = Group("ensemble", "ensemble", note="of the teachers")
+    members = tuple(NetworkRef(teacher_name(number)) for number in range(settings.members))
+    *students, of_ensemble = table_plans(settings)
+    teachers = single_systems("teacher", [teacher_name(number) for number in range(settings.seeds)])
+    shown = [
+        (teacher, teachers),
+        *((plan.group, plan.systems) for plan in students),
+        (ensemble, (System("ensemble", "ensemble", members),)),
+        *([(of_ensemble.group, of_ensemble.systems)] if of_ensemble.systems else []),
+    ]
+    return Systems(tuple(group for group, _ in shown), tuple(one for _, systems in shown for one in systems))
 
 
 def table(run_dir: Path, settings: MnistSettings) -> Artifact:
@@ -114,25 +165,5 @@ def table(run_dir: Path, settings: MnistSettings) -> Artifact:
 
 
 def student_jobs(settings: MnistSettings) -> list[Job]:
-    """Students on hard labels, of one teacher each, and of the ensemble."""
-    systems = table_systems(settings).systems
-
-    def networks(group: str) -> list[str]:
-        return [system.members[0].artifact for system in systems if system.group == group]
-
-    jobs = [_student(settings, name, "") for name in networks("hard")]
-    jobs += [
-        _student(settings, name, posteriors_name(teacher))
-        for name, teacher in zip(networks("distilled"), networks("teacher"), strict=True)
-    ]
-    return jobs + [_student(settings, name, ENSEMBLE_POSTERIORS) for name in networks("ensemble student")]
-
-
-def _student(settings: MnistSettings, name: str, posteriors: str) -> Job:
-    return digit_job(
-        name,
-        settings.distilled if posteriors else settings.hard,
-        seed=network_seed(settings.seed, name),
-        posteriors=posteriors,
-        losses=losses_of(settings.distil) if posteriors else HARD,
-    )
+    """Students on hard labels, of each method, and of the ensemble."""
+    return [job for plan in table_plans(settings) for job in plan.jobs]

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
+from kd_asr.distillation.objectives import hinton_losses
 from kd_asr.experiments.mnist.digits import digits
 from kd_asr.experiments.mnist.networks import (
     CHOOSING_TEACHER,
     digit_job,
     digit_log_posteriors,
-    losses_of,
     posteriors_name,
     train,
     train_teachers,
@@ -78,7 +78,7 @@ def temperature_jobs(settings: MnistSettings) -> list[tuple[tuple[int, float], J
                 seed=network_seed(settings.seed, f"width-{width}-{number}"),
                 images="all but dev",
                 posteriors=posteriors_name(CHOOSING_TEACHER),
-                losses=losses_of(replace(settings.distil, temperature=temperature)),
+                losses=hinton_losses(temperature=temperature, soft_weight=1.0, hard_weight=grid.hard_weight),
             ),
         )
         for width, students in zip(grid.widths, grid.students, strict=True)

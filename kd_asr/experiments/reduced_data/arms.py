@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
-from kd_asr.distillation.objectives import HARD, hinton_losses
+from kd_asr.distillation.objectives import HARD
 from kd_asr.jobs.systems import Group
-from kd_asr.registry import Weighted
+from kd_asr.registry import Weighted, find
 
 # Hard labels, soft targets or both on the labelled part; or soft targets of everything, with the part's hard labels.
 Arm = Literal["hard", "soft", "soft_and_hard", "soft_everywhere"]
 ARMS: tuple[Arm, ...] = ("hard", "soft", "soft_and_hard", "soft_everywhere")
 
 
-def losses_of_arm(arm: Arm, *, temperature: float, soft_weight: float, hard_weight: float) -> tuple[Weighted, ...]:
-    """The losses of an arm: one of the two of Hinton, Vinyals and Dean (2015), or both with their weights."""
+def losses_of_arm(arm: Arm, losses: tuple[Weighted, ...]) -> tuple[Weighted, ...]:
+    """The losses of an arm: the hard one, those that need posteriors, or all.
+
+    Args:
+        arm: way of learning.
+        losses: of soft targets and hard labels together.
+    """
     if arm == "hard":
         return HARD
     if arm == "soft":
-        return hinton_losses(temperature=temperature, soft_weight=1.0, hard_weight=0.0)
-    return hinton_losses(temperature=temperature, soft_weight=soft_weight, hard_weight=hard_weight)
+        return tuple(
+            item if "posteriors" in find("loss", item.loss.name).needs else replace(item, weight=0.0) for item in losses
+        )
+    return losses
 
 
 def others_of_arm(arm: Arm) -> Literal["left out", "soft"]:

@@ -86,7 +86,7 @@ def reduced_systems(settings: Settings) -> list[ReducedSystem]:
 
 def reduced_job(settings: Settings, fraction: float, arm: Arm, repetition: int) -> Job:
     """The training of one network; all make the same number of updates."""
-    reduced, distil = settings.reduced, settings.distil
+    reduced = settings.reduced
     part = LabelledPart(
         fraction, network_seed(settings.seed, f"reduced/part-{repetition}"), reduced.draw, others_of_arm(arm)
     )
@@ -94,9 +94,7 @@ def reduced_job(settings: Settings, fraction: float, arm: Arm, repetition: int) 
     return replace(
         hard_job(settings, name, settings.student_network),
         data=SpeechData(variation(settings), part=part),
-        losses=losses_of_arm(
-            arm, temperature=distil.temperature, soft_weight=distil.soft_weight, hard_weight=distil.hard_weight
-        ),
+        losses=losses_of_arm(arm, reduced.losses),
         seed=network_seed(settings.seed, f"reduced/network-{repetition}"),
         teacher=None if arm == "hard" else StoredPosteriors("posteriors"),
         keep="both" if arm == "hard" else "last",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from kd_asr.distillation.objectives import hinton_losses
+from kd_asr.registry import Weighted
 from kd_asr.settings.ranges import Above, AtLeast, AtMost, NotEmpty
 
 
@@ -16,6 +18,8 @@ class ReducedSettings:
         fractions: Shares of the training set that keep their labels; each part lies inside the larger ones.
         seeds: Repetitions of the experiment, each with parts and initial weights of its own.
         draw: What the parts consist of: whole utterances or, as a check, single frames.
+        losses: Losses of the networks with soft targets and hard labels; those with soft targets alone leave out the
+            losses that need no posteriors.
         epochs: Budget of every network, in passes over the whole training set. Networks that see a part of it make as
             many updates, by passing over their part more often.
         validations: Measurements on dev, closer together in the beginning, among which early stopping chooses.
@@ -26,6 +30,7 @@ class ReducedSettings:
     fractions: Annotated[tuple[Annotated[float, Above(0), AtMost(1)], ...], NotEmpty] = (0.03, 0.1, 0.3, 1.0)
     seeds: Annotated[int, AtLeast(1)] = 3
     draw: Literal["utterances", "frames"] = "utterances"
+    losses: tuple[Weighted, ...] = hinton_losses(temperature=2.0, soft_weight=1.0, hard_weight=0.5)
     epochs: Annotated[float, Above(0)] = 2.0
     validations: Annotated[int, AtLeast(1)] = 16
     beam: Annotated[float, Above(0)] = 9.0

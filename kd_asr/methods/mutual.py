@@ -1,0 +1,52 @@
+"""Deep mutual learning (Zhang, Xiang, Hospedales, Lu, CVPR 2018, arXiv 1706.00384)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from kd_asr.distillation.objectives import HARD, described, weighted
+from kd_asr.jobs.systems import Group
+from kd_asr.methods.base import Plan, Task, plan_cohorts
+from kd_asr.registry import Weighted, method
+from kd_asr.settings.ranges import AtLeast, Unit
+
+
+@dataclass(frozen=True)
+class MutualMethodSettings:
+    """Networks without a teacher, trained together, each on the labels and on the posteriors of the others.
+
+    Attributes:
+        networks: Networks that are trained together, which differ in their initial weights (paper: 2 to 7). The first
+            of them is compared with the other systems.
+        losses: Losses of each network and their weights (paper: both 1).
+    """
+
+    networks: Annotated[int, AtLeast(2), Unit("networks")] = 2
+    losses: tuple[Weighted, ...] = (weighted("peers"), *HARD)
+
+
+@method("mutual")
+class Mutual:
+    """Cohorts of networks that teach each other."""
+
+    Settings = MutualMethodSettings
+
+    def __init__(self, settings: MutualMethodSettings) -> None:
+        self.settings = settings
+
+    def plan(self, task: Task) -> Plan:
+        """One training for each cohort."""
+        number, losses = self.settings.networks, self.settings.losses
+        name = f"mutual-{number}"
+        group = Group(
+            name,
+            f"mutual, {number} networks",
+            "student",
+            noun=f"network of mutual learning in cohorts of {number}",
+            plural=f"networks of mutual learning in cohorts of {number}",
+            about=f"Mutual learning (Zhang and others 2018) trains {number} networks together without a teacher, each "
+            f"on the labels and on the posteriors of the others: {described(losses)}. The first network of each "
+            "cohort is compared.",
+        )
+        return plan_cohorts(task, name, losses, group, networks=number)
