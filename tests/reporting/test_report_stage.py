@@ -219,25 +219,25 @@ def test_targets_and_who_aligned_them() -> None:
     )
 
 
-def about_students(chosen: Settings) -> str:
-    return run_systems(chosen).group("distilled").about
+def about(chosen: Settings, group: str = "baseline") -> str:
+    return run_systems(chosen).group(group).about
 
 
 def test_what_students_have_in_common_with_the_baseline(run: Path) -> None:
-    alike = about_students(settings())
-    assert alike == (
-        "Baselines, members and students have one architecture and budget. Students learn from the ensemble's "
-        "posteriors at temperature 2 (weight 1) and from the hard labels (weight 0.5)."
-    )
-    assert alike in (run / "report" / "report.md").read_text()
+    page = (run / "report" / "report.md").read_text()
+    assert about(settings()) == "Baselines, members and students have one architecture and budget."
+    assert about(settings()) in page
+    losses = "soft loss (temperature 2; weight 1), hard loss (weight 0.5)"
+    assert about(settings(), "distilled") == f"Distilled networks learn from posteriors and labels: {losses}."
+    assert about(settings(), "distilled") in page
     network, distil = named("network", "dnn", DnnSettings(dropout=0.2)), DistilSettings(dropout=0.0, copies=3)
-    other = about_students(replace(settings(), network=network, distil=distil))
-    assert "but for the dropout of hidden units: 0 in students, 0.2 in the others." in other
-    assert other.endswith("the hard labels (weight 0.5), on the training set and 3 perturbed copies of it.")
-    same = about_students(replace(settings(), network=network, distil=DistilSettings(dropout=0.2)))
-    assert same.startswith("Baselines, members and students have one architecture and budget. ")
+    other = about(replace(settings(), network=network, distil=distil))
+    assert "but for the dropout of hidden units: 0 in students of the ensemble, 0.2 in the others." in other
+    assert other.endswith(" Students of the ensemble see 3 perturbed copies of the training set as well.")
+    same = about(replace(settings(), network=network, distil=DistilSettings(dropout=0.2)))
+    assert same == "Baselines, members and students have one architecture and budget."
     student = StudentSettings(named("network", "tdnn"))
-    unlike = about_students(replace(settings(), student=student, distil=DistilSettings(dropout=0.0)))
+    unlike = about(replace(settings(), student=student, distil=DistilSettings(dropout=0.0)))
     said = "Baselines and students have one architecture, members another one, and all have one budget,"
     assert unlike.startswith(said)
-    assert "0 in students, 0.1 in baselines" in unlike
+    assert "0 in students of the ensemble, 0.1 in baselines" in unlike
