@@ -38,8 +38,8 @@ class Decoupled:
             "decoupled",
             "decoupled",
             "student",
-            noun="network with decoupled distillation",
-            plural="students with decoupled distillation",
+            noun="decoupled network",
+            plural="decoupled students",
             about="Decoupled distillation (Zhao and others 2022) weighs the teacher's posterior of the label against "
             f"those of all other classes: {described(losses)}.",
         )

@@ -130,14 +130,14 @@ def share_table(report: Report) -> Table | None:
 
 def comparison_table(report: Report) -> Table | None:
     """Paired differences on dev and test, over utterances; on test also over whole speakers. None if there are none."""
-    by_speaker = report["figures"]["by_speaker"]
-    rows = []
+    by_speaker, rows = report["figures"]["by_speaker"], []
+    several = by_speaker["speakers"] > 1  # the only speaker is the same in every draw, which bounds nothing
     for set_name in ("dev", "test"):
         for measure, label in (("frame_accuracy", "frame accuracy"), ("wer", "WER")):
             for first, second in systems_of(report).comparisons:
                 key = comparison_key(first, second)
                 one = report["figures"]["comparisons"][set_name][measure][key]
-                speakers = by_speaker[measure][key] if set_name == "test" else None
+                speakers = by_speaker[measure][key] if set_name == "test" and several else None
                 rows.append(
                     (
                         f"{set_name} {label}: {first.label} − {second.label}",  # noqa: RUF001 - a minus sign
@@ -147,7 +147,8 @@ def comparison_table(report: Report) -> Table | None:
                         percent_interval(speakers["interval"], signed=True) if speakers else NOT_KNOWN,
                     )
                 )
-    columns = ("difference", "points", "95 % interval", "p", f"95 % interval over {by_speaker['speakers']} speakers")
+    over = f"{by_speaker['speakers']} speakers" if several else "speakers"
+    columns = ("difference", "points", "95 % interval", "p", f"95 % interval over {over}")
     return Table(columns, tuple(rows)) if rows else None
 
 

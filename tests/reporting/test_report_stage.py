@@ -19,7 +19,9 @@ from kd_asr.errors import UserError
 from kd_asr.networks.dnn import DnnSettings
 from kd_asr.networks.settings import StudentSettings
 from kd_asr.registry import named
+from kd_asr.reporting.contents import comparison_table
 from kd_asr.reporting.markdown import targets_sentence
+from kd_asr.reporting.tables import NOT_KNOWN
 from kd_asr.stages.report import print_table, report
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import run_systems
@@ -99,6 +101,17 @@ def test_frame_accuracies_and_share_of_gain(run: Path, content: dict) -> None:  
     assert figures["members"]["ensemble"]["test"]["mean"] == pytest.approx(np.mean(members))
     assert figures["members"]["ensemble"]["test"]["standard_deviation"] == pytest.approx(np.std(members, ddof=1))
     assert figures["by_speaker"]["speakers"] == 7
+
+
+def test_one_speaker_bounds_nothing(content: dict) -> None:  # type: ignore[type-arg]
+    several = comparison_table(content)
+    assert several is not None
+    assert several.columns[-1] == "95 % interval over 7 speakers"
+    assert " to " in several.rows[-1][-1]
+    by_speaker = {**content["figures"]["by_speaker"], "speakers": 1}
+    alone = comparison_table({**content, "figures": {**content["figures"], "by_speaker": by_speaker}})
+    assert alone is not None
+    assert {row[-1] for row in alone.rows} == {NOT_KNOWN}
 
 
 def test_sizes_timings_and_rejected(content: dict) -> None:  # type: ignore[type-arg]
