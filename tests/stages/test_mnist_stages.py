@@ -15,6 +15,7 @@ from kd_asr.experiments.mnist.networks import digit_log_posteriors, load_digit_n
 from kd_asr.experiments.mnist.reduced import reduced_jobs
 from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.features.images import Images
+from kd_asr.jobs.systems import NetworkRef
 from kd_asr.networks.ensemble import Ensemble
 from kd_asr.networks.inference import log_posteriors
 from kd_asr.presets import find_preset
@@ -22,7 +23,10 @@ from kd_asr.settings.files import load_settings_of
 from kd_asr.tasks.digits import DigitArrays
 
 TINY = find_preset("tiny", digits=True)
-FLAGS = ["--source", "digits", "--config", str(TINY), "--temperature.widths=[8]", "--temperature.students=[1]"]
+FLAGS = [
+    *("--source", "digits", "--config", str(TINY), "--temperature.widths=[8]", "--temperature.students=[1]"),
+    "--methods=[hinton, decoupled, {mutual: {networks: 2}}]",
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,7 @@ def metrics(run: Path, name: str) -> dict:
 def test_the_table_counts_what_the_networks_get_wrong(run) -> None:
     table, arrays = metrics(run, "table"), DigitArrays.load(run / "digits")
     names = ["networks/teacher-00", "networks/teacher-01"]
-    models = [load_digit_network(load_artifact(run, name)) for name in names]
+    models = [load_digit_network(run, NetworkRef(name)) for name in names]
     everything = torch.arange(len(arrays.test_labels))
     for model, errors in [
         (models[0], table["test_errors"]["teacher"][0]),
@@ -54,10 +58,21 @@ def test_the_table_counts_what_the_networks_get_wrong(run) -> None:
     wrong = np.load(run / "table" / "wrong.npy")
     assert wrong.sum(axis=1).tolist() == [errors for row in table["test_errors"].values() for errors in row]
     assert {name: len(row) for name, row in table["test_errors"].items()} == {
-        "teacher": 2, "hard": 2, "distilled": 2, "ensemble": 1, "ensemble student": 1,
+        "teacher": 2, "hard": 2, "distilled": 2, "decoupled": 2, "mutual-2": 2, "ensemble": 1, "ensemble student": 1,
     }  # fmt: skip
     assert table["parameters"]["teacher"] == 2 * (64 * 64 + 2 * 64) + 64 * 10 + 10  # with batch normalisation
     assert table["parameters"]["ensemble"] == 2 * table["parameters"]["teacher"]
+
+
+def test_networks_that_were_trained_together_are_measured_and_saved_one_by_one(run) -> None:
+    models = [load_digit_network(run, NetworkRef("networks/mutual-2-00", f"network-{number}")) for number in range(2)]
+    weights = [torch.cat([one.flatten() for one in model.state_dict().values()]) for model in models]
+    assert not torch.equal(*weights)
+    arrays = DigitArrays.load(run / "digits")
+    [log_probs] = digit_log_posteriors(run, [[NetworkRef("networks/mutual-2-00", "network-0")]], "test")
+    errors = int((torch.from_numpy(log_probs).argmax(1) != arrays.test_labels).sum())
+    assert errors == metrics(run, "table")["test_errors"]["mutual-2"][0]
+    assert "mutual, 2 networks" in (run / "report" / "report.md").read_text()
 
 
 def test_dev_is_apart_from_what_it_chooses_for(run) -> None:
@@ -67,7 +82,7 @@ def test_dev_is_apart_from_what_it_chooses_for(run) -> None:
     assert metrics(run, "networks/choosing-teacher")["examples"] == 1500 - len(arrays.dev)
     assert metrics(run, "networks/teacher-00")["examples"] == 1500
     assert "dev_accuracy" not in metrics(run, "networks/teacher-00")
-    [log_probs] = digit_log_posteriors(run, [["networks/choosing-teacher"]], "dev")
+    [log_probs] = digit_log_posteriors(run, [[NetworkRef("networks/choosing-teacher")]], "dev")
     wrong = int((log_probs.argmax(1) != arrays.train_labels[arrays.dev].numpy()).sum())
     # Of the last epochs the best on dev is kept, and its errors are those of the weights on disk.
     accuracy = metrics(run, "networks/choosing-teacher")["dev_accuracy"]
@@ -76,7 +91,7 @@ def test_dev_is_apart_from_what_it_chooses_for(run) -> None:
 
 def test_a_store_holds_the_averaged_posteriors_of_unjittered_images(run) -> None:
     arrays, store = DigitArrays.load(run / "digits"), PosteriorStore(run / "posteriors" / "ensemble")
-    models = [load_digit_network(load_artifact(run, f"networks/teacher-{number:02d}")) for number in range(2)]
+    models = [load_digit_network(run, NetworkRef(f"networks/teacher-{number:02d}")) for number in range(2)]
     some = torch.tensor([7, 1499, 0])
     expected = log_posteriors(Ensemble(models, "arithmetic"), Images(arrays.train_images), some, precision="auto")
     assert torch.allclose(store.targets(some).dense_log_probs(1.0), expected, rtol=2e-2, atol=2e-2)

@@ -26,6 +26,7 @@ from kd_asr.experiments.mnist.networks import (
 )
 from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.jobs.job import Job, network_seed
+from kd_asr.jobs.systems import NetworkRef
 from kd_asr.registry import Named, Weighted
 
 LIMIT_TEMPERATURES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
@@ -43,7 +44,7 @@ def losses(run_dir: Path, settings: MnistSettings) -> Artifact:
     trained = train(run_dir, settings, jobs, f"{len(jobs)} students, {len({one.name for one in compared})} losses")
 
     def work(folder: Path) -> dict[str, Any]:
-        systems = [[CHOOSING_TEACHER], [jobs[0].name]]
+        systems = [[NetworkRef(CHOOSING_TEACHER)], [NetworkRef(jobs[0].name)]]
         teacher_logits, student_logits = map(
             torch.from_numpy, digit_log_posteriors(run_dir, systems, "dev")
         )

@@ -23,6 +23,7 @@ from kd_asr.features.images import Images
 from kd_asr.fingerprints import digest
 from kd_asr.jobs.job import MODEL, Job, StoredPosteriors, network_seed
 from kd_asr.jobs.run import run
+from kd_asr.jobs.systems import NetworkRef
 from kd_asr.networks.ensemble import Ensemble
 from kd_asr.networks.files import load_network
 from kd_asr.networks.inference import log_posteriors
@@ -73,9 +74,9 @@ def train(run_dir: Path, settings: MnistSettings, jobs: Sequence[Job], descripti
     return run(jobs, run_dir, processes=settings.jobs, description=description, unit="images")
 
 
-def load_digit_network(artifact: Artifact) -> nn.Module:
-    """The trained network of an artifact."""
-    return load_network(artifact.path / "model.safetensors")
+def load_digit_network(run_dir: Path, network: NetworkRef) -> nn.Module:
+    """A trained network of a run."""
+    return load_network(load_artifact(run_dir, network.artifact).path / network.file)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class _Outputs:
     """Networks, averaged if several, and the images whose posteriors are wanted."""
 
     run_dir: Path
-    networks: tuple[str, ...]
+    networks: tuple[NetworkRef, ...]
     images: Literal["train", "dev", "test"]
 
 
@@ -95,7 +96,7 @@ def _log_posteriors(wanted: _Outputs) -> Tensor:
         "dev": arrays.train_images[arrays.dev],
         "test": arrays.test_images,
     }[wanted.images]
-    models = [load_digit_network(load_artifact(wanted.run_dir, name)) for name in wanted.networks]
+    models = [load_digit_network(wanted.run_dir, one) for one in wanted.networks]
     model = models[0] if len(models) == 1 else Ensemble(models, "arithmetic")
     inputs = Images(pixels)
     parts = torch.split(torch.arange(len(inputs)), _PIECE)
@@ -103,14 +104,14 @@ def _log_posteriors(wanted: _Outputs) -> Tensor:
 
 
 def digit_log_posteriors(
-    run_dir: Path, systems: Sequence[Sequence[str]], images: Literal["dev", "test"]
+    run_dir: Path, systems: Sequence[Sequence[NetworkRef]], images: Literal["dev", "test"]
 ) -> list[np.ndarray]:
     """(images, 10) float32 log-posteriors of each system, a network or the average of several."""
     outputs = []
     with progress() as bars, _one_thread():
         task = bars.add_task(f"posteriors on {images}", total=len(systems), unit="systems")
-        for names in systems:
-            outputs.append(_log_posteriors(_Outputs(run_dir, tuple(names), images)).numpy())
+        for networks in systems:
+            outputs.append(_log_posteriors(_Outputs(run_dir, tuple(networks), images)).numpy())
             bars.advance(task)
     return outputs
 
@@ -149,7 +150,7 @@ def _store(task: _StoreTask) -> None:
     digits, *members = ingredients["inputs"]
 
     def work(folder: Path) -> dict[str, Any]:
-        log_probs = _log_posteriors(_Outputs(task.run_dir, task.networks, "train"))
+        log_probs = _log_posteriors(_Outputs(task.run_dir, tuple(map(NetworkRef, task.networks)), "train"))
         targets = top_k_targets(log_probs, CLASSES)
         write_shard(folder, 0, encode(targets))
         finish_store(

@@ -136,7 +136,7 @@ def table(run_dir: Path, settings: MnistSettings) -> Artifact:
 
     def work(folder: Path) -> dict[str, Any]:
         labels = DigitArrays.load(load_artifact(run_dir, DIGITS).path).test_labels.numpy()
-        networks = [[one.artifact for one in system.members] for system in systems.systems]
+        networks = [system.members for system in systems.systems]
         outputs = digit_log_posteriors(run_dir, networks, "test")
         wrong = np.stack([one.argmax(axis=1) != labels for one in outputs])
         np.save(folder / "wrong.npy", wrong)
