@@ -14,6 +14,7 @@ from kd_asr.reporting.tables import (
     count,
     decimal,
     duration,
+    in_lines,
     percent,
     percent_interval,
     signed_percent,
@@ -78,6 +79,16 @@ def main_table(report: Report) -> Table:
         )
     columns = ("system", f"errors of {count(table['test'])}", "95 % interval over seeds", "error %", "networks or runs")
     return Table((*columns, "parameters", "paper"), tuple(rows), title=report["title"])
+
+
+def console_table(report: Report) -> Table:
+    """The main table in 80 columns."""
+    columns, rows = ("system", "test errors", "95 %\ninterval", "networks", "paper"), []
+    for group, (_, errors, interval, _, networks, _, paper) in zip(
+        systems_of(report).groups, main_table(report).rows, strict=True
+    ):
+        rows.append((in_lines(group.label), errors, interval, networks, paper))
+    return Table(columns, tuple(rows), title=report["title"])
 
 
 def summary(report: Report) -> str:

@@ -27,7 +27,7 @@ from kd_asr.reporting.mnist_figures import (
     temperature_figures,
     transfer_figures,
 )
-from kd_asr.reporting.mnist_page import main_table, page, summary
+from kd_asr.reporting.mnist_page import console_table, page, summary
 from kd_asr.reporting.mnist_plots import TEMPERATURES, pictures
 from kd_asr.reporting.palette import coloured, coloured_groups
 from kd_asr.reporting.reduced_figures import counts_by_key, reduced_figures
@@ -90,7 +90,7 @@ def print_table(report_json: Path, file: TextIO | None = None) -> None:
     content = read_json(report_json)
     console = Console(file=file or sys.stdout, highlight=False)
     if "table" in content:
-        console.print(to_rich(main_table(content)))
+        console.print(to_rich(console_table(content)))
         console.print(summary(content), markup=False)
     console.print(f"Report: {report_json.with_name('report.md')}", markup=False, soft_wrap=True)
 
