@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from multiprocessing.queues import SimpleQueue
 from typing import Any, TypeVar
 
@@ -42,26 +40,30 @@ def advance(amount: float) -> None:
     _advance(amount)
 
 
-def _die_with(parent: int) -> None:
+def _exit_with_parent() -> None:
     """Leave no worker behind when the parent is killed: it could write where the next run has begun to."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
 def _start_worker(
-    parent: int, queue: SimpleQueue[float], initializer: Callable[..., None] | None, initargs: tuple[Any, ...]
+    environment: Mapping[str, str],
+    queue: SimpleQueue[float],
+    initializer: Callable[..., None] | None,
+    initargs: tuple[Any, ...],
 ) -> None:
     global _advance, _failure  # noqa: PLW0603 - one bar per worker process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it ends its workers
-    _die_with(parent)
+    # A fork of the server has the variables that were set when the server started.
+    os.environ.clear()
+    os.environ.update(environment)
+    _exit_with_parent()
     _advance = queue.put
     if initializer is not None:
         try:
@@ -76,8 +78,14 @@ def _call(function: Callable[[Item], Result], item: Item) -> Result:
     return function(item)
 
 
-# What worker processes find in their environment. Libraries read it when they are loaded, which in a worker is before
-# any code of ours runs.
+# A worker that is a new interpreter spends three to four seconds of processor time on importing torch. On Linux it is
+# the fork of a server instead: an interpreter that has imported the same modules and done nothing else, so that it has
+# no threads. (A fork of this process, which may have OpenMP threads, can hang.) Elsewhere system libraries do not bear
+# a fork.
+_CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+
+# What workers and the server find in their environment. Libraries read it when they are loaded, before any code of
+# ours runs.
 _ENVIRONMENT = {
     # Two processes of one thread each do twice the work of one with two.
     "OMP_NUM_THREADS": "1",
@@ -91,13 +99,18 @@ _ENVIRONMENT = {
 
 
 @contextmanager
-def _worker_environment() -> Iterator[None]:
-    """Processes started inside have `_ENVIRONMENT`."""
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
-    os.environ.update(_ENVIRONMENT)
+def _starting() -> Iterator[None]:
+    """Processes started inside have `_ENVIRONMENT` and this process's `sys.path`, and do not see Ctrl-C."""
+    changed = {**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(map(str, sys.path))}
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    if sys.platform != "win32":
+        signals = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -105,12 +118,23 @@ def _worker_environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
+@cache
+def _start_server() -> None:
+    """Have the server ready: Ctrl-C in the seconds that it takes to load leaves no worker half started."""
+    if sys.platform == "linux":
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([name for name in sys.modules if name.partition(".")[0] == "kd_asr"])
+        with _starting():
+            process = context.Process()  # without a target it does nothing
+            process.start()
+        process.join()
+
+
 class Workers:
     """Worker processes of one thread each, which keep from one map to the next what they have loaded.
 
-    They are spawned, not forked (a fork of a process with OpenMP threads can hang), so functions and items must be
-    picklable: a top-level function or a `functools.partial` of one. Workers end when this process ends, however it
-    ends, and with the context:
+    They are no forks of this process, so functions and items must be picklable: a top-level function or a
+    `functools.partial` of one. Workers end when this process ends, however it ends, and with the context:
 
         with Workers() as workers:
             results = list(workers.map(function, items, description="...", unit="files"))
@@ -128,10 +152,10 @@ class Workers:
         """
         self.jobs = max(1, (jobs or available_cores()) // ranks().on_this_machine)
         self._number = _tell_open(jobs, initializer, tuple(initargs))
-        context = multiprocessing.get_context("spawn")
-        self._queue: SimpleQueue[float] = context.SimpleQueue()
+        self._queue: SimpleQueue[float] = _CONTEXT.SimpleQueue()
+        environment = {**os.environ, **_ENVIRONMENT}
         self._pool = ProcessPoolExecutor(
-            self.jobs, context, _start_worker, (os.getpid(), self._queue, initializer, tuple(initargs))
+            self.jobs, _CONTEXT, _start_worker, (environment, self._queue, initializer, tuple(initargs))
         )
 
     def __enter__(self) -> Workers:
@@ -172,7 +196,9 @@ class Workers:
                     raise share
             yield from (shares[number % len(shares)][number // len(shares)] for number in range(len(items)))
             return
-        with progress() as bars, _worker_environment():
+        if items:
+            _start_server()
+        with progress() as bars:
             task = bars.add_task(description, total=sum(amount(item) for item in items), unit=unit)
             pending: dict[int, Future[Result]] = {}
             submitted = 0
@@ -181,7 +207,8 @@ class Workers:
                 for wanted in range(len(items)):
                     # A window of submitted items, so that a slow consumer does not pile up results in memory.
                     while submitted < len(items) and len(pending) < 4 * self.jobs:
-                        pending[submitted] = self._pool.submit(_call, function, items[submitted])
+                        with _starting():
+                            pending[submitted] = self._pool.submit(_call, function, items[submitted])
                         submitted += 1
                     while not pending[wanted].done():
                         # For this one alone: with the others, of which some are done, it would not wait at all.

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +81,42 @@ def process_number(_: int) -> int:
     return os.getpid()
 
 
+def parent_number(_: int) -> int:
+    return os.getppid()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not bear a fork")
+def test_one_server_has_the_workers_so_that_none_imports_torch_anew() -> None:
+    servers = {next(parallel_map(parent_number, [0], description="x", unit="items")) for _ in range(2)}
+    assert len(servers) == 1
+    assert os.getpid() not in servers
+    status = Path(f"/proc/{servers.pop()}/status").read_text()
+    assert "Threads:\t1\n" in status  # a fork of a process with threads can hang
+
+
+def surroundings(_: int) -> tuple[str | None, str | None, str, list[str]]:
+    return os.environ.get("KD_ASR_NEW"), os.environ.get("KD_ASR_OLD"), os.getcwd(), sys.path  # noqa: PTH109
+
+
+def test_workers_find_what_this_process_finds(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("KD_ASR_OLD", "old")
+    list(parallel_map(surroundings, [0], description="x", unit="items"))
+    monkeypatch.delenv("KD_ASR_OLD")
+    monkeypatch.setenv("KD_ASR_NEW", "new")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    [found] = parallel_map(surroundings, [0], description="x", unit="items")
+    assert found == ("new", None, str(tmp_path), [str(part) for part in sys.path])
+
+
+def test_what_starts_workers_is_not_seen_outside() -> None:
+    before = dict(os.environ)
+    results = parallel_map(square, range(3), description="x", unit="items")
+    next(results)
+    assert dict(os.environ) == before
+    assert list(results) == [1, 4]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have other allocators")
 def test_workers_keep_the_memory_that_every_step_wants_anew() -> None:
     [found] = parallel_map(page_faults, [40], description="arrays", unit="rounds")
@@ -132,6 +169,37 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path) -> None:
     while _alive(worker) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(worker)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds child processes in /proc")
+def test_ctrl_c_while_workers_start_is_told_by_the_parent_alone(tmp_path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import time\n"
+        "from kd_asr.parallel import parallel_map\n"
+        "if __name__ == '__main__':\n"
+        "    try:\n"
+        "        list(parallel_map(time.sleep, [60], description='long', unit='items', jobs=1))\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('interrupted')\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    deadline = time.monotonic() + 30
+    begun = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    while len(begun.read_text().split()) < 2 and time.monotonic() < deadline:  # the resource tracker, then the server
+        time.sleep(0.005)
+    time.sleep(0.15)
+    os.killpg(parent.pid, signal.SIGINT)
+    out, err = parent.communicate(timeout=30)
+    assert out == "interrupted\n"
+    assert "Traceback" not in err
 
 
 def _alive(pid: int) -> bool:
