@@ -19,14 +19,14 @@ from rich.progress import Progress, TaskID
 
 from kd_asr.console import progress
 from kd_asr.errors import UserError
-from kd_asr.ranks import alone, gather, hear, ranks, tell
+from kd_asr.ranks import as_single_process, broadcast, gather, ranks, receive
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # How a running function moves the bar: set in each worker, and in this process when there is only one job.
 _advance: Callable[[float], None] = lambda amount: None  # noqa: E731
-# What went wrong in a worker's initializer: told by its first item, since the pool itself would hide it.
+# What went wrong in a worker's initializer: raised by its first item, since the pool itself would hide it.
 _failure: Exception | None = None
 
 
@@ -151,7 +151,7 @@ class Workers:
             initargs: its arguments.
         """
         self.jobs = max(1, (jobs or available_cores()) // ranks().on_this_machine)
-        self._number = _tell_open(jobs, initializer, tuple(initargs))
+        self._number = _open_on_other_ranks(jobs, initializer, tuple(initargs))
         self._queue: SimpleQueue[float] = _CONTEXT.SimpleQueue()
         environment = {**os.environ, **_ENVIRONMENT}
         self._pool = ProcessPoolExecutor(
@@ -164,7 +164,7 @@ class Workers:
     def __exit__(self, *error: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
         if ranks().hands_out:
-            tell(("close", self._number))
+            broadcast(("close", self._number))
 
     def map(
         self,
@@ -186,11 +186,11 @@ class Workers:
                 come through as they are.
         """
         if ranks().hands_out:
-            tell(("map", self._number, function, items))
+            broadcast(("map", self._number, function, items))
             here = partial(
                 self.map, function, description=description, unit=unit, amount=amount, self_reporting=self_reporting
             )
-            shares = gather(_share_of(items, here))
+            shares = gather(_compute_share(items, here))
             for share in shares:
                 if isinstance(share, Exception):
                     raise share
@@ -236,41 +236,43 @@ class Workers:
 _opened = 0
 
 
-def _tell_open(jobs: int, initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> int:
-    """Let the other ranks have workers of their own, which this number names."""
+def _open_on_other_ranks(jobs: int, initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> int:
+    """Make the other ranks start workers of their own; the number by which later messages name them."""
     global _opened  # noqa: PLW0603 - counted on rank 0
     if ranks().hands_out:
         _opened += 1
-        tell(("open", _opened, jobs, initializer, initargs))
+        broadcast(("open", _opened, jobs, initializer, initargs))
     return _opened
 
 
-def _share_of(items: Sequence[Item], mapped: Callable[[Sequence[Item]], Iterator[Result]]) -> list[Result] | Exception:
-    """This rank's results, or what went wrong: an error must not keep the others waiting."""
+def _compute_share(
+    items: Sequence[Item], mapped: Callable[[Sequence[Item]], Iterator[Result]]
+) -> list[Result] | Exception:
+    """This rank's results, or the error: raised here it would keep the other ranks waiting."""
     mine = items[ranks().rank :: ranks().size]
     try:
-        with alone():
+        with as_single_process():
             return list(mapped(mine))
     except Exception as error:
         return error
 
 
-def announce(function: Callable[[Item], None], item: Item) -> None:
-    """Let all other ranks call `function(item)`, while this one goes on with its own part of it."""
-    tell(("run", function, item))
+def run_on_other_ranks(function: Callable[[Item], None], item: Item) -> None:
+    """Make all other ranks call `function(item)`; this one does not wait for them."""
+    broadcast(("run", function, item))
 
 
 def serve() -> None:
-    """What the ranks beside rank 0 do: their share of its maps, and what it announces, until it is done."""
+    """On a rank other than 0, do what rank 0 broadcasts until it is done: this rank's share of maps, and functions."""
     opened: dict[int, Workers] = {}
     while True:
-        kind, *content = hear()
+        kind, *content = receive()
         if kind == "open":
             number, jobs, initializer, initargs = content
             opened[number] = Workers(jobs, initializer=initializer, initargs=initargs)
         elif kind == "map":
             number, function, items = content
-            gather(_share_of(items, partial(opened[number].map, function, description="", unit="")))
+            gather(_compute_share(items, partial(opened[number].map, function, description="", unit="")))
         elif kind == "close":
             opened.pop(content[0]).__exit__()
         elif kind == "run":

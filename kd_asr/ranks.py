@@ -45,7 +45,7 @@ _ranks = Ranks(0, 1, 1)
 
 
 def ranks() -> Ranks:
-    """This process among the others; alone, and in worker processes, it is the only one."""
+    """This process among the others; without torchrun, and in worker processes, it is the only one."""
     return _ranks
 
 
@@ -72,8 +72,8 @@ def joined_ranks() -> Iterator[Ranks]:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """What is done inside is this process's own work: nothing of it is handed out."""
+def as_single_process() -> Iterator[None]:
+    """Inside, `ranks()` says that this process is the only one, so that nothing is handed out to the others."""
     global _ranks  # noqa: PLW0603 - one per process
     before = _ranks
     _ranks = Ranks(0, 1, before.on_this_machine)
@@ -83,15 +83,15 @@ def alone() -> Iterator[None]:
         _ranks = before
 
 
-def tell(message: object) -> None:
-    """From rank 0 to all others, which `hear` it; pickled, like what processes of a pool send each other."""
+def broadcast(message: object) -> None:
+    """Send a message from rank 0 to all other ranks, which `receive` it; pickled, as between a pool's processes."""
     import torch.distributed
 
     torch.distributed.broadcast_object_list([message], src=0)
 
 
-def hear() -> Any:
-    """What rank 0 tells."""
+def receive() -> Any:
+    """The next message that rank 0 broadcasts; waits for it."""
     import torch.distributed
 
     message: list[Any] = [None]
@@ -100,7 +100,7 @@ def hear() -> Any:
 
 
 def gather(result: object) -> list[Any]:
-    """Every rank's result, in their order, on rank 0; nothing on the others."""
+    """Every rank's result, in the order of ranks, on rank 0; an empty list on the others."""
     import torch.distributed
 
     results: list[Any] = [None] * _ranks.size if _ranks.rank == 0 else []

@@ -19,7 +19,7 @@ from kd_asr.cli.stages import add_stages, run_stage
 from kd_asr.console import console, say
 from kd_asr.errors import UserError
 from kd_asr.parallel import serve
-from kd_asr.ranks import joined_ranks, tell
+from kd_asr.ranks import broadcast, joined_ranks
 
 
 def _parser() -> Parser:
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _main(sys.argv[1:] if argv is None else argv)
         finally:
             if ranks.hands_out:
-                tell(("stop",))
+                broadcast(("stop",))
 
 
 def _main(argv: Sequence[str]) -> int:

@@ -18,7 +18,7 @@ from kd_asr.jobs.job import Job, Material, network_seed
 from kd_asr.networks.base import Network, count_parameters, new_network
 from kd_asr.networks.files import save_network
 from kd_asr.networks.peers import Peers, members_of
-from kd_asr.parallel import advance, announce, parallel_map
+from kd_asr.parallel import advance, parallel_map, run_on_other_ranks
 from kd_asr.ranks import ranks
 from kd_asr.training.constraints import limit_incoming_norms
 from kd_asr.training.distributed import together
@@ -97,7 +97,7 @@ def _train(task: _Task) -> None:
 
 def _work(folder: Path, task: _Task) -> dict[str, Any]:
     if task.together:
-        announce(_follow, (folder, task))
+        run_on_other_ranks(_follow, (folder, task))
     with together() if task.together else nullcontext():
         networks, result, material = _fit(folder, task)
     size = _save(folder, task.job, networks, result, material)
