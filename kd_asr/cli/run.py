@@ -284,8 +284,6 @@ def _run_speech(arguments: argparse.Namespace, flags: Sequence[str], config: Pat
         speech.save(folder, settings)
         for name in names:
             stages.make(name, folder, load_settings(folder))
-    if names[-1] in ("report", "reduced_report"):
-        print(f"report: {folder / names[-1] / 'report.md'}")
 
 
 def _run_digits(arguments: argparse.Namespace, flags: Sequence[str], config: Path, names: Sequence[str]) -> None:
@@ -296,4 +294,3 @@ def _run_digits(arguments: argparse.Namespace, flags: Sequence[str], config: Pat
         mnist.save(folder, settings)
         for name in names:
             mnist.make(name, folder, mnist.load_mnist_settings(folder))
-    print(f"report: {folder / 'report' / 'report.md'}")

@@ -95,6 +95,11 @@ class Settings:
             ("student.network", self.student.network),
         ):
             found += self._problems_of(section, network) if network is not None else []
+        if self.reduced.draw == "frames" and view_of(self.student_network).labels_per_example > 1:
+            found.append(
+                f"reduced.draw: the network {self.student_network.name} learns from stretches of frames, so parts "
+                "cannot consist of single frames; use utterances"
+            )
         if self.distil.dropout is not None and not hasattr(self.student_network.settings, "dropout"):
             found.append(f"distil.dropout: the network {self.student_network.name} has no setting dropout")
         return found

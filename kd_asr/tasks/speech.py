@@ -20,7 +20,6 @@ from kd_asr.distillation.losses.base import UNLABELLED
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.distillation.teachers.base import IndexedTeacher
 from kd_asr.distillation.teachers.stored import StoredTeacher
-from kd_asr.errors import UserError
 from kd_asr.features.inputs import Indexable
 from kd_asr.features.masks import MaskedInputs
 from kd_asr.features.settings import AugmentSettings, FeatureSettings
@@ -149,13 +148,9 @@ def draw_part(alignments: AlignmentStore, part: LabelledPart) -> SpeechPart:
 def part_examples(plain: LabelledSpeech, part: LabelledPart, network: Named, *, measured: bool) -> Tensor:
     """Numbers of the examples of a set that lie in a part of it, among those of `examples_of`.
 
-    Raises:
-        UserError: single frames are drawn for a network that learns from stretches of them.
+    Settings refuse single frames for a network that learns from stretches of them.
     """
-    view = view_of(network)
-    if part.draw == "frames" and view.labels_per_example > 1:
-        raise UserError(f"reduced.draw: the network {network.name} learns from no single frames")
-    seen = view.examples(plain.store, plain.alignments.utterance_ids, measured=measured)
+    seen = view_of(network).examples(plain.store, plain.alignments.utterance_ids, measured=measured)
     return seen.within(draw_part(plain.alignments, part).frames)
 
 
