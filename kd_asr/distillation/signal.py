@@ -41,40 +41,40 @@ class SoftTargets:
         """The distribution with its log-probabilities divided by `temperature` and normalised again.
 
         Returns:
-            (batch, k) probabilities of `classes`; (batch,) `scale` and (num_classes,) `shape`, such that any other
-            class c has the probability `scale * shape[c]`.
+            (batch, k) probabilities of `classes`; (batch,) `tail_scale` and (num_classes,) `tail_weights`, such that
+            any other class c has the probability `tail_scale * tail_weights[c]`.
         """
         if temperature == 1.0 and self.num_classes > self.classes.shape[1]:
             # The same without logarithms: a student is taught so for most of its time.
             kept = self.log_probs.exp()
             total = kept.sum(dim=1) + self.tail_mass
             return kept / total[:, None], self.tail_mass / (total * self._outside(self.tail_prior)), self.tail_prior
-        log_kept, log_scale, shape = self._log_at_temperature(temperature)
-        return log_kept.exp(), log_scale.exp(), shape
+        log_kept, log_tail_scale, tail_weights = self._log_at_temperature(temperature)
+        return log_kept.exp(), log_tail_scale.exp(), tail_weights
 
     def dense_log_probs(self, temperature: float) -> Tensor:
         """Log-probabilities of all classes at `temperature`: (batch, num_classes), the tail shared as said above."""
-        log_kept, log_scale, shape = self._log_at_temperature(temperature)
-        return (log_scale[:, None] + shape.log()).scatter(1, self.classes, log_kept)
+        log_kept, log_tail_scale, tail_weights = self._log_at_temperature(temperature)
+        return (log_tail_scale[:, None] + tail_weights.log()).scatter(1, self.classes, log_kept)
 
     def _log_at_temperature(self, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-        """`at_temperature` with the logarithms of probabilities and scale."""
+        """`at_temperature` with the logarithms of the probabilities and of `tail_scale`."""
         others = self.num_classes - self.classes.shape[1]
-        shape = self.tail_prior ** (1.0 / temperature)
+        tail_weights = self.tail_prior ** (1.0 / temperature)
         kept = self.log_probs / temperature
         if others == 0:
-            return kept.log_softmax(dim=1), torch.full_like(self.tail_mass, -torch.inf), shape
-        shape_outside = self._outside(shape)
+            return kept.log_softmax(dim=1), torch.full_like(self.tail_mass, -torch.inf), tail_weights
+        outside = self._outside(tail_weights)
         density = self.tail_mass.clamp_min(1e-30) / self._outside(self.tail_prior)
-        tail = density.log() / temperature + shape_outside.log()
+        tail = density.log() / temperature + outside.log()
         joint = torch.cat([kept, tail[:, None]], dim=1).log_softmax(dim=1)
-        return joint[:, :-1], joint[:, -1] - shape_outside.log(), shape
+        return joint[:, :-1], joint[:, -1] - outside.log(), tail_weights
 
-    def _outside(self, shape: Tensor) -> Tensor:
-        """What the classes that are not kept have of (num_classes,) `shape`: (batch,); never less than the smallest
-        others have, whatever rounding says."""
+    def _outside(self, weights: Tensor) -> Tensor:
+        """(batch,) sums of (num_classes,) `weights` over the classes that are not kept; rounding never makes them less
+        than as many of the smallest weight."""
         others = self.num_classes - self.classes.shape[1]
-        return (shape.sum() - shape[self.classes].sum(dim=1)).clamp_min(float(others * shape.min()))
+        return (weights.sum() - weights[self.classes].sum(dim=1)).clamp_min(float(others * weights.min()))
 
 
 def top_k_targets(log_probs: Tensor, k: int, tail_prior: Tensor | None = None) -> SoftTargets:

@@ -25,7 +25,7 @@ def soft_and_hard_loss(
     soft_weight: float,
     hard_weight: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(l1 T^2 L_soft + l2 L_hard) / (l1 + l2) and its parts, means over the batch.
+    """(l1 T^2 L_soft + l2 L_hard) / (l1 + l2) and its two losses, means over the batch.
 
     The same values and gradient as `soft_cross_entropy` and `hard_cross_entropy`; with q = softmax(z) and
     q_T = softmax(z / T) the gradient with respect to the logits z is (l1 T (q_T - p_T) + l2 (q - label)) / (l1 + l2)
@@ -46,9 +46,7 @@ def soft_and_hard_loss(
         ValueError: the numbers of examples or classes differ.
     """
     check_shapes(logits, targets)
-    total, soft, hard = _SoftAndHard.apply(
-        logits, targets, hard_labels, temperature, soft_weight, hard_weight
-    )
+    total, soft, hard = _SoftAndHard.apply(logits, targets, hard_labels, temperature, soft_weight, hard_weight)
     return total, soft, hard
 
 
@@ -63,10 +61,10 @@ class _SoftAndHard(torch.autograd.Function):
         soft_weight: float,
         hard_weight: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        probs, scale, shape = (part.to(logits.dtype) for part in targets.at_temperature(temperature))
-        on_kept = scale[:, None] * shape[targets.classes] - probs
+        probs, tail_scale, tail_weights = (values.to(logits.dtype) for values in targets.at_temperature(temperature))
+        on_kept = tail_scale[:, None] * tail_weights[targets.classes] - probs
         log_q = F.log_softmax(logits / temperature if temperature != 1.0 else logits, dim=1)
-        cross_entropy = (on_kept * log_q.gather(1, targets.classes)).sum(dim=1) - scale * (log_q @ shape)
+        cross_entropy = (on_kept * log_q.gather(1, targets.classes)).sum(dim=1) - tail_scale * (log_q @ tail_weights)
         soft = temperature**2 * cross_entropy.mean()
         log_q1 = log_q if temperature == 1.0 else F.log_softmax(logits, dim=1)
         labelled = (hard_labels != UNLABELLED)[:, None]
@@ -81,7 +79,7 @@ class _SoftAndHard(torch.autograd.Function):
                 gradient = log_q.exp_().mul_(of_soft + of_hard)
             else:
                 gradient = log_q.exp_().mul_(of_soft).addcmul_(log_q1.exp_(), of_hard)
-            gradient.addr_(scale, shape, alpha=-of_soft)
+            gradient.addr_(tail_scale, tail_weights, alpha=-of_soft)
             gradient.scatter_add_(1, targets.classes, of_soft * on_kept)
             gradient.scatter_add_(1, label, -of_hard)
             ctx.save_for_backward(gradient)

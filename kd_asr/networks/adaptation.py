@@ -44,7 +44,7 @@ class SpeakerStatistics:
         self._of_speaker: dict[str, list[tuple[Tensor, Tensor]]] = {}
         self._current: str | None = None
 
-    def follow(self, speaker: str, speech: Callable[[], tuple[Tensor, int]]) -> None:
+    def adapt_to(self, speaker: str, speech: Callable[[], tuple[Tensor, int]]) -> None:
         """Take on the statistics of a speaker.
 
         Args:
@@ -55,17 +55,17 @@ class SpeakerStatistics:
         if speaker == self._current:
             return
         if speaker not in self._of_speaker:
-            self._of_speaker[speaker] = self._measured(*speech())
-        self._take_on(self._of_speaker[speaker])
+            self._of_speaker[speaker] = self._adapted(*speech())
+        self._set_statistics(self._of_speaker[speaker])
         self._current = speaker
 
-    def return_to_training(self) -> None:
+    def restore(self) -> None:
         """Take on the trained statistics."""
-        self._take_on(self._trained)
+        self._set_statistics(self._trained)
         self._current = None
 
     @torch.inference_mode()
-    def _measured(self, inputs: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
+    def _adapted(self, inputs: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
         if count < 2:
             return self._trained
         momenta = [layer.momentum for layer in self._layers]
@@ -88,7 +88,7 @@ class SpeakerStatistics:
     def _statistics(self) -> list[tuple[Tensor, Tensor]]:
         return [(_mean(layer).clone(), _variance(layer).clone()) for layer in self._layers]
 
-    def _take_on(self, statistics: Sequence[tuple[Tensor, Tensor]]) -> None:
+    def _set_statistics(self, statistics: Sequence[tuple[Tensor, Tensor]]) -> None:
         for layer, (mean, variance) in zip(self._layers, statistics, strict=True):
             _mean(layer).copy_(mean)
             _variance(layer).copy_(variance)
@@ -96,9 +96,7 @@ class SpeakerStatistics:
 
 def _normalisations(model: nn.Module) -> list[_BatchNorm]:
     """The layers that have statistics of the training set."""
-    return [
-        layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.running_mean is not None
-    ]
+    return [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.running_mean is not None]
 
 
 def _mean(layer: _BatchNorm) -> Tensor:

@@ -64,14 +64,15 @@ class TDNNLayer(nn.Module):
         self.dropout = ByteDropout(settings.dropout)
         draw_hidden_weights(self.linear, settings.initial_scale)
 
-    def forward(self, inputs: Tensor, *, given: int = 1, wanted: int = 1) -> Tensor:
+    def forward(self, inputs: Tensor, *, input_stride: int = 1, output_stride: int = 1) -> Tensor:
         """Outputs for the frames that have a neighbour on either side.
 
         Args:
-            inputs: of every `given`-th frame, which divides the dilation.
-            wanted: a multiple of `given`; outputs are computed for every `wanted`-th frame alone.
+            inputs: (batch, frames, inputs), every `input_stride`-th frame.
+            input_stride: a divisor of the dilation.
+            output_stride: a multiple of `input_stride`; only every `output_stride`-th frame is computed.
         """
-        apart, step = self.dilation // given, wanted // given
+        apart, step = self.dilation // input_stride, output_stride // input_stride
         last = inputs.shape[1] - 2 * apart
         spliced = torch.cat([inputs[:, first : first + last : step] for first in (0, apart, 2 * apart)], dim=2)
         outputs: Tensor = self.normalisation(self.linear(spliced).flatten(0, 1))
@@ -143,9 +144,9 @@ class TDNN(Network):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits, (batch * frames, num_classes), where in training mode frames are those that the stride leaves."""
-        outputs, given = self.input_dropout(inputs), 1
+        outputs, stride = self.input_dropout(inputs), 1
         for number, layer in enumerate(self.hidden):
-            wanted = self._computed(number)
-            outputs, given = layer(outputs, given=given, wanted=wanted), wanted
+            computed = self._computed(number)
+            outputs, stride = layer(outputs, input_stride=stride, output_stride=computed), computed
         logits: Tensor = self.output(outputs.flatten(0, 1))
         return logits

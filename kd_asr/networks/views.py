@@ -64,8 +64,8 @@ class View(Protocol):
         """What the network is told about its inputs."""
         ...
 
-    def examples(self, store: FrameStore, utterance_ids: Sequence[str], *, measured: bool = False) -> Seen:
-        """Every frame of some utterances, to learn from, or to be `measured` on in evaluation mode."""
+    def examples(self, store: FrameStore, utterance_ids: Sequence[str], *, evaluation: bool = False) -> Seen:
+        """Every frame of some utterances, for training or, with `evaluation`, to be scored in evaluation mode."""
         ...
 
     def utterances(self, store: FrameStore, utterance_ids: Sequence[str]) -> list[Tensor]:
@@ -104,8 +104,8 @@ class Windows:
         """(frames, bins); a window itself comes as a row of frames * bins numbers."""
         return self.left_context + 1 + self.right_context, num_mel_bins
 
-    def examples(self, store: FrameStore, utterance_ids: Sequence[str], *, measured: bool = False) -> Seen:
-        """An example for each frame; the same whether or not it is `measured`."""
+    def examples(self, store: FrameStore, utterance_ids: Sequence[str], *, evaluation: bool = False) -> Seen:
+        """One example for each frame, the same for training and evaluation."""
         return Seen(self._windows(store, utterance_ids))
 
     def utterances(self, store: FrameStore, utterance_ids: Sequence[str]) -> list[Tensor]:
@@ -120,9 +120,7 @@ class Windows:
         return seen[torch.arange(count)], count
 
     def _windows(self, store: FrameStore, utterance_ids: Sequence[str]) -> FrameWindows:
-        return FrameWindows(
-            store, utterance_ids, left_context=self.left_context, right_context=self.right_context
-        )
+        return FrameWindows(store, utterance_ids, left_context=self.left_context, right_context=self.right_context)
 
 
 @dataclass(frozen=True)
@@ -155,16 +153,14 @@ class Chunks:
         """(bins,): a stretch has as many frames as it has."""
         return (num_mel_bins,)
 
-    def examples(self, store: FrameStore, utterance_ids: Sequence[str], *, measured: bool = False) -> Seen:
-        """A stretch for each example; one to be `measured` on has all its frames, since in evaluation mode a network
-        has no stride."""
+    def examples(self, store: FrameStore, utterance_ids: Sequence[str], *, evaluation: bool = False) -> Seen:
+        """One stretch for each example; for `evaluation` it has all its frames, since a network in evaluation mode has
+        no stride."""
         length, stride = self.chunk_frames, self.frame_stride
-        if measured:
+        if evaluation:
             length, stride = length * stride, 1
         left, right = self.context
-        chunks = FrameChunks(
-            store, utterance_ids, length=length, left_context=left, right_context=right, stride=stride
-        )
+        chunks = FrameChunks(store, utterance_ids, length=length, left_context=left, right_context=right, stride=stride)
         return Seen(chunks, chunks.frames, chunks.counted)
 
     def utterances(self, store: FrameStore, utterance_ids: Sequence[str]) -> list[Tensor]:

@@ -69,7 +69,7 @@ def _posteriors(
     models, adaptation = _load(run_dir, system.members, set_name, settings)
     for stretch in adaptation.stretches(utterance_ids) if adaptation is not None else [utterance_ids]:
         if adaptation is not None:
-            adaptation.follow(stretch[0])
+            adaptation.adapt_to(stretch[0])
         groups = posteriors_by_group(models, store, alignments, stretch, precision=settings.train.precision)
         for names, members in groups:
             averaged = average_log_posteriors(members, system.combine) if len(members) > 1 else members[0]

@@ -75,7 +75,7 @@ class NetworkScores:
                 self._adaptation = SpeakerAdaptation(models, store, self._speakers, self._settings)
         models, store = self._loaded
         if self._adaptation is not None:
-            self._adaptation.follow(utterance_id)
+            self._adaptation.adapt_to(utterance_id)
         members = posteriors_of(models, store, [utterance_id], precision=self._settings.train.precision)
         scores = average_log_posteriors(members, self._average) if len(members) > 1 else members[0]
         likelihoods = np.asarray(scores.numpy() - self._log_prior, dtype=np.float32)

@@ -44,11 +44,11 @@ class SpeakerAdaptation:
         self._speakers = speakers
         self._most_frames = settings.adapt.most_frames
 
-    def follow(self, utterance_id: str) -> None:
+    def adapt_to(self, utterance_id: str) -> None:
         """Make the networks those of the utterance's speaker."""
         speaker = self._speakers[utterance_id]
         for view, statistics in self._statistics:
-            statistics.follow(speaker, partial(self._speech, speaker, view))
+            statistics.adapt_to(speaker, partial(self._speech, speaker, view))
 
     def stretches(self, utterance_ids: Sequence[str]) -> list[list[str]]:
         """Consecutive utterances of the same speaker."""

@@ -76,7 +76,7 @@ def examples_of(
     network: Named,
     *,
     posteriors: PosteriorStore | None = None,
-    measured: bool = False,
+    evaluation: bool = False,
 ) -> Examples:
     """What a network learns from, or is measured on: all frames, set after set, each in the order of its alignments.
 
@@ -86,13 +86,13 @@ def examples_of(
         speech: one set or more.
         network: that sees them.
         posteriors: the teacher's of all utterances, for soft targets.
-        measured: they are for `measure`, see `View.examples`.
+        evaluation: whether they are for `measure`, see `View.examples`.
     """
     names = [name for one in speech for name in one.alignments.utterance_ids]
     pdfs = torch.cat([labels(one.alignments) for one in speech]) if len(speech) > 1 else labels(speech[0].alignments)
     teacher = StoredTeacher(posteriors, names) if posteriors is not None else None
     view = view_of(network)
-    seen = [view.examples(one.store, one.alignments.utterance_ids, measured=measured) for one in speech]
+    seen = [view.examples(one.store, one.alignments.utterance_ids, evaluation=evaluation) for one in speech]
     inputs = _joined(speech, [one.inputs for one in seen])
     labelled = labelled_frames(seen, [len(labels(one.alignments)) for one in speech])
     if labelled is None:
@@ -145,12 +145,12 @@ def draw_part(alignments: AlignmentStore, part: LabelledPart) -> SpeechPart:
     return SpeechPart(torch.from_numpy(frames), [alignments.utterance_ids[number] for number in numbers])
 
 
-def part_examples(plain: LabelledSpeech, part: LabelledPart, network: Named, *, measured: bool) -> Tensor:
+def part_examples(plain: LabelledSpeech, part: LabelledPart, network: Named, *, evaluation: bool) -> Tensor:
     """Numbers of the examples of a set that lie in a part of it, among those of `examples_of`.
 
     Settings refuse single frames for a network that learns from stretches of them.
     """
-    seen = view_of(network).examples(plain.store, plain.alignments.utterance_ids, measured=measured)
+    seen = view_of(network).examples(plain.store, plain.alignments.utterance_ids, evaluation=evaluation)
     return seen.within(draw_part(plain.alignments, part).frames)
 
 
@@ -195,12 +195,12 @@ class SpeechData:
             speech += [copies] if copies.alignments.utterance_ids else []
         examples, followed = examples_of(speech, network, posteriors=posteriors), None
         if self.part is not None:
-            examples = self.part.of(examples, self._numbers(train, job, measured=False))
+            examples = self.part.of(examples, self._numbers(train, job, evaluation=False))
             followed = spread(self.part_as_it_is(run_dir, job), _FOLLOWED)
         dev = LabelledSpeech.of_set(run_dir, "dev", aligned=self.aligned)
         return Material(
             examples=examples,
-            dev=examples_of([dev], network, measured=True),
+            dev=examples_of([dev], network, evaluation=True),
             num_classes=Topology.load(run_dir / self.aligned / "topology.json").num_pdfs,
             input_shape=view_of(network).input_shape(train.store.num_mel_bins),
             header=train.store.features,
@@ -210,9 +210,9 @@ class SpeechData:
     def part_as_it_is(self, run_dir: Path, job: Job) -> Examples:
         """The labelled part without augmentation, to be measured on."""
         plain = LabelledSpeech.of_set(run_dir, "train", aligned=self.aligned)
-        everything = examples_of([plain], job.network, measured=True)
-        return everything.select(self._numbers(plain, job, measured=True))
+        everything = examples_of([plain], job.network, evaluation=True)
+        return everything.select(self._numbers(plain, job, evaluation=True))
 
-    def _numbers(self, plain: LabelledSpeech, job: Job, *, measured: bool) -> Tensor:
+    def _numbers(self, plain: LabelledSpeech, job: Job, *, evaluation: bool) -> Tensor:
         assert self.part is not None
-        return part_examples(plain, self.part, job.network, measured=measured)
+        return part_examples(plain, self.part, job.network, evaluation=evaluation)

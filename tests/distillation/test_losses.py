@@ -121,9 +121,9 @@ def test_top_k_spreads_the_rest_evenly(k: int, temperature: float) -> None:
 def test_top_k_distribution_sums_to_one_even_without_rest() -> None:
     logs = torch.tensor([[0.0, -200.0, -300.0, -400.0]])
     targets = top_k_targets(logs, 2)
-    probs, scale, shape = targets.at_temperature(3.0)
+    probs, tail_scale, tail_weights = targets.at_temperature(3.0)
     assert torch.isfinite(probs).all()
-    assert torch.allclose(probs.sum(1) + scale * shape[2:].sum(), torch.ones(1))
+    assert torch.allclose(probs.sum(1) + tail_scale * tail_weights[2:].sum(), torch.ones(1))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
@@ -269,8 +269,8 @@ def test_every_soft_loss_refuses_mismatched_shapes_and_stays_finite(name: str) -
 def test_dense_log_probs_are_the_distribution_at_that_temperature(k: int, temperature: float) -> None:
     background = draw(9, batch=1)[0].softmax(0)
     targets = top_k_targets(draw(5).log_softmax(1), k, background)
-    probs, scale, shape = targets.at_temperature(temperature)
-    expected = (scale[:, None] * shape).scatter(1, targets.classes, probs)
+    probs, tail_scale, tail_weights = targets.at_temperature(temperature)
+    expected = (tail_scale[:, None] * tail_weights).scatter(1, targets.classes, probs)
     found = targets.dense_log_probs(temperature)
     assert torch.allclose(found.exp(), expected)
     assert torch.allclose(found.exp().sum(1), torch.ones(5, dtype=torch.float64))

@@ -49,7 +49,7 @@ def test_the_statistics_are_those_of_speaker_and_training_set_in_proportion() ->
     model = network()
     expected = by_hand(model, SPEECH)
     adaptation = SpeakerStatistics([model], PRIOR, precision="fp32")
-    adaptation.follow("someone", lambda: (SPEECH, len(SPEECH)))
+    adaptation.adapt_to("someone", lambda: (SPEECH, len(SPEECH)))
     assert not any(layer.training for layer in model.modules())
     assert {layer.momentum for layer in (model[0], model[3])} == {0.1}
     np.testing.assert_allclose(model(SPEECH).detach().numpy(), expected, rtol=1e-4, atol=1e-5)
@@ -67,14 +67,14 @@ def test_speakers_are_measured_once_and_change_nothing_for_others() -> None:
 
     outputs = []
     for speaker, factor in [("a", 1.0), ("b", 2.0), ("a", 1.0), ("b", 2.0)]:
-        adaptation.follow(speaker, lambda speaker=speaker, factor=factor: speech(speaker, factor))  # type: ignore[misc]
+        adaptation.adapt_to(speaker, lambda speaker=speaker, factor=factor: speech(speaker, factor))  # type: ignore[misc]
         outputs.append(model(SPEECH))
         assert torch.equal(other(SPEECH), outputs[-1])
     assert asked == ["a", "b"]
     assert torch.equal(outputs[0], outputs[2])
     assert torch.equal(outputs[1], outputs[3])
     assert not torch.equal(outputs[0], outputs[1])
-    adaptation.return_to_training()
+    adaptation.restore()
     for name, value in model.state_dict().items():
         assert torch.equal(value, trained[name]) or name.endswith("num_batches_tracked")
 
@@ -83,8 +83,8 @@ def test_too_little_speech_and_networks_without_normalisation_stay_as_they_are()
     model, plain = network(), nn.Linear(4, 2)
     before = model(SPEECH), plain(SPEECH)
     adaptation = SpeakerStatistics([model, plain], PRIOR, precision="fp32")
-    adaptation.follow("silent", lambda: (SPEECH[:1], 1))
+    adaptation.adapt_to("silent", lambda: (SPEECH[:1], 1))
     assert torch.equal(model(SPEECH), before[0])
-    adaptation.follow("someone", lambda: (SPEECH, len(SPEECH)))
+    adaptation.adapt_to("someone", lambda: (SPEECH, len(SPEECH)))
     assert torch.equal(plain(SPEECH), before[1])
     assert not torch.equal(model(SPEECH), before[0])

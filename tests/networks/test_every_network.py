@@ -148,12 +148,12 @@ def test_adaptation_changes_statistics_and_nothing_else(network: Named) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     unadapted = model(inputs)
     statistics = SpeakerStatistics([model], 10, precision="fp32")
-    statistics.follow("someone", lambda: (3.0 * inputs, 100))
+    statistics.adapt_to("someone", lambda: (3.0 * inputs, 100))
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert all("running" in name or name.endswith("num_batches_tracked") for name in changed)
     assert torch.equal(model(inputs), unadapted) == (not changed)
     assert bool(changed) == any("running_mean" in name for name in before)
-    statistics.return_to_training()
+    statistics.restore()
     assert torch.equal(model(inputs), unadapted)
 
 

@@ -31,8 +31,8 @@ def around(store: FrameStore, name: str, left: int, right: int) -> torch.Tensor:
 def test_windows(store: FrameStore) -> None:
     view = Windows(3, 2)
     every = torch.cat([around(store, name, 3, 2).flatten(1) for name in LENGTHS])
-    for measured in (False, True):
-        seen = view.examples(store, list(LENGTHS), measured=measured)
+    for evaluation in (False, True):
+        seen = view.examples(store, list(LENGTHS), evaluation=evaluation)
         assert seen.frames is None
         assert torch.equal(seen.inputs[torch.arange(len(every))], every)
     (batch,) = view.utterances(store, list(LENGTHS))
@@ -43,11 +43,11 @@ def test_windows(store: FrameStore) -> None:
     assert (view.input_shape(40), view.labels_per_example, view.context) == ((6, 40), 1, (3, 2))
 
 
-@pytest.mark.parametrize("measured", [False, True])
-def test_chunks_show_every_frame_once(store: FrameStore, measured: bool) -> None:
+@pytest.mark.parametrize("evaluation", [False, True])
+def test_chunks_show_every_frame_once(store: FrameStore, evaluation: bool) -> None:
     view = Chunks(chunk_frames=4, frame_stride=2, left_context=3, right_context=1)
-    step = 1 if measured else 2
-    seen = view.examples(store, list(LENGTHS), measured=measured)
+    step = 1 if evaluation else 2
+    seen = view.examples(store, list(LENGTHS), evaluation=evaluation)
     assert seen.frames is not None and seen.counted is not None
     assert seen.frames[seen.counted].sort().values.tolist() == list(range(sum(LENGTHS.values())))
     every = torch.cat([around(store, name, 3, 1) for name in LENGTHS])

@@ -104,7 +104,7 @@ def test_from_labels_to_frame_accuracies(aligned, settings, dilations, monkeypat
     models = load_networks(aligned, run_systems(settings).system("ensemble").members, store.features)
     stored_posteriors = PosteriorStore(aligned / "posteriors")
     train = [LabelledSpeech.of_set(aligned, "train")]
-    examples = examples_of(train, settings.network, posteriors=stored_posteriors, measured=True)
+    examples = examples_of(train, settings.network, posteriors=stored_posteriors, evaluation=True)
     live = LiveTeacher(models, examples.inputs, LiveSettings(top_k=settings.ensemble.top_k))
     some = torch.arange(0, len(examples), 3)
     stored = examples.batch(some).signal.targets
@@ -270,12 +270,12 @@ def test_dev_and_test_are_scored_by_networks_that_follow_the_speaker(aligned, se
     for speaker in sorted(set(speakers.values())):
         names = [name for name in labels.utterance_ids if speakers[name] == speaker]
         statistics = SpeakerStatistics([model], 100, precision=settings.train.precision)
-        statistics.follow(speaker, lambda names=names: view_of(network).speaker(store, names, most_frames=30_000))  # type: ignore[misc]
+        statistics.adapt_to(speaker, lambda names=names: view_of(network).speaker(store, names, most_frames=30_000))  # type: ignore[misc]
         for name in names:
             inputs = view_of(network).utterances(store, [name])
             scores[name] = log_posteriors_of_inputs(model, inputs, precision=settings.train.precision)
             expected[name] = -float(scores[name].gather(1, torch.from_numpy(labels.pdfs(name)).long()[:, None]).sum())
-        statistics.return_to_training()
+        statistics.restore()
     found = made["baseline-00"]["dev"]
     assert found["utterance_ids"] == labels.utterance_ids
     assert found["cross_entropy_sum"] == pytest.approx([expected[name] for name in labels.utterance_ids], rel=2e-2)

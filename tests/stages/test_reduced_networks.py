@@ -138,7 +138,7 @@ def test_every_network_has_the_same_updates_and_scores_of_the_weights_it_keeps(t
     scores = score_systems(run_dir, settings, systems, folder)
     dev_alignments = AlignmentStore.open(run_dir / "align" / "dev")
     dev_store = FrameStore.open(run_dir / "features" / "dev")
-    seen = view_of(settings.network).examples(dev_store, dev_alignments.utterance_ids, measured=True)
+    seen = view_of(settings.network).examples(dev_store, dev_alignments.utterance_ids, evaluation=True)
     dev = Examples(seen.inputs, labels(dev_alignments))
     test_frames = len(labels(AlignmentStore.open(run_dir / "align" / "test")))
     updates = 2 * (len(labels(AlignmentStore.open(run_dir / "align" / "train"))) // 32)

@@ -36,11 +36,11 @@ def soft_cross_entropy(logits: Tensor, targets: SoftTargets, *, temperature: flo
         ValueError: the numbers of examples or classes differ.
     """
     check_shapes(logits, targets)
-    probs, scale, shape = targets.at_temperature(temperature)
+    probs, tail_scale, tail_weights = targets.at_temperature(temperature)
     log_q = F.log_softmax(logits / temperature, dim=1)
-    # The tail's part is scale * sum of shape * log q over the classes that are not kept: all less the kept ones.
-    on_kept = scale[:, None] * shape[targets.classes] - probs
-    cross_entropy = (on_kept * log_q.gather(1, targets.classes)).sum(dim=1) - scale * (log_q @ shape)
+    # The tail contributes tail_scale * sum of tail_weights * log q over the classes not kept: all, less the kept ones.
+    on_kept = tail_scale[:, None] * tail_weights[targets.classes] - probs
+    cross_entropy = (on_kept * log_q.gather(1, targets.classes)).sum(dim=1) - tail_scale * (log_q @ tail_weights)
     return temperature**2 * cross_entropy
 
 

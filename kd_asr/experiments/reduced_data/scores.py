@@ -58,7 +58,7 @@ def _score(wanted: _Wanted, *, run_dir: Path) -> None:
     groups = posteriors_by_group([model], store, alignments, alignments.utterance_ids, precision=precision)
     on_test = join_scores([score_utterances(alignments, names, log_probs) for names, [log_probs] in groups])
     found: dict[str, Any] = {"test": on_test.to_json()}
-    dev = examples_of([LabelledSpeech.of_set(run_dir, "dev")], job.network, measured=True)
+    dev = examples_of([LabelledSpeech.of_set(run_dir, "dev")], job.network, evaluation=True)
     for name, examples in (("part", job.data.part_as_it_is(run_dir, job)), ("dev", dev)):
         measured = measure(model, examples, precision=precision)
         found[name] = {"frame_accuracy": measured.accuracy, "cross_entropy": measured.cross_entropy}
