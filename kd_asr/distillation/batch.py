@@ -1,4 +1,4 @@
-"""What a loss sees of the data."""
+"""Batches, as losses see them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from kd_asr.distillation.signal import Signal
 
 @dataclass(frozen=True)
 class Batch:
-    """Some examples, of speech or of anything else.
+    """A batch of examples, of speech or of anything else.
 
     Attributes:
         examples: (batch,) int64 example numbers.
         inputs: (batch, ...) float32.
         hard_labels: (batch,) int64; (batch * labels,) where an example has several labels.
-        signal: What the teacher says of each label, when there is one.
+        signal: The teacher's outputs for each label, if there is a teacher.
     """
 
     examples: Tensor
@@ -27,7 +27,8 @@ class Batch:
     signal: Signal = field(default_factory=Signal)
 
     def share(self, rank: int, size: int) -> Batch:
-        """Every `size`-th example from number `rank` on: the shares of ranks 0 to `size` - 1 make the whole."""
+        """Every `size`-th example, beginning with number `rank`; the shares of ranks 0 to `size` - 1 make up the
+        batch."""
         if size == 1:
             return self
         count = len(self.examples)

@@ -1,14 +1,14 @@
 """The posterior store: a teacher's top-k log-posteriors of every frame, on disk.
 
 A store is a folder: `header.json`, `utterances.txt`, `layout.npy` (first row and number of frames of each utterance),
-`tail_prior.npy` (what each class gets on average where it is outside the top k, (classes,) float32) and shards
+`tail_prior.npy` ((classes,) float32, the average probability of each class where it is outside the top k) and shards
 `shard-00000.u16`, `shard-00001.u16`, ... Each shard is a matrix of uint16 with one row per frame: k class numbers, then
 k log-probabilities as float16 bits (most probable first), then the mass of all other classes as float16 bits:
-4 k + 2 bytes a frame. One frame is one contiguous piece, so a random gather touches one place per frame.
+4 k + 2 bytes per frame. A frame is one contiguous piece, so a random gather touches one place per frame.
 
-The header names the fingerprints of the models, features and alignment that the posteriors belong to; a reader says
-what it expects and is refused when they differ. How the mass outside the top k is treated at T != 1 is said, and
-decided, in `kd_asr.distillation.signal.SoftTargets`.
+The header has the fingerprints of the models, features and alignment that the posteriors belong to; a reader that
+expects others is refused. `kd_asr.distillation.signal.SoftTargets` defines how the mass outside the top k is treated at
+T != 1.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from kd_asr.errors import UserError
 def encode(targets: SoftTargets) -> np.ndarray:
     """(frames, 2 k + 1) uint16 rows of a shard."""
     values = torch.cat([targets.log_probs, targets.tail_mass[:, None]], dim=1)
-    # float16 ends at -65504; a class that improbable is as good as impossible.
+    # The smallest float16 is -65504; a class that improbable is as good as impossible.
     bits = values.clamp_min(-60000.0).to(torch.float16).numpy().view(np.uint16)
     return np.concatenate([targets.classes.numpy().astype(np.uint16), bits], axis=1)
 
 
 def decode(rows: np.ndarray, tail_prior: Tensor) -> SoftTargets:
-    """What `encode` was given, rounded to float16."""
+    """The soft targets that `encode` was given, rounded to float16."""
     k = rows.shape[1] // 2
     values = torch.from_numpy(np.ascontiguousarray(rows[:, k:]).view(np.float16)).float()
     classes = torch.from_numpy(rows[:, :k].astype(np.int64))
@@ -42,7 +42,7 @@ def decode(rows: np.ndarray, tail_prior: Tensor) -> SoftTargets:
 
 
 def write_shard(folder: Path, number: int, rows: np.ndarray) -> None:
-    """Write one shard under a temporary name and rename it, so that a shard that is there is whole."""
+    """Write one shard under a temporary name and rename it, so that an existing shard is always whole."""
     path = folder / f"shard-{number:05d}.u16"
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(np.ascontiguousarray(rows).data)  # not `tofile`, whose errors do not say that a disk is full
@@ -59,16 +59,16 @@ def finish_store(
     tail_prior: Tensor,
     fingerprints: Mapping[str, str],
 ) -> None:
-    """Write the index of a store whose shards are complete; frames of `utterance_ids` follow each other in them.
+    """Write the index of a store whose shards are complete and hold the frames of `utterance_ids` in order.
 
     Args:
-        folder: of the store.
-        utterance_ids: in the order of their frames.
-        frame_counts: frames of each.
-        shard_frames: frames of each shard.
-        top_k: classes kept.
-        tail_prior: (classes,) sums of `tail_sum` over all frames; a class that never had anything gets a trace.
-        fingerprints: of what the posteriors were made with.
+        folder: folder of the store.
+        utterance_ids: utterances, in the order of their frames.
+        frame_counts: number of frames of each utterance.
+        shard_frames: number of frames of each shard.
+        top_k: classes kept per frame.
+        tail_prior: (classes,) sums of `tail_sum` over all frames; a class with a sum of 0 gets a tiny share.
+        fingerprints: fingerprints of the models, features and alignment that the posteriors were made with.
     """
     shares = tail_prior.double() / tail_prior.double().sum().clamp_min(1e-30)
     shares = (shares + 1e-9).float()
@@ -90,10 +90,10 @@ class PosteriorStore:
     """Read access to a posterior store.
 
     Attributes:
-        utterance_ids: in the order they are stored.
-        num_classes: of the distributions.
+        utterance_ids: utterances, in the order in which they are stored.
+        num_classes: number of classes of the distributions.
         top_k: classes kept per frame.
-        bytes_per_frame: on disk.
+        bytes_per_frame: bytes of a frame on disk.
         tail_prior: (num_classes,) float32, summing to one; see `SoftTargets`.
     """
 
@@ -105,7 +105,7 @@ class PosteriorStore:
             expect: fingerprints the reader relies on, for example `{"align": "9f..."}`.
 
         Raises:
-            UserError: a fingerprint differs from the one the store was made with, or a shard has not its full length.
+            UserError: a fingerprint differs from the one the store was made with, or a shard is incomplete.
         """
         header = read_json(folder / "header.json")
         for name, fingerprint in (expect or {}).items():
@@ -131,7 +131,7 @@ class PosteriorStore:
             path = folder / f"shard-{number:05d}.u16"
             expected = frames * columns * 2
             if not path.exists() or path.stat().st_size != expected:
-                raise UserError(f"{path} is missing or has not its {expected} bytes: make the posteriors again")
+                raise UserError(f"{path} is missing or does not have its {expected} bytes: make the posteriors again")
             self._shards.append(np.memmap(path, dtype=np.uint16, mode="r", shape=(frames, columns)))
         self._shard_starts = np.concatenate([[0], np.cumsum(header["shard_frames"])]).astype(np.int64)
 
@@ -149,18 +149,18 @@ class PosteriorStore:
     def mean_mass_kept(self) -> float:
         """Mean over frames of the probability of the top k, 0..1."""
         frames = int(self._shard_starts[-1])
-        rest = sum(float(shard[:, -1].view(np.float16).sum(dtype=np.float64)) for shard in self._shards)
-        return 1.0 - rest / frames if frames else 1.0
+        tail = sum(float(shard[:, -1].view(np.float16).sum(dtype=np.float64)) for shard in self._shards)
+        return 1.0 - tail / frames if frames else 1.0
 
     def targets(self, rows: Tensor) -> SoftTargets:
         """Soft targets of (batch,) int64 rows, in any order."""
-        wanted = rows.numpy()
+        numbers = rows.numpy()
         if len(self._shards) == 1:
-            return decode(self._shards[0][wanted], self.tail_prior)
-        gathered = np.empty((len(wanted), 2 * self.top_k + 1), dtype=np.uint16)
-        shard_of = np.searchsorted(self._shard_starts, wanted, side="right") - 1
+            return decode(self._shards[0][numbers], self.tail_prior)
+        gathered = np.empty((len(numbers), 2 * self.top_k + 1), dtype=np.uint16)
+        shard_of = np.searchsorted(self._shard_starts, numbers, side="right") - 1
         order = np.argsort(shard_of, kind="stable")
         for here in np.split(order, np.flatnonzero(np.diff(shard_of[order])) + 1) if len(order) else ():
             number = shard_of[here[0]]
-            gathered[here] = self._shards[number][wanted[here] - self._shard_starts[number]]
+            gathered[here] = self._shards[number][numbers[here] - self._shard_starts[number]]
         return decode(gathered, self.tail_prior)

@@ -1,4 +1,4 @@
-"""What a teacher says of a batch: soft targets, all of them or the top k of each example, and its members' own."""
+"""Outputs of a teacher for a batch: soft targets, complete or the top k of each example, and those of its members."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 class SoftTargets:
     """A teacher's distribution over the classes for each example, at temperature 1.
 
-    The mass outside the top k is known only in sum. It is shared among the other classes in proportion to `tail_prior`,
-    what the teacher gives to them on average. Shared evenly instead, classes that never occur would get far more than
-    their prior, and a hybrid decoder, which divides by the prior, would find them everywhere.
+    Only the total of the mass outside the top k is known. It is shared among the other classes in proportion to
+    `tail_prior`, their average probability under the teacher. If it were shared evenly, classes that never occur would
+    get far more than their prior, and a hybrid decoder, which divides by the prior, would find them everywhere.
 
     Attributes:
-        classes: (batch, k) int64, the kept classes, all different in a row.
+        classes: (batch, k) int64, the kept classes, all different within a row.
         log_probs: (batch, k) float32, their natural log-probabilities.
         tail_mass: (batch,) float32, the probability mass of the other classes together.
         tail_prior: (num_classes,) float32, positive; only ratios matter.
@@ -30,22 +30,22 @@ class SoftTargets:
 
     @property
     def num_classes(self) -> int:
-        """Classes of the distribution."""
+        """Number of classes of the distribution."""
         return len(self.tail_prior)
 
     def select(self, chosen: slice | Tensor) -> SoftTargets:
-        """Those of some of the examples."""
+        """Soft targets of some of the examples."""
         return SoftTargets(self.classes[chosen], self.log_probs[chosen], self.tail_mass[chosen], self.tail_prior)
 
     def at_temperature(self, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-        """The distribution with its log-probabilities divided by `temperature` and normalised again.
+        """The distribution with its log-probabilities divided by `temperature` and renormalised.
 
         Returns:
             (batch, k) probabilities of `classes`; (batch,) `tail_scale` and (num_classes,) `tail_weights`, such that
             any other class c has the probability `tail_scale * tail_weights[c]`.
         """
         if temperature == 1.0 and self.num_classes > self.classes.shape[1]:
-            # The same without logarithms: a student is taught so for most of its time.
+            # The same without logarithms, since this is the common case.
             kept = self.log_probs.exp()
             total = kept.sum(dim=1) + self.tail_mass
             return kept / total[:, None], self.tail_mass / (total * self._outside(self.tail_prior)), self.tail_prior
@@ -53,7 +53,7 @@ class SoftTargets:
         return log_kept.exp(), log_tail_scale.exp(), tail_weights
 
     def dense_log_probs(self, temperature: float) -> Tensor:
-        """Log-probabilities of all classes at `temperature`: (batch, num_classes), the tail shared as said above."""
+        """Log-probabilities of all classes at `temperature`: (batch, num_classes), the tail shared by `tail_prior`."""
         log_kept, log_tail_scale, tail_weights = self._log_at_temperature(temperature)
         return (log_tail_scale[:, None] + tail_weights.log()).scatter(1, self.classes, log_kept)
 
@@ -81,9 +81,9 @@ def top_k_targets(log_probs: Tensor, k: int, tail_prior: Tensor | None = None) -
     """Keep the `k` most probable classes of dense (batch, classes) log-probabilities.
 
     Args:
-        log_probs: of a teacher.
-        k: classes to keep, at most all.
-        tail_prior: (classes,) see `SoftTargets`; by default even.
+        log_probs: the teacher's log-probabilities.
+        k: number of classes to keep; all if there are fewer.
+        tail_prior: (classes,) float, see `SoftTargets`; uniform by default.
     """
     num_classes = log_probs.shape[1]
     kept, classes = log_probs.topk(min(k, num_classes), dim=1)
@@ -94,27 +94,30 @@ def top_k_targets(log_probs: Tensor, k: int, tail_prior: Tensor | None = None) -
 
 
 def tail_sum(log_probs: Tensor, kept: Tensor) -> Tensor:
-    """What dense (batch, classes) log-probabilities give to other classes than the (batch, k) `kept` ones of each
-    example: (classes,) float64 sums over the batch.
+    """(classes,) float64 sums, over a batch, of the probability that each class has where it is not kept.
 
-    Over all examples it is the `tail_prior` of `SoftTargets`.
+    Over all examples the sums are the `tail_prior` of `SoftTargets`.
+
+    Args:
+        log_probs: (batch, classes) log-probabilities.
+        kept: (batch, k) int64, the kept classes of each example.
     """
     return log_probs.exp().scatter_(1, kept, 0.0).sum(dim=0, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
 class Signal:
-    """What a teacher says of a batch.
+    """A teacher's outputs for a batch.
 
     Attributes:
         targets: Soft targets of each label, or None.
-        members: (labels, classes) log-posteriors of each of several teachers, or of the networks trained beside.
+        members: (labels, classes) log-posteriors of each of several teachers, or of the networks trained together.
     """
 
     targets: SoftTargets | None = None
     members: tuple[Tensor, ...] = ()
 
     def select(self, chosen: slice | Tensor) -> Signal:
-        """That of some of the labels."""
+        """The outputs for some of the labels."""
         targets = self.targets.select(chosen) if self.targets is not None else None
         return Signal(targets, tuple(member[chosen] for member in self.members))

@@ -1,6 +1,6 @@
-"""What a run compares: systems of one or several networks, in groups that know how a report shows them.
+"""Systems that a run compares, each of one or several networks, in groups that say how a report shows them.
 
-Who makes a group says what it is called, how it is drawn and what it is compared with; reports only read it.
+The code that makes a group decides its label, colour and comparisons; reports only read them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class NetworkRef:
     """A trained network.
 
     Attributes:
-        artifact: that holds it.
-        network: its name there; a job can train several.
+        artifact: Artifact that holds the network.
+        network: Name of the network in the artifact; a job can train several.
     """
 
     artifact: str
@@ -27,31 +27,31 @@ class NetworkRef:
 
     @property
     def file(self) -> str:
-        """Of its weights, in the artifact's folder."""
+        """File name of the weights in the artifact's folder."""
         return f"{self.network}.safetensors"
 
     @property
     def name(self) -> str:
-        """`student-00` of `distil/student-00`, followed by the network's own name where that is not the usual one."""
+        """Last part of the artifact's name, such as `student-00`; with the network's name where that is not `model`."""
         last = self.artifact.rsplit("/", maxsplit=1)[-1]
         return last if self.network == NetworkRef.network else f"{last}-{self.network}"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Systems that are seeds of the same thing: a report gives their mean.
+    """Systems that differ only in their seeds: a report gives their mean.
 
     Attributes:
-        name: key of its figures, unique.
-        label: on axes and in tables, short, unique.
-        role: students are compared with the reference and with the teacher, the teacher with the reference; others
+        name: Key of the group's figures, unique.
+        label: Short name on axes and in tables, unique.
+        role: Students are compared with the reference and with the teacher, the teacher with the reference, others
             with nothing.
-        colour: that matplotlib knows; empty: the next of the palette.
-        note: for the brackets after the label in tables.
-        noun: in a sentence, after "the"; empty: the label.
-        plural: all networks of the group together; empty: the label.
-        about: what its networks learnt from, in sentences; may be empty.
-        paper: row of the paper's table that it is set beside; empty: none.
+        colour: A matplotlib colour; empty: the next of the palette.
+        note: Text for the brackets after the label in tables.
+        noun: Name in a sentence, after "the"; empty: the label.
+        plural: Name of all networks of the group together; empty: the label.
+        about: Sentences on what the networks learnt from; may be empty.
+        paper: Row of the paper's table to show beside the group; empty: none.
     """
 
     name: str
@@ -66,24 +66,24 @@ class Group:
 
     @property
     def in_a_sentence(self) -> str:
-        """What follows "the"."""
+        """Name of the group after "the"."""
         return self.noun or self.label
 
     @property
     def networks_label(self) -> str:
-        """Its networks together, as in a legend."""
+        """Name of all its networks together, for legends."""
         return self.plural or self.label
 
 
 @dataclass(frozen=True)
 class System:
-    """What is compared.
+    """A network, or several whose posteriors are averaged.
 
     Attributes:
-        name: unique in a run.
-        group: that it is one seed of.
-        members: its networks.
-        combine: how the posteriors of several are averaged.
+        name: Name, unique in a run.
+        group: Name of the group that the system is one seed of.
+        members: Networks of the system.
+        combine: Mean of the members' posteriors.
     """
 
     name: str
@@ -94,7 +94,7 @@ class System:
 
 @dataclass(frozen=True)
 class Systems:
-    """The groups of a run in the order of its report, and their systems.
+    """Groups of a run, in the order of its report, and their systems.
 
     Raises:
         ValueError: a name or label occurs twice, a group has no system or a system no group, a system has no network,
@@ -125,11 +125,11 @@ class Systems:
         return tuple(system for system in self.systems if system.group == group.name)
 
     def group(self, name: str) -> Group:
-        """The group of that name; a KeyError if there is none."""
+        """The group of a name; a KeyError if there is none."""
         return {group.name: group for group in self.groups}[name]
 
     def system(self, name: str) -> System:
-        """The system of that name; a KeyError if there is none."""
+        """The system of a name; a KeyError if there is none."""
         return {system.name: system for system in self.systems}[name]
 
     @property
@@ -149,8 +149,8 @@ class Systems:
 
     @property
     def comparisons(self) -> tuple[tuple[Group, Group], ...]:
-        """Which group's figures are subtracted from which: (teacher, reference), then for every student group
-        (student, reference) and (student, teacher), as far as there are such."""
+        """Pairs of groups whose figures are subtracted, the second from the first: (teacher, reference), then for every
+        student group (student, reference) and (student, teacher), as far as they exist."""
         known = [group for group in (self.reference, self.teacher) if group is not None]
         pairs = [(known[1], known[0])] if len(known) == 2 else []
         return (*pairs, *((student, other) for student in self.students for other in known))
@@ -162,7 +162,7 @@ class Systems:
 
     @property
     def _alone(self) -> dict[NetworkRef, str]:
-        """Networks that are a system of their own -> its name."""
+        """Name of the system of each network that is a system by itself."""
         return {system.members[0]: system.name for system in self.systems if len(system.members) == 1}
 
     @property
@@ -170,12 +170,12 @@ class Systems:
         return tuple(member for member in self.networks if member not in self._alone)
 
     def scored_as(self, network: NetworkRef) -> str:
-        """What the figures of a network alone are called: as its system, if it is one of its own."""
+        """Key of a single network's figures: the name of its system if it is one by itself, else its own name."""
         return self._alone.get(network, network.name)
 
     def scored_with(self, system: System) -> tuple[NetworkRef, ...]:
-        """Members of a system whose own figures come with those of the system: they are no system of their own, and of
-        no system before it."""
+        """Members whose own figures are computed with those of the system: they are not systems by themselves, and
+        belong to no earlier system."""
         before = self.systems[: self.systems.index(system)]
         taken = {*self._alone, *(member for one in before for member in one.members)}
         return tuple(member for member in system.members if member not in taken)
@@ -185,7 +185,7 @@ class Systems:
         return any(len(system.members) > 1 for system in self.of_group(group))
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The groups as plain values, each with its systems."""
+        """Groups as plain values, each with its systems."""
         return [
             {
                 **asdict(group),
@@ -198,7 +198,7 @@ class Systems:
 
     @classmethod
     def from_json(cls, fields: Iterable[Mapping[str, Any]]) -> Systems:
-        """What `to_json` gave."""
+        """Systems from the output of `to_json`."""
         groups, systems = [], []
         for one in fields:
             group = Group(**{key: value for key, value in one.items() if key != "systems"})
@@ -211,13 +211,13 @@ class Systems:
 
 
 def single_systems(group: str, artifacts: Sequence[str]) -> tuple[System, ...]:
-    """A system for each of some artifacts of one network, called as the network."""
+    """One system for each artifact with a single network, named after the network."""
     networks = map(NetworkRef, artifacts)
     return tuple(System(network.name, group, (network,)) for network in networks)
 
 
 def groups_of(fields: Iterable[Mapping[str, Any]]) -> tuple[Group, ...]:
-    """Groups from what `asdict` made of them."""
+    """Groups from their `asdict` form."""
     return tuple(Group(**one) for one in fields)
 
 

@@ -1,8 +1,8 @@
-"""Speaker adaptation without transcripts: batch normalisation by statistics of the speaker's own frames.
+"""Speaker adaptation without transcripts: batch normalisation with statistics of the speaker's own frames.
 
 Y. Li, N. Wang, J. Shi, X. Hou, J. Liu, "Adaptive batch normalization for practical domain adaptation", Pattern
-Recognition 80, 2018. Means and variances of the hidden layers' inputs are those of the training set, while a speaker's,
-who was not in it, are others. They can be measured on any speech of that speaker.
+Recognition 80, 2018. A trained network normalises its hidden layers' inputs with the training set's means and
+variances, which differ from those of a new speaker. The speaker's own can be measured on any of their speech.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from kd_asr.networks.inference import evaluation_mode, matrix_precision, uses_bf
 
 
 class SpeakerStatistics:
-    """Networks that follow the speaker: each time another one's statistics, or the trained ones.
+    """Networks whose batch normalisation has the statistics of one speaker at a time, or the trained ones.
 
-    The networks are changed in place; what was measured for a speaker is kept. Networks without batch normalisation
-    stay as they are.
+    The networks are changed in place; each speaker's statistics are kept. Networks without batch normalisation stay as
+    they are.
     """
 
     def __init__(
@@ -30,11 +30,10 @@ class SpeakerStatistics:
         """Remember the trained statistics.
 
         Args:
-            models: in which every batch normalisation, of whatever kind, is adapted.
-            prior_frames: how many frames the trained statistics count for, against the speaker's own. As a layer's
-                statistics depend on the layers below, these are normalised by the speaker's own alone while it is
-                measured.
-            precision: of the matrix products.
+            models: networks; every batch normalisation layer in them is adapted.
+            prior_frames: frames that the trained statistics count for, against the speaker's own. While a layer's
+                statistics are measured, the layers below are normalised by the speaker's own alone.
+            precision: arithmetic of the matrix products.
         """
         self._models = models
         self._layers = [layer for model in models for layer in _normalisations(model)]
@@ -45,12 +44,12 @@ class SpeakerStatistics:
         self._current: str | None = None
 
     def adapt_to(self, speaker: str, speech: Callable[[], tuple[Tensor, int]]) -> None:
-        """Take on the statistics of a speaker.
+        """Use the statistics of a speaker.
 
         Args:
             speaker: any name.
-            speech: asked once for each speaker: one batch of inputs, and the outputs that it gives. Fewer than two
-                change nothing.
+            speech: called once for each speaker; gives one batch of inputs, and the number of outputs for it. With
+                fewer than two outputs the trained statistics are used.
         """
         if speaker == self._current:
             return
@@ -60,7 +59,7 @@ class SpeakerStatistics:
         self._current = speaker
 
     def restore(self) -> None:
-        """Take on the trained statistics."""
+        """Use the trained statistics again."""
         self._set_statistics(self._trained)
         self._current = None
 

@@ -27,16 +27,17 @@ class Network(nn.Module):
     """A network from inputs to logits.
 
     Input (batch, ...) float, a row of `math.prod(input_shape)` numbers unless its view shows something else. Output
-    (batch, num_classes) logits; where an example has several labels, (batch * labels, num_classes), those of one
-    example after those of another.
+    (batch, num_classes) logits; where an example has several labels, (batch * labels, num_classes), example by
+    example.
 
     Attributes:
         Settings: Frozen dataclass of the settings.
-        row_axis: Axis of the inputs on which outputs lie in a row and none depends on another in evaluation mode, so
-            that zeros may be put behind: 0, the examples; 1, the frames of a single example.
-        input_shape: (frames, bins) of a window, (height, width) of an image, (bins,) of frames of a stretch.
-        num_classes: Outputs.
-        settings: Its settings.
+        row_axis: Axis of the inputs that can be padded with zeros at its end, because outputs along it do not depend on
+            each other in evaluation mode: 0, the examples; 1, the frames of a single example.
+        input_shape: Shape of an input: (frames, bins) of a window, (height, width) of an image, (bins,) of a stretch of
+            frames.
+        num_classes: Number of outputs.
+        settings: Settings of this network.
     """
 
     Settings: ClassVar[type[Any]]
@@ -51,19 +52,19 @@ class Network(nn.Module):
 
     @classmethod
     def view(cls, settings: Any) -> View:
-        """How a network of these settings sees utterances."""
+        """View by which a network with these settings sees utterances."""
         raise UserError(f"the network {cls.__name__} has no view, so it cannot see utterances: give it a method `view`")
 
     @classmethod
     def problems(cls, settings: Any, input_shape: tuple[int, ...]) -> list[str]:
-        """What cannot work with inputs of a shape; each begins with a field, as those of settings do."""
+        """Sentences about settings that cannot work with inputs of this shape, each beginning with a field's name."""
         return []
 
     @classmethod
     def for_training(
         cls: type[Own], inputs: Indexable, input_shape: tuple[int, ...], num_classes: int, settings: Any
     ) -> Network:
-        """A new network to be trained on these inputs; `as_saved` makes of it what is kept."""
+        """A new network to be trained on these inputs; `as_saved` turns it into the one that is kept."""
         return cls(input_shape, num_classes, settings)
 
     def as_saved(self) -> Network:
@@ -72,12 +73,12 @@ class Network(nn.Module):
 
     @property
     def own_view(self) -> View:
-        """How this network sees utterances."""
+        """View by which this network sees utterances."""
         return self.view(self.settings)
 
     @property
     def input_size(self) -> int:
-        """Numbers of an input, or of a frame of it."""
+        """Numbers in one input, or in one frame of it."""
         return math.prod(self.input_shape)
 
     @property
@@ -90,7 +91,7 @@ class Network(nn.Module):
         return self.get_submodule(name)
 
     def tap_rows(self, name: str, outputs: Tensor) -> Tensor:
-        """(labels, width): a row for each row of logits, of what the submodule of a tap has put out."""
+        """(labels, width) outputs of a tap's submodule, one row for each row of logits."""
         return outputs
 
 
@@ -152,12 +153,13 @@ def network_class(name: str) -> type[Network]:
 
 
 def view_of(network: Named) -> View:
-    """How a network sees utterances."""
+    """View by which a network sees utterances."""
     return network_class(network.name).view(network.settings)
 
 
 def problems_of(network: Named, input_shape: tuple[int, ...]) -> list[str]:
-    """What cannot work with inputs of a shape, each beginning with the name of the field in the network's section."""
+    """Sentences about settings that cannot work with inputs of this shape, each beginning with a field of the
+    network."""
     cls = network_class(network.name)
     return [f"{network.name}.{problem}" for problem in cls.problems(network.settings, input_shape)]
 
@@ -165,19 +167,19 @@ def problems_of(network: Named, input_shape: tuple[int, ...]) -> list[str]:
 def new_network(
     network: Named, inputs: Indexable, input_shape: tuple[int, ...], num_classes: int, seed: int
 ) -> Network:
-    """The network that `seed` draws, to be trained on these inputs; torch's global generator is left as it was."""
+    """A network to be trained on these inputs, its weights drawn from `seed`; torch's global generator is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return network_class(network.name).for_training(inputs, input_shape, num_classes, network.settings)
 
 
 def seeded(network: Named, input_shape: tuple[int, ...], num_classes: int, seed: int) -> Network:
-    """A network whose initial weights depend on `seed` alone; torch's global generator is left as it was."""
+    """A network whose initial weights depend only on `seed`; torch's global generator is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return network_class(network.name)(input_shape, num_classes, network.settings)
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Trainable numbers in a model."""
+    """Number of trainable parameters of a model."""
     return sum(parameter.numel() for parameter in model.parameters())

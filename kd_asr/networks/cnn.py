@@ -1,5 +1,6 @@
 """A small convolutional network on a window of frames, or on an image (Abdel-Hamid and others 2014; Sainath and others
-2013): what two convolution layers find is pooled over frequency, so that it may lie a little higher or lower."""
+2013). The outputs of its two convolution layers are pooled over frequency, so that a pattern may lie a little higher or
+lower."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ class CnnSettings:
         left_context: Frames before the classified one.
         right_context: Frames after the classified one.
         channels: Channels of the first convolution layer; the second one has twice as many.
-        pooled_bins: Neighbouring bins of which each convolution layer keeps the largest output.
+        pooled_bins: Width, in bins, of the max-pooling over frequency after each convolution layer.
         hidden_layers: Fully connected hidden layers above the convolutions.
         hidden_units: Rectified linear units in each of them.
         dropout: Probability that one of these units is dropped in training.
@@ -46,8 +47,8 @@ class CnnSettings:
 
 @network("cnn")
 class CNN(Network):
-    """Two convolution layers of 3 x 3 with pooling, fully connected ones and a linear output layer, all normalised over
-    the batch.
+    """Two 3 x 3 convolution layers with pooling, fully connected hidden layers, all with batch normalisation, and a
+    linear output layer.
 
     Input (batch, frames * bins) float; output (batch, num_classes) logits.
     """
@@ -95,7 +96,7 @@ class CNN(Network):
 
     @classmethod
     def problems(cls, settings: CnnSettings, input_shape: tuple[int, ...]) -> list[str]:
-        """Inputs that are no image, or that pooling leaves nothing of."""
+        """Inputs that are not two-dimensional, or too small for the pooling."""
         if len(input_shape) != 2:
             return [f"channels: a convolutional network sees windows or images, not inputs of {len(input_shape)} axes"]
         if input_shape[1] < settings.pooled_bins**_CONVOLUTIONS:
@@ -104,7 +105,7 @@ class CNN(Network):
 
     @property
     def taps(self) -> Mapping[str, int]:
-        """What the convolutions find, and the rectified hidden layers."""
+        """The outputs of the convolutions, and the rectified hidden layers."""
         return self._widths
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The acoustic model: a multilayer perceptron on a window of frames (Hinton, Vinyals, Dean 2015, section 3)."""
+"""A multilayer perceptron on a window of frames, the acoustic model of Hinton, Vinyals and Dean (2015), section 3."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class DNN(Network):
         """The network itself, or one behind the inputs' principal components."""
         if settings.principal_components == 0:
             return cls(input_shape, num_classes, settings)
-        # First the weights: inputs that are varied at random draw from the generator as well.
+        # Weights first: inputs with random augmentation draw from the same generator.
         behind = cls((settings.principal_components,), num_classes, settings)
         components = principal_components(inputs, settings.principal_components, settings.whitening)
         return DecorrelatedDNN(behind, components, input_shape)
@@ -112,18 +112,19 @@ class DNN(Network):
 
     @property
     def first_layer(self) -> nn.Linear:
-        """The one that sees the inputs."""
+        """The layer that sees the inputs."""
         first = self.hidden[0] if len(self.hidden) else self.output
         assert isinstance(first, nn.Linear)
         return first
 
     @property
     def first_layer_name(self) -> str:
-        """In the state dictionary."""
+        """Name of the first layer in the state dictionary."""
         return "hidden.0" if len(self.hidden) else "output"
 
     def reset_parameters(self) -> None:
-        """Draw initial weights from torch's global generator: `draw_hidden_weights`, small ones for the output."""
+        """Draw initial weights from torch's global generator: `draw_hidden_weights`, and small weights for the
+        output."""
         for module in self.hidden:
             if isinstance(module, nn.Linear):
                 draw_hidden_weights(module, self.settings.initial_scale)
@@ -137,14 +138,14 @@ class DNN(Network):
 
 
 class DecorrelatedDNN(Network):
-    """A network that sees components of its inputs; the map to them is not trained."""
+    """A network that sees principal components of its inputs; the map to them is not trained."""
 
     Settings = DnnSettings
     matrix: Tensor
     shift: Tensor
 
     def __init__(self, network: DNN, components: Components, input_shape: tuple[int, ...]) -> None:
-        """Let `network`, whose inputs are components, stand behind the map to them."""
+        """Put the map to the components in front of `network`."""
         super().__init__(input_shape, network.num_classes, network.settings)
         self.network = network
         self.register_buffer("matrix", components.matrix)
@@ -157,11 +158,11 @@ class DecorrelatedDNN(Network):
 
     @property
     def taps(self) -> Mapping[str, int]:
-        """Those of the network behind the map."""
+        """Taps of the network behind the map."""
         return self.network.taps
 
     def tapped(self, name: str) -> nn.Module:
-        """The submodule of the network behind the map."""
+        """The submodule of a tap of the network behind the map."""
         return self.network.tapped(name)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -173,8 +174,8 @@ class DecorrelatedDNN(Network):
     def as_saved(self) -> DNN:
         """The same function as a network on the inputs themselves: the map becomes part of its first layer.
 
-        Batch normalisation takes the place of a first layer's bias, so the shift is moved into its running mean. This
-        network is not changed.
+        With batch normalisation the first layer has no bias, so the shift goes into its running mean. This network is
+        not changed.
         """
         first = self.network.first_layer
         plain = DNN(self.input_shape, self.num_classes, self.settings)

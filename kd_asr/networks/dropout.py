@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class ByteDropout(nn.Module):
-    """While training, sets each number to 0 with the given probability and scales the others up to keep the mean.
+    """In training, sets each number to 0 with the given probability and scales the others up to keep the mean.
 
     One random byte decides on each number, so the probability is rounded to a multiple of 1/256. The bytes come from
     torch's global generator, whose state the checkpoints hold.

@@ -11,9 +11,7 @@ import torch
 from torch import Tensor, nn
 
 
-def average_log_posteriors(
-    log_posteriors: Sequence[Tensor], average: Literal["arithmetic", "geometric"]
-) -> Tensor:
+def average_log_posteriors(log_posteriors: Sequence[Tensor], average: Literal["arithmetic", "geometric"]) -> Tensor:
     """Average the posteriors of several models.
 
     Args:
@@ -25,7 +23,7 @@ def average_log_posteriors(
         (batch, classes) log-posteriors.
     """
     if average == "arithmetic":
-        # As torch's logsumexp over a stack of them, which takes four times as long.
+        # Equal to torch's logsumexp over a stack of them, which takes four times as long.
         largest = reduce(torch.maximum, log_posteriors)
         total = sum(((one - largest).exp_() for one in log_posteriors), torch.zeros_like(largest))
         return total.log() + (largest - math.log(len(log_posteriors)))
@@ -33,7 +31,7 @@ def average_log_posteriors(
 
 
 class Ensemble(nn.Module):
-    """Several networks whose posteriors are averaged; its output are log-posteriors, which are logits too."""
+    """Several networks whose posteriors are averaged; the outputs are log-posteriors, which can serve as logits."""
 
     def __init__(self, members: Sequence[nn.Module], average: Literal["arithmetic", "geometric"]) -> None:
         super().__init__()

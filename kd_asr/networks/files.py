@@ -37,8 +37,8 @@ def save_network(path: Path, model: Network, features: Mapping[str, object]) -> 
     }
     temporary = path.with_name(f".{path.name}.tmp")
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    # One key: safetensors writes several in an order that changes from run to run, and equal models are equal files.
-    # Written by Python, whose errors, unlike those of safetensors, tell a full disk from others.
+    # One key: safetensors writes several in an order that changes from run to run, and equal models must be equal
+    # files. Written by Python, whose errors, unlike those of safetensors, tell a full disk from others.
     temporary.write_bytes(save(tensors, {"kd_asr": json.dumps(header, sort_keys=True)}))
     temporary.replace(path)
 
@@ -48,10 +48,10 @@ def load_network(path: Path, features: Mapping[str, object] | None = None) -> Ne
 
     Args:
         path: the file.
-        features: settings of the frames the model is to see; other ones than it was trained on are refused.
+        features: settings of the frames that the model is to see; a model trained on others is refused.
 
     Raises:
-        UserError: the file is damaged or of another format, its network is not known here or has other settings, or the
+        UserError: the file is damaged or of another format, its network is unknown or has other settings, or the
             features differ.
     """
     try:

@@ -1,4 +1,4 @@
-"""What a network gives for a batch."""
+"""Outputs of a network for a batch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Outputs:
-    """Logits, and the middle layers that were asked for.
+    """Logits, and the outputs of the middle layers that were asked for.
 
     Attributes:
         logits: (labels, classes) float32.
-        taps: (labels, width) outputs of middle layers, by their names.
+        taps: (labels, width) outputs of middle layers, by name.
     """
 
     logits: Tensor

@@ -1,4 +1,4 @@
-"""Networks that are trained together: one module, so that one fit trains them all on the same batches."""
+"""Networks that are trained together, as one module, so that one fit trains them all on the same batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kd_asr.networks.base import Network
 
 
 class Peers(nn.Module):
-    """Several networks with the same inputs and classes, each by its name."""
+    """Several networks with the same inputs and classes, by name."""
 
     def __init__(self, networks: Mapping[str, Network]) -> None:
         super().__init__()
@@ -23,5 +23,5 @@ class Peers(nn.Module):
 
 
 def members_of(model: nn.Module) -> dict[str, nn.Module]:
-    """The networks of `Peers` by their names; any other model is its only member, without a name."""
+    """The networks of `Peers` by name; any other model is its only member, with an empty name."""
     return dict(model.networks.items()) if isinstance(model, Peers) else {"": model}

@@ -1,4 +1,4 @@
-"""Settings that all networks have in common: which ones teach and learn, and how they adapt to speakers."""
+"""Settings of the teachers' and students' networks, and of their adaptation to speakers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from kd_asr.settings.ranges import AtLeast, Inherits, OfKind, Unit
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """What the teachers are, and the networks to align with.
+    """Networks of the teachers and of realignment.
 
     Attributes:
-        network: Their network; null: `network`.
+        network: Network to use instead of the setting `network`; null: that one.
     """
 
     network: Annotated[Named | None, OfKind("network"), Inherits("network")] = None
@@ -22,10 +22,10 @@ class TeacherSettings:
 
 @dataclass(frozen=True)
 class StudentSettings:
-    """What the students are, and the networks on hard labels that they are compared with.
+    """Networks of the students and of their baselines.
 
     Attributes:
-        network: Their network; null: `network`.
+        network: Network to use instead of the setting `network`; null: that one.
     """
 
     network: Annotated[Named | None, OfKind("network"), Inherits("network")] = None
@@ -33,12 +33,12 @@ class StudentSettings:
 
 @dataclass(frozen=True)
 class AdaptSettings:
-    """Speaker adaptation without transcripts, when dev, test and audio of one's own are scored or recognised.
+    """Speaker adaptation without transcripts, when dev, test and your own audio are scored or recognised.
 
     Attributes:
-        prior_frames: Frames for which the training set's means and variances in batch normalisation count, against the
-            speaker's own frames; 0: networks stay as they were trained. 8000 suit networks that saw few speakers.
-        most_frames: Most frames of a speaker that are measured.
+        prior_frames: Weight, in frames, of the training set's means and variances in batch normalisation against those
+            of the speaker's own frames; 0: no adaptation. 8000 suits networks that saw few speakers.
+        most_frames: Largest number of a speaker's frames that their statistics are taken from.
     """
 
     prior_frames: Annotated[int, AtLeast(0), Unit("frames")] = 0

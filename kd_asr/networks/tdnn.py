@@ -1,7 +1,7 @@
 """The time-delay neural network (Waibel and others 1989; with dilations, Peddinti, Povey, Khudanpur, Interspeech 2015).
 
-Each layer sees three frames of the one below, further apart the higher it stands, so that the output sees a wide
-context with few weights, and what neighbouring frames have in common is computed once.
+Each layer sees three frames of the layer below, further apart the higher the layer is, so that the output sees a wide
+context with few weights, and what neighbouring frames share is computed once.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ class TdnnSettings:
     """A time-delay network.
 
     Attributes:
-        dilations: Distances, in frames, between the three frames of the layer below that a hidden layer sees, one for
-            each hidden layer.
+        dilations: Distance, for each hidden layer, between the three frames that it sees of the layer below.
         hidden_units: Rectified linear units in each hidden layer.
         dropout: Probability that a hidden unit is dropped in training.
         input_dropout: Probability that an input is dropped in training.
@@ -35,9 +34,9 @@ class TdnnSettings:
             2015).
         initial_scale: Scale of the hidden layers' initial weights, relative to those of He and others (2015).
         chunk_frames: Consecutive frames of an utterance that are learnt together; a batch holds several such chunks.
-        frame_stride: Distance between the frames of a chunk. Neighbours are much alike: chunks of every third frame
-            show a batch three times as much speech. Every frame is still learnt once in an epoch, and recognition needs
-            all frames.
+        frame_stride: Distance between the frames of a chunk. Neighbours are much alike: with chunks of every third
+            frame a batch covers three times as much speech. Every frame is still learnt once in an epoch, and
+            recognition uses all frames.
     """
 
     dilations: Annotated[tuple[Annotated[int, AtLeast(1), Unit("frames")], ...], NotEmpty] = (1, 3, 3, 3, 3, 6)
@@ -84,9 +83,9 @@ class TDNN(Network):
     """A stack of `TDNNLayer`, one for each of `settings.dilations`, and a linear output layer.
 
     Input (batch, left + frames + right, num_mel_bins) float, where left and right are the view's context; output
-    (batch * frames, num_classes) logits, the frames of one piece after those of another. In training mode there are
-    logits for the first of the frames and every `settings.frame_stride`-th after it alone, as Peddinti and others
-    train; where the layers above ask for no other frames, a layer computes no others.
+    (batch * frames, num_classes) logits, piece by piece. In training mode there are logits only for the first frame and
+    every `settings.frame_stride`-th after it, as in Peddinti and others; a layer computes only the frames that the
+    layers above need.
     """
 
     Settings = TdnnSettings
@@ -114,7 +113,7 @@ class TDNN(Network):
 
     @classmethod
     def problems(cls, settings: TdnnSettings, input_shape: tuple[int, ...]) -> list[str]:
-        """Inputs that are no stretches of frames."""
+        """Inputs that are not stretches of frames."""
         if len(input_shape) == 1:
             return []
         shown = " x ".join(map(str, input_shape))
@@ -126,7 +125,7 @@ class TDNN(Network):
         return {f"hidden.{number}": self.settings.hidden_units for number in range(len(self.hidden))}
 
     def tap_rows(self, name: str, outputs: Tensor) -> Tensor:
-        """(labels, units): of a hidden layer's frames those that there are logits for."""
+        """(labels, units) outputs of a hidden layer, for the frames that have logits."""
         number = int(name.rsplit(".", maxsplit=1)[-1])
         computed = self._computed(number)
         first = sum(self.settings.dilations[number + 1 :]) // computed
@@ -143,7 +142,7 @@ class TDNN(Network):
         return stride if all(dilation % stride == 0 for dilation in self.settings.dilations[number + 1 :]) else 1
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits, (batch * frames, num_classes), where in training mode frames are those that the stride leaves."""
+        """Logits, (batch * frames, num_classes); in training mode only of every `frame_stride`-th frame."""
         outputs, stride = self.input_dropout(inputs), 1
         for number, layer in enumerate(self.hidden):
             computed = self._computed(number)

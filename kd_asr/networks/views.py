@@ -1,7 +1,7 @@
-"""How a network sees a set of utterances: a window of frames around each, or a stretch of frames at once.
+"""How a network sees a set of utterances: a window around each frame, or a stretch of frames at once.
 
-A view turns a frame store into what a network is shown in training, for measurements, for recognition and for
-adaptation. A network of another kind may bring a view of its own, any class with the members of `View`.
+A view turns a frame store into a network's inputs for training, evaluation, recognition and adaptation. A network of
+another kind may bring a view of its own, any class with the members of `View`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Seen:
     """A set of utterances as the examples of a network.
 
     Attributes:
-        inputs: The examples, gathered by number.
-        frames: (examples, labels) int64, the frame of each label, numbered through all utterances in their order; None:
+        inputs: Inputs of the examples, by number.
+        frames: (examples, labels) int64, the frame of each label, numbered across all utterances in their order; None:
             example n is frame n and has one label.
-        counted: (examples, labels) bool, True once for every frame, so that none is learnt or measured twice; None: all
-            are.
+        counted: (examples, labels) bool, True exactly once for every frame, so that none is learnt or scored twice;
+            None: all True.
     """
 
     inputs: Indexable
@@ -39,7 +39,7 @@ class Seen:
     counted: Tensor | None = None
 
     def within(self, frames: Tensor) -> Tensor:
-        """Numbers of the examples whose first frame is one of some (frames,) int64."""
+        """Numbers of the examples whose first frame is in `frames`, (frames,) int64."""
         if self.frames is None:
             return frames
         inside = torch.zeros(1 + int(max(self.frames.max(), frames.max())), dtype=torch.bool)
@@ -48,7 +48,7 @@ class Seen:
 
 
 class View(Protocol):
-    """How a network sees utterances. Views that are equal show the same."""
+    """How a network sees utterances. Equal views give the same inputs."""
 
     @property
     def context(self) -> tuple[int, int]:
@@ -57,11 +57,11 @@ class View(Protocol):
 
     @property
     def labels_per_example(self) -> int:
-        """Outputs that a network gives for an example of its training."""
+        """Outputs of a network for one training example."""
         ...
 
     def input_shape(self, num_mel_bins: int) -> tuple[int, ...]:
-        """What the network is told about its inputs."""
+        """Shape of an input, for the network's constructor."""
         ...
 
     def examples(self, store: FrameStore, utterance_ids: Sequence[str], *, evaluation: bool = False) -> Seen:
@@ -69,12 +69,12 @@ class View(Protocol):
         ...
 
     def utterances(self, store: FrameStore, utterance_ids: Sequence[str]) -> list[Tensor]:
-        """Batches whose outputs in evaluation mode, one after the other, are those of the utterances' frames."""
+        """Batches whose concatenated outputs in evaluation mode are those of the utterances' frames."""
         ...
 
     def speaker(self, store: FrameStore, utterance_ids: Sequence[str], *, most_frames: int) -> tuple[Tensor, int]:
-        """One batch of a speaker's utterances, and the outputs that it gives: of the first `most_frames` frames, one
-        utterance after the other, or of a little less."""
+        """One batch with the first `most_frames` frames of a speaker's utterances, or slightly fewer, and the number of
+        its outputs."""
         ...
 
 
@@ -84,7 +84,7 @@ class Windows:
 
     Attributes:
         left_context: Frames before the classified one.
-        right_context: Frames after it.
+        right_context: Frames after the classified one.
     """
 
     left_context: int
@@ -129,7 +129,7 @@ class Chunks:
 
     Attributes:
         chunk_frames: Frames of a stretch that are learnt together.
-        frame_stride: Distance between them.
+        frame_stride: Distance between the frames that are learnt.
         left_context: Frames before the first of them.
         right_context: Frames after the last of them.
     """
@@ -150,7 +150,7 @@ class Chunks:
         return self.chunk_frames
 
     def input_shape(self, num_mel_bins: int) -> tuple[int, ...]:
-        """(bins,): a stretch has as many frames as it has."""
+        """(bins,): the number of frames varies."""
         return (num_mel_bins,)
 
     def examples(self, store: FrameStore, utterance_ids: Sequence[str], *, evaluation: bool = False) -> Seen:
@@ -178,16 +178,16 @@ class Chunks:
 
 
 def _rounded(count: int) -> int:
-    """A little less: batches of a thousand different sizes would fill memory with kernels."""
+    """`count` rounded down: batches of a thousand different sizes would fill memory with kernels."""
     return count // _STEP * _STEP if count > _STEP else count
 
 
 def labelled_frames(seen: Sequence[Seen], counts: Sequence[int]) -> tuple[Tensor, Tensor] | None:
-    """The labels of several sets seen one after the other: `frames` and `counted` of `Seen`, for all of them.
+    """Labels of several sets, concatenated: `frames` and `counted` of `Seen` for all of them.
 
     Args:
         seen: the sets, by the same view.
-        counts: frames of each set.
+        counts: number of frames in each set.
 
     Returns:
         None where example n is frame n.

@@ -1,4 +1,4 @@
-"""What every loss is, and what losses share."""
+"""The interface of losses, and what they share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Loss(Protocol):
     """A pure function of a network's outputs, the teacher's signal and the batch; made from its settings.
 
     Attributes:
-        needs: What it reads: `labels`, `posteriors` of a teacher, posteriors of its `members` one by one.
+        needs: Inputs of the loss: `labels`, the teacher's `posteriors`, or the posteriors of its `members` one by one.
     """
 
     needs: ClassVar[frozenset[str]]
@@ -40,7 +40,7 @@ def posteriors_of(signal: Signal) -> SoftTargets:
 
 
 def check_shapes(logits: Tensor, targets: SoftTargets) -> None:
-    """A `ValueError` if logits and targets are not of the same examples and classes."""
+    """Raise a `ValueError` unless logits and targets have the same numbers of examples and classes."""
     expected = (targets.classes.shape[0], targets.num_classes)
     if tuple(logits.shape) != expected:
         raise ValueError(f"logits of shape {tuple(logits.shape)} for soft targets of shape {expected}")

@@ -30,14 +30,14 @@ def decoupled_loss(
 
     TCKD is the divergence KL(b || b') of the binary distributions "the label or not" of teacher and student, NCKD that
     of their distributions over the other classes alone, each normalised (equations 5 to 7). The ordinary divergence is
-    TCKD + (1 - p) NCKD, where p is the teacher's probability of the label: it learns least from the other classes
-    where the teacher is sure.
+    TCKD + (1 - p) NCKD, where p is the teacher's probability of the label: where the teacher is certain, it learns
+    little from the other classes.
 
     Args:
         logits: (batch, classes) float32, of the student.
         targets: of the same batch and number of classes.
-        hard_labels: (batch,) int64. An `UNLABELLED` example has no class to set apart: its loss is the ordinary
-            divergence times T^2.
+        hard_labels: (batch,) int64. An `UNLABELLED` example has no class to separate from the others: its loss is the
+            ordinary divergence times T^2.
         temperature: T > 0, of both distributions.
         target_weight: alpha.
         other_weight: beta.
@@ -55,7 +55,7 @@ def decoupled_loss(
     is_label = torch.zeros_like(log_q, dtype=torch.bool).scatter_(1, label, True)
 
     def split(log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(batch,) logarithms of the label's probability and the others', (batch, classes) of the others normalised."""
+        """(batch,) log-probabilities of the label and of all others; (batch, classes) of the others, normalised."""
         others = log_probs.masked_fill(is_label, -torch.inf)
         log_others = others.logsumexp(dim=1)
         return log_probs.gather(1, label)[:, 0], log_others, log_probs - log_others[:, None]
@@ -63,7 +63,7 @@ def decoupled_loss(
     log_p_label, log_p_others, log_p_each = split(log_p)
     log_q_label, log_q_others, log_q_each = split(log_q)
     target_class = log_p_label.exp() * (log_p_label - log_q_label) + log_p_others.exp() * (log_p_others - log_q_others)
-    # Masked before the exponential, which for a sure teacher would overflow at the label.
+    # Masked before the exponential, which would overflow at the label where the teacher is certain.
     p_each = log_p_each.masked_fill(is_label, -torch.inf).exp()
     other_classes = (p_each * (log_p_each - log_q_each)).sum(dim=1)
     decoupled = target_weight * target_class + other_weight * other_classes

@@ -1,5 +1,5 @@
-"""Kullback-Leibler divergence of the student from the teacher: the gradient of the soft cross-entropy, and 0 where
-they agree.
+"""Kullback-Leibler divergence of the student from the teacher: it has the gradient of the soft cross-entropy, and is 0
+where the two agree.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from kd_asr.settings.ranges import Above
 def kl_teacher_to_student(logits: Tensor, targets: SoftTargets, *, temperature: float) -> Tensor:
     """T^2 KL(p || q): p is the teacher's distribution at temperature T, q = softmax(logits / T).
 
-    The soft cross-entropy less T^2 times the teacher's entropy: the same gradient, and 0 where the student agrees.
-    Arguments, result and errors are those of `losses.soft.soft_cross_entropy`; the factor T^2 is supplied here.
+    It is the soft cross-entropy minus T^2 times the teacher's entropy: the same gradient, and 0 where the student
+    agrees. Arguments, result and errors are those of `losses.soft.soft_cross_entropy`; the factor T^2 is included.
     """
     check_shapes(logits, targets)
     log_p = targets.dense_log_probs(temperature)

@@ -14,10 +14,10 @@ from kd_asr.registry import loss
 
 
 def squared_logit_difference(logits: Tensor, targets: SoftTargets) -> Tensor:
-    """sum over classes of (z - v)^2 / (2 N), of centred logits z and centred log-probabilities v of the teacher.
+    """Sum over the N classes of (z - v)^2 / (2 N), for centred logits z and the teacher's centred log-probabilities v.
 
-    Its gradient is (z - v) / N: what that of the soft cross-entropy tends to for large T (Hinton, Vinyals, Dean 2015,
-    equation 4, after Bucila, Caruana, Niculescu-Mizil 2006). Centring takes away what a softmax cannot see.
+    Its gradient is (z - v) / N, the limit of the soft cross-entropy's gradient for large T (Hinton, Vinyals, Dean 2015,
+    equation 4, after Bucila, Caruana, Niculescu-Mizil 2006). Centring removes the constant that a softmax ignores.
 
     Args:
         logits: (batch, classes) float32, of the student.

@@ -1,4 +1,4 @@
-"""What networks learn from each other while they are trained (Zhang, Xiang, Hospedales, Lu, CVPR 2018)."""
+"""Deep mutual learning: networks learn from each other in training (Zhang, Xiang, Hospedales, Lu, CVPR 2018)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from kd_asr.settings.ranges import Above
 def mean_divergence_from_peers(logits: Tensor, peers: Sequence[Tensor], *, temperature: float) -> Tensor:
     """T^2 / (K - 1) times the sum of KL(p_l || q) over the other K - 1 networks (equation 6).
 
-    Each peer by itself, not their average, which is worse (section 3.5); peers are constants here.
+    Each peer counts by itself, since their average is a worse teacher (section 3.5). Peers are constants here.
 
     Args:
         logits: (batch, classes) float32, of one network.
-        peers: (batch, classes) log-posteriors of each of the others, at temperature 1.
+        peers: (batch, classes) log-posteriors of each other network, at temperature 1.
         temperature: T > 0, of all distributions (paper: 1).
 
     Returns:
@@ -47,7 +47,7 @@ def mean_divergence_from_peers(logits: Tensor, peers: Sequence[Tensor], *, tempe
 
 @dataclass(frozen=True)
 class PeersSettings:
-    """Divergence from the networks that are trained beside this one.
+    """Divergence from the networks that are trained together with this one.
 
     Attributes:
         temperature: Temperature T of all softmaxes (paper: 1); the loss carries its factor T squared.

@@ -1,4 +1,4 @@
-"""Kullback-Leibler divergence of the teacher from the student: mode seeking."""
+"""Kullback-Leibler divergence of the teacher from the student, which is mode-seeking."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from kd_asr.settings.ranges import Above
 
 
 def kl_student_to_teacher(logits: Tensor, targets: SoftTargets, *, temperature: float) -> Tensor:
-    """T^2 KL(q || p), the reverse of `losses.kl.kl_teacher_to_student`: it punishes what the teacher thinks impossible.
+    """T^2 KL(q || p), the reverse of `losses.kl.kl_teacher_to_student`: it penalises classes that the teacher excludes.
 
-    Its gradient is T q_i (log(q_i / p_i) - KL(q || p)). For large T it tends to (z - v) / N as well: near equality the
-    two divergences are the same to second order. Arguments, result and errors are those of
-    `losses.soft.soft_cross_entropy`.
+    Its gradient is T q_i (log(q_i / p_i) - KL(q || p)). For large T it, too, tends to (z - v) / N: near equality the
+    two divergences agree to second order. Arguments, result and errors are those of `losses.soft.soft_cross_entropy`.
     """
     check_shapes(logits, targets)
     log_p = targets.dense_log_probs(temperature)

@@ -20,8 +20,8 @@ def soft_cross_entropy(logits: Tensor, targets: SoftTargets, *, temperature: flo
     """T^2 times the cross-entropy of softmax(logits / T) with the teacher's distribution at temperature T.
 
     Its gradient is T (q - p), which for large T tends to (z - v) / N of centred logits (Hinton, Vinyals, Dean 2015,
-    equations 2 to 4). The factor T^2 is supplied here, so that a change of T does not change the balance with the
-    hard loss (their section 2).
+    equations 2 to 4). The factor T^2 is included, so that a change of T does not change the balance with the hard
+    loss (their section 2).
 
     Args:
         logits: (batch, classes) float32, of the student.

@@ -1,4 +1,4 @@
-"""What every teacher is, and how its examples are found under other numbers."""
+"""The interface of teachers, and teachers addressed through an index."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ Teacher = Callable[[Tensor], SoftTargets]
 
 
 def answers_per_example(teacher: Teacher) -> bool:
-    """Whether the answer for an example is the same whatever else is asked, so that many batches can be asked for at
+    """Whether the targets of an example do not depend on the rest of the batch, so that several batches can be read at
     once."""
     return bool(getattr(teacher, "per_example", False))
 
 
 class IndexedTeacher:
-    """A teacher addressed through an index: example i here is, or has for its labels, the examples `index[i]` there."""
+    """A teacher addressed through an index: example i has the targets of the teacher's example or examples
+    `index[i]`."""
 
     def __init__(self, teacher: Teacher, index: Tensor) -> None:
-        """`index`: (examples,) int64, or (examples, labels) where an example here has several of the teacher's."""
+        """`index`: (examples,) int64, or (examples, labels) where an example has several labels."""
         self._teacher = teacher
         self._index = index
         self.per_example = answers_per_example(teacher)
 
     def __call__(self, examples: Tensor) -> SoftTargets:
-        """Soft targets of (batch,) int64 example numbers, (batch * labels,) of them."""
+        """Soft targets of (batch,) int64 example numbers, `batch * labels` rows."""
         return self._teacher(self._index[examples].flatten())

@@ -1,4 +1,4 @@
-"""An ensemble that is asked while the student learns."""
+"""An ensemble that is evaluated while the student learns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kd_asr.settings.ranges import AtLeast
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """An ensemble asked at every step.
+    """An ensemble evaluated at every step.
 
     Attributes:
         average: Mean of the members' posteriors.
@@ -33,7 +33,7 @@ class LiveSettings:
 
 @teacher("live")
 class LiveTeacher:
-    """Computes the averaged posteriors of its members when they are asked for."""
+    """Teacher that computes the averaged posteriors of its members for every batch."""
 
     Settings = LiveSettings
     gives = frozenset({"posteriors"})
@@ -49,10 +49,10 @@ class LiveTeacher:
         """Freeze the members.
 
         Args:
-            members: networks.
-            inputs: what the teacher sees, which need not be what the student sees.
-            settings: how they are averaged, what is kept.
-            tail_prior: (classes,) how the mass outside the top k is shared, see `SoftTargets`; by default evenly.
+            members: networks of the ensemble.
+            inputs: inputs of the teacher, which may differ from the student's.
+            settings: how posteriors are averaged, and how many are kept.
+            tail_prior: (classes,) weights for the mass outside the top k, see `SoftTargets`; uniform by default.
         """
         self._model = Ensemble(members, settings.average).eval().requires_grad_(False)
         self._inputs = inputs

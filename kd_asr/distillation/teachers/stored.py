@@ -1,4 +1,4 @@
-"""An ensemble that has been asked before: its posteriors are read from a store."""
+"""A teacher whose posteriors were computed before and are read from a store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class StoredSettings:
 
 @teacher("stored")
 class StoredTeacher:
-    """Reads posteriors from a store."""
+    """Teacher that reads posteriors from a store."""
 
     Settings = StoredSettings
     gives = frozenset({"posteriors"})
@@ -29,7 +29,7 @@ class StoredTeacher:
     def __init__(
         self, store: PosteriorStore, utterance_ids: Sequence[str], settings: StoredSettings | None = None
     ) -> None:
-        """Examples are the frames of `utterance_ids`, one utterance after the other, in the order given.
+        """Number the frames of `utterance_ids`, one utterance after the other, as examples.
 
         Raises:
             UserError: an utterance is not in the store.
