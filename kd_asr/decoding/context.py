@@ -45,12 +45,12 @@ def compose_context(
         for left, phone, right in (np.where(triphones == 0, silence, triphones) - 1).tolist()
     ]
     rows = np.array(known, dtype=np.int64).reshape(-1, 1 + STATES_PER_PHONE)
-    kinds, kind_of = np.unique(rows, axis=0, return_inverse=True)
+    distinct, distinct_of = np.unique(rows, axis=0, return_inverse=True)
     labels = np.zeros(len(windows), dtype=np.int32)
-    labels[is_triphone] = 1 + kind_of.ravel()
-    labels[is_symbol] = 1 + len(kinds) + np.arange(is_symbol.sum())
-    chains = np.full((1 + len(kinds) + int(is_symbol.sum()), STATES_PER_PHONE), -1, dtype=np.int32)
-    chains[1 : 1 + len(kinds)] = kinds[:, 1:]
+    labels[is_triphone] = 1 + distinct_of.ravel()
+    labels[is_symbol] = 1 + len(distinct) + np.arange(is_symbol.sum())
+    chains = np.full((1 + len(distinct) + int(is_symbol.sum()), STATES_PER_PHONE), -1, dtype=np.int32)
+    chains[1 : 1 + len(distinct)] = distinct[:, 1:]
 
     arrays = from_kaldifst(composed)
     arrays.arcs["ilabel"] = labels[arrays.arcs["ilabel"]]

@@ -129,7 +129,7 @@ def temperature_figures(metrics: Mapping[str, Any], wrong: np.ndarray) -> dict[s
             "interval": [scale * end for end in found.interval],
         }
 
-    high = [degrees for degrees in temperatures if degrees > ALIKE_ABOVE]
+    high = [temperature for temperature in temperatures if temperature > ALIKE_ABOVE]
     wide = []
     for width in widths:
         if width >= WIDE and len(high) > 1:
@@ -143,7 +143,7 @@ def temperature_figures(metrics: Mapping[str, Any], wrong: np.ndarray) -> dict[s
         "widths": widths,
         "temperatures": temperatures,
         "students": {str(width): len(of(width, temperatures[0])) for width in widths},
-        "errors": [[errors(width, degrees) for degrees in temperatures] for width in widths],
+        "errors": [[errors(width, temperature) for temperature in temperatures] for width in widths],
         "wide": wide,
         "narrow": {
             "width": narrow,

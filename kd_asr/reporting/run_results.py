@@ -102,13 +102,13 @@ def count_rejected(rejected: Iterable[Rejected]) -> list[dict[str, Any]]:
 
     Reasons that differ only in numbers or in what stands in brackets or quotes are of one kind.
     """
-    kinds: dict[tuple[str, str], list[str]] = {}
+    by_kind: dict[tuple[str, str], list[str]] = {}
     for entry in rejected:
         kind = re.sub(r"\s*\([^)]*\)|\s*'[^']*'|\s*\"[^\"]*\"", "", entry.reason)
         kind = re.sub(r"\d+(?:\.\d+)?", "N", kind).strip() or entry.reason
-        kinds.setdefault((entry.stage, kind), []).append(entry.utterance_id or entry.path)
-    order = {stage: number for number, (stage, _) in reversed(list(enumerate(kinds)))}
-    rows = sorted(kinds.items(), key=lambda item: (order[item[0][0]], -len(item[1]), item[0][1]))
+        by_kind.setdefault((entry.stage, kind), []).append(entry.utterance_id or entry.path)
+    order = {stage: number for number, (stage, _) in reversed(list(enumerate(by_kind)))}
+    rows = sorted(by_kind.items(), key=lambda item: (order[item[0][0]], -len(item[1]), item[0][1]))
     return [
         {"stage": stage, "reason": reason, "count": len(names), "examples": names[:3]}
         for (stage, reason), names in rows

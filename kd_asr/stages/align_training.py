@@ -151,7 +151,7 @@ def _model_name(number: int) -> str:
     return f"model-{number:02d}.safetensors"
 
 
-def _nothing(set_name: str) -> UserError:
+def _no_path(set_name: str) -> UserError:
     return UserError(f"no utterance of {set_name} could be aligned: do transcripts and audio belong together?")
 
 
@@ -166,11 +166,11 @@ def _shortest(utterances: Sequence[Utterance], store: FrameStore, frames: float)
 def _shards(set_name: str, utterances: Sequence[Utterance], store: FrameStore) -> list[_Shard]:
     """Runs of utterances of about the same length; how many depends on the amount of speech alone."""
     frames = np.array([store.num_frames(item.utterance_id) for item in utterances], dtype=np.int64)
-    wanted = max(SHARDS, int(frames.sum()) // SHARD_FRAMES)
-    number = (np.cumsum(frames) - frames) * wanted // max(1, int(frames.sum()))
+    count = max(SHARDS, int(frames.sum()) // SHARD_FRAMES)
+    number = (np.cumsum(frames) - frames) * count // max(1, int(frames.sum()))
     return [
         _Shard(set_name, [utterances[index] for index in members], int(frames[members].sum()))
-        for members in (np.flatnonzero(number == shard).tolist() for shard in range(wanted))
+        for members in (np.flatnonzero(number == shard).tolist() for shard in range(count))
         if members
     ]
 
@@ -195,16 +195,16 @@ def _em_pass(
         else:
             total += result
     if total is None or total.statistics.frames == 0:
-        raise _nothing("train")
+        raise _no_path("train")
     model = AlignerModel.load(task.folder / _model_name(number))
-    wanted = gaussians_after(number, task.settings.align, model.topology.num_pdfs)
+    gaussians = gaussians_after(number, task.settings.align, model.topology.num_pdfs)
     statistics = total.statistics
     figures = {
         "log_likelihood_per_frame": round(statistics.log_likelihood / statistics.frames, 4),
         "frames": statistics.frames,
         "failed": total.failed,
     }
-    return next_model(model, total, wanted), figures
+    return next_model(model, total, gaussians), figures
 
 
 def _pass_over(shard: _Shard, *, step: Step) -> PassResult:
@@ -226,17 +226,17 @@ def _discriminants(
     found = _paths(task, "train", utterances, _model_name(number), title)
     paths = {item.utterance_id: path for item, path in zip(utterances, found, strict=True) if path is not None}
     if not paths:
-        raise _nothing("train")
+        raise _no_path("train")
     if step == "tie":
         _write_labels(task, paths)
-        tree: StateTree = _alone(_tie, model, task, number, f"{title}, tree")
+        tree: StateTree = _in_one_process(_tie, model, task, number, f"{title}, tree")
         topology = Topology.uniform(topology.phones, tree=tree)
         paths = {name: tied_path(path, topology) for name, path in paths.items()}
     _write_labels(task, paths)
     transitions = Transitions.zeros(topology.num_pdfs)
     for path in paths.values():
         transitions.add(path)
-    model, log_likelihoods = _alone(_fit, transitions.apply(topology), task, number, f"{title}, fit")
+    model, log_likelihoods = _in_one_process(_fit, transitions.apply(topology), task, number, f"{title}, fit")
     figures = {
         "log_likelihood_per_frame": [round(value, 4) for value in log_likelihoods],
         "frames": sum(len(path.pdfs) for path in paths.values()),
@@ -250,7 +250,7 @@ def _write_labels(task: Task, paths: Mapping[str, BestPath]) -> None:
     write_alignments(task.folder / _LABELS, labels)
 
 
-def _alone(function: Callable[[Any], Any], item: object, task: Task, number: int, title: str) -> Any:
+def _in_one_process(function: Callable[[Any], Any], item: object, task: Task, number: int, title: str) -> Any:
     """In a process of its own, like all arithmetic of the stage: one thread, so that the sums are always the same."""
     (result,) = parallel_map(
         function,

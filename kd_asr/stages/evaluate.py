@@ -175,7 +175,7 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
 def _one_utterance(run_dir: Path, settings: Settings, systems: Systems) -> dict[str, Any]:
     """An utterance of dev of middling length: posteriors of its aligned pdfs by the first system of every group."""
     alignments = AlignmentStore.open(run_dir / "align" / "dev")
-    chosen = _of_middling_length(alignments)
+    chosen = _of_median_length(alignments)
     pdfs = torch.from_numpy(alignments.pdfs(chosen).astype(np.int64))
     found = {}
     for group in systems.groups:
@@ -186,7 +186,7 @@ def _one_utterance(run_dir: Path, settings: Settings, systems: Systems) -> dict[
     return {"utterance_id": chosen, "groups": found}
 
 
-def _of_middling_length(alignments: AlignmentStore) -> str:
+def _of_median_length(alignments: AlignmentStore) -> str:
     """The utterance whose number of frames is the lower median."""
     ordered = sorted(alignments.utterance_ids, key=lambda name: (len(alignments.pdfs(name)), name))
     return ordered[(len(ordered) - 1) // 2]

@@ -66,7 +66,7 @@ def rescore(run_dir: Path, settings: Settings) -> list[Artifact]:
                     name: _alternatives(run_dir, settings, system, set_name=name, workers=workers, scratch=folder)
                     for name in ("dev", "test")
                 }
-                return _in_order_anew(folder, found, *both(), settings.rescore.weights)
+                return _rerank(folder, found, *both(), settings.rescore.weights)
 
             made.append(
                 build_artifact(
@@ -127,7 +127,7 @@ def _alternatives(
     )
 
 
-def _in_order_anew(
+def _rerank(
     folder: Path,
     found: dict[str, tuple[list[Utterance], Lists]],
     old: ArpaModel,
@@ -135,12 +135,12 @@ def _in_order_anew(
     weights: Sequence[float],
 ) -> dict[str, Any]:
     """Choose the weight on dev, write both sets; word error rates."""
-    on_dev = {weight: _anew(found["dev"][1], old, new, weight) for weight in (0.0, *weights)}
+    on_dev = {weight: _reranked(found["dev"][1], old, new, weight) for weight in (0.0, *weights)}
     grid = {weight: _wer(found["dev"][0], lists) for weight, lists in on_dev.items()}
     weight = min(grid, key=lambda one: (grid[one], one))
     metrics: dict[str, Any] = {"weight": weight, "grid": [[one, wer] for one, wer in sorted(grid.items())]}
     for name, (utterances, lists) in found.items():
-        after = on_dev[weight] if name == "dev" else _anew(lists, old, new, weight)
+        after = on_dev[weight] if name == "dev" else _reranked(lists, old, new, weight)
         metrics[name] = {
             "before": _wer(utterances, lists),
             "after": _wer(utterances, after),
@@ -159,7 +159,7 @@ def _in_order_anew(
     return metrics
 
 
-def _anew(lists: Lists, old: ArpaModel, new: ArpaModel, weight: float) -> Lists:
+def _reranked(lists: Lists, old: ArpaModel, new: ArpaModel, weight: float) -> Lists:
     return [rescored(alternatives, old, new, weight) for alternatives in lists]
 
 

@@ -20,7 +20,7 @@ from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.features.images import Images
 from kd_asr.jobs.job import Job, Material
 from kd_asr.settings.ranges import AbsentMeans
-from kd_asr.tasks.labelled_part import LabelledPart, spread
+from kd_asr.tasks.labelled_subset import LabelledSubset, evenly_spaced
 from kd_asr.training.examples import Examples
 
 DIGITS = "digits"
@@ -49,7 +49,7 @@ class DigitArrays:
     test_images: Tensor
     test_labels: Tensor
     dev: Tensor
-    rest: Tensor
+    train: Tensor
 
     @classmethod
     def load(cls, folder: Path) -> DigitArrays:
@@ -58,7 +58,7 @@ class DigitArrays:
         dev = torch.from_numpy(np.load(folder / "dev.npy", allow_pickle=False))
         is_dev = torch.zeros(len(arrays["train_labels"]), dtype=torch.bool)
         is_dev[dev] = True
-        return cls(**arrays, dev=dev, rest=(~is_dev).nonzero()[:, 0])
+        return cls(**arrays, dev=dev, train=(~is_dev).nonzero()[:, 0])
 
     def dev_examples(self) -> Examples:
         """The images of dev, as they are."""
@@ -79,7 +79,7 @@ class DigitData:
     images: Literal["all", "all but dev"] = "all"
     jitter_pixels: int = 0
     classes: tuple[int, ...] = tuple(range(CLASSES))
-    part: Annotated[LabelledPart | None, AbsentMeans(None)] = None
+    subset: Annotated[LabelledSubset | None, AbsentMeans(None)] = None
 
     def artifacts(self) -> Sequence[str]:
         """Names of the artifacts that are read."""
@@ -87,13 +87,13 @@ class DigitData:
 
     def numbers(self, arrays: DigitArrays) -> Tensor:
         """Numbers of the images among all training images, whatever part of them has labels."""
-        numbers = torch.arange(len(arrays.train_labels)) if self.images == "all" else arrays.rest
+        numbers = torch.arange(len(arrays.train_labels)) if self.images == "all" else arrays.train
         return numbers[torch.isin(arrays.train_labels[numbers].long(), torch.tensor(self.classes))]
 
     def labelled(self, count: int) -> Tensor:
         """(labelled,) int64, which of the `count` images keep their labels."""
-        assert self.part is not None
-        return torch.from_numpy(subset_of_frames(count, self.part.fraction, seed=self.part.seed))
+        assert self.subset is not None
+        return torch.from_numpy(subset_of_frames(count, self.subset.fraction, seed=self.subset.seed))
 
     def count(self, run_dir: Path) -> int:
         """Images that make an epoch."""
@@ -110,10 +110,10 @@ class DigitData:
             store = PosteriorStore(run_dir / job.teacher.artifact, expect={"digits": digits.fingerprint})
             teacher = IndexedTeacher(StoredTeacher(store, [TRAINING_SET]), numbers)
         examples, followed = Examples(Images(pixels, jitter_pixels=self.jitter_pixels), hard_labels, teacher), None
-        if self.part is not None:
+        if self.subset is not None:
             labelled = self.labelled(len(numbers))
-            followed = spread(Examples(Images(pixels), hard_labels).select(labelled), _FOLLOWED)
-            examples = self.part.of(examples, labelled)
+            followed = evenly_spaced(Examples(Images(pixels), hard_labels).select(labelled), _FOLLOWED)
+            examples = self.subset.of(examples, labelled)
         return Material(
             examples=examples,
             dev=arrays.dev_examples() if self.images == "all but dev" else None,

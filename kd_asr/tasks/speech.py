@@ -30,7 +30,7 @@ from kd_asr.networks.base import view_of
 from kd_asr.networks.views import labelled_frames
 from kd_asr.registry import Named
 from kd_asr.settings.ranges import AbsentMeans, DecidesNothing
-from kd_asr.tasks.labelled_part import LabelledPart, spread
+from kd_asr.tasks.labelled_subset import LabelledSubset, evenly_spaced
 from kd_asr.training.examples import Examples, JoinedInputs
 
 # Frames of a labelled part whose accuracy is followed during training.
@@ -120,7 +120,7 @@ def _varied(speech: LabelledSpeech, seen: Indexable) -> Indexable:
 
 
 @dataclass(frozen=True)
-class SpeechPart:
+class SpeechSubset:
     """A part of the training set.
 
     Attributes:
@@ -132,26 +132,26 @@ class SpeechPart:
     utterance_ids: list[str]
 
 
-def draw_part(alignments: AlignmentStore, part: LabelledPart) -> SpeechPart:
+def draw_subset(alignments: AlignmentStore, subset: LabelledSubset) -> SpeechSubset:
     """The frames of a set that keep their labels."""
     counts = [len(alignments.pdfs(name)) for name in alignments.utterance_ids]
     firsts = np.cumsum([0, *counts])
-    if part.draw == "frames":
-        frames = subset_of_frames(sum(counts), part.fraction, seed=part.seed)
+    if subset.draw == "frames":
+        frames = subset_of_frames(sum(counts), subset.fraction, seed=subset.seed)
         numbers = np.unique(np.searchsorted(firsts, frames, side="right") - 1)
     else:
-        numbers = subset_of_utterances(counts, part.fraction, seed=part.seed)
+        numbers = subset_of_utterances(counts, subset.fraction, seed=subset.seed)
         frames = np.concatenate([np.arange(firsts[number], firsts[number + 1]) for number in numbers])
-    return SpeechPart(torch.from_numpy(frames), [alignments.utterance_ids[number] for number in numbers])
+    return SpeechSubset(torch.from_numpy(frames), [alignments.utterance_ids[number] for number in numbers])
 
 
-def part_examples(plain: LabelledSpeech, part: LabelledPart, network: Named, *, evaluation: bool) -> Tensor:
+def subset_examples(plain: LabelledSpeech, subset: LabelledSubset, network: Named, *, evaluation: bool) -> Tensor:
     """Numbers of the examples of a set that lie in a part of it, among those of `examples_of`.
 
     Settings refuse single frames for a network that learns from stretches of them.
     """
     seen = view_of(network).examples(plain.store, plain.alignments.utterance_ids, evaluation=evaluation)
-    return seen.within(draw_part(plain.alignments, part).frames)
+    return seen.within(draw_subset(plain.alignments, subset).frames)
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class SpeechData:
     aligned: Annotated[str, DecidesNothing()] = "align"
     copies: Annotated[str, DecidesNothing()] = ""
     vary_copies: bool = False
-    part: Annotated[LabelledPart | None, AbsentMeans(None)] = None
+    subset: Annotated[LabelledSubset | None, AbsentMeans(None)] = None
 
     def artifacts(self) -> Sequence[str]:
         """Names of the artifacts that are read."""
@@ -194,9 +194,9 @@ class SpeechData:
             copies = LabelledSpeech.of_copies(artifact, augment=self.augment if self.vary_copies else None)
             speech += [copies] if copies.alignments.utterance_ids else []
         examples, followed = examples_of(speech, network, posteriors=posteriors), None
-        if self.part is not None:
-            examples = self.part.of(examples, self._numbers(train, job, evaluation=False))
-            followed = spread(self.part_as_it_is(run_dir, job), _FOLLOWED)
+        if self.subset is not None:
+            examples = self.subset.of(examples, self._numbers(train, job, evaluation=False))
+            followed = evenly_spaced(self.plain_subset(run_dir, job), _FOLLOWED)
         dev = LabelledSpeech.of_set(run_dir, "dev", aligned=self.aligned)
         return Material(
             examples=examples,
@@ -207,12 +207,12 @@ class SpeechData:
             followed=followed,
         )
 
-    def part_as_it_is(self, run_dir: Path, job: Job) -> Examples:
+    def plain_subset(self, run_dir: Path, job: Job) -> Examples:
         """The labelled part without augmentation, to be measured on."""
         plain = LabelledSpeech.of_set(run_dir, "train", aligned=self.aligned)
         everything = examples_of([plain], job.network, evaluation=True)
         return everything.select(self._numbers(plain, job, evaluation=True))
 
     def _numbers(self, plain: LabelledSpeech, job: Job, *, evaluation: bool) -> Tensor:
-        assert self.part is not None
-        return part_examples(plain, self.part, job.network, evaluation=evaluation)
+        assert self.subset is not None
+        return subset_examples(plain, self.subset, job.network, evaluation=evaluation)

@@ -22,7 +22,7 @@ from kd_asr.settings.ranges import AbsentMeans
 from kd_asr.stages.plan import baseline_jobs, member_jobs, realignment_jobs, student_jobs, sweep_jobs
 from kd_asr.stages.settings import Settings, parse_settings
 from kd_asr.tasks.digits import DigitData
-from kd_asr.tasks.labelled_part import LabelledPart
+from kd_asr.tasks.labelled_subset import LabelledSubset
 from kd_asr.tasks.speech import SpeechData
 from kd_asr.training.settings import TrainSettings
 
@@ -34,7 +34,7 @@ STUDENT = student_jobs(SETTINGS)[0]
 def test_each_field_of_a_job_is_in_its_fingerprint_but_its_name() -> None:
     changes: dict[str, Any] = {
         "networks": {"other": NETWORK},
-        "data": replace(STUDENT.data, part=LabelledPart(0.5, 1)),
+        "data": replace(STUDENT.data, subset=LabelledSubset(0.5, 1)),
         "losses": hinton_losses(temperature=3.0, soft_weight=1.0, hard_weight=0.5),
         "budget": replace(STUDENT.budget, epochs=STUDENT.budget.epochs + 1),
         "seed": STUDENT.seed + 1,
@@ -121,7 +121,7 @@ def other(value: Any) -> Any:
     if is_dataclass(value):
         path, _ = next(leaves(value))
         return changed(value, path)
-    return LabelledPart(0.5, 1) if value is None else value
+    return LabelledSubset(0.5, 1) if value is None else value
 
 
 def leaves(settings: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

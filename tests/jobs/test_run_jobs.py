@@ -50,8 +50,8 @@ def job() -> Job:
 def test_a_job_does_what_fit_by_hand_does_and_is_done_once(laid_out, tmp_path, capsys) -> None:
     [artifact] = run([job()], laid_out, processes=1, description="one", unit="images")
     arrays = DigitArrays.load(laid_out / DIGITS)
-    images = Images(arrays.train_images[arrays.rest], jitter_pixels=1)
-    examples = Examples(images, arrays.train_labels[arrays.rest])
+    images = Images(arrays.train_images[arrays.train], jitter_pixels=1)
+    examples = Examples(images, arrays.train_labels[arrays.train])
     dev = Examples(Images(arrays.train_images[arrays.dev]), arrays.train_labels[arrays.dev])
     model = seeded(NETWORK, (8, 8), 10, 3)
     folder = tmp_path / "by_hand"

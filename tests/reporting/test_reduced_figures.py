@@ -3,12 +3,12 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from kd_asr.experiments.reduced_data.arms import kinds
+from kd_asr.experiments.reduced_data.arms import arm_groups
 from kd_asr.reporting.reduced_figures import PAPER_ROWS, reduced_figures
 from kd_asr.reporting.reduced_page import comparison_table, data_table, main_table, page, summary
 
-KINDS = kinds("audio")
-STOPPED, TO_THE_END, SOFT, BOTH, _ = (group.name for group in KINDS)
+GROUPS = arm_groups("audio")
+STOPPED, TO_THE_END, SOFT, BOTH, _ = (group.name for group in GROUPS)
 FRAMES, WORDS = np.array([100, 100, 200]), np.array([10, 10, 20])
 
 
@@ -35,7 +35,7 @@ def figures() -> dict:
     ]
     return reduced_figures(
         rows,
-        KINDS,
+        GROUPS,
         {key: np.array(value) for key, value in correct.items()},
         FRAMES,
         word_errors={key: np.array(value) for key, value in errors.items()},
@@ -82,7 +82,7 @@ def report() -> dict:
         "repetitions": 2,
         "updates": 100,
         "draw": "utterances",
-        "groups": [asdict(group) for group in KINDS],
+        "groups": [asdict(group) for group in GROUPS],
         "figures": figures(),
         "parts": parts,
     }

@@ -78,7 +78,7 @@ def test_networks_that_were_trained_together_are_measured_and_saved_one_by_one(r
 def test_dev_is_apart_from_what_it_chooses_for(run) -> None:
     arrays = DigitArrays.load(run / "digits")
     assert len(arrays.dev) == 1500 * 5000 // 60_000
-    assert sorted([*arrays.dev.tolist(), *arrays.rest.tolist()]) == list(range(1500))
+    assert sorted([*arrays.dev.tolist(), *arrays.train.tolist()]) == list(range(1500))
     assert metrics(run, "networks/choosing-teacher")["examples"] == 1500 - len(arrays.dev)
     assert metrics(run, "networks/teacher-00")["examples"] == 1500
     assert "dev_accuracy" not in metrics(run, "networks/teacher-00")
@@ -103,7 +103,7 @@ def test_transfer_sets_lack_the_digits(run, experiment: str, unseen: list[int]) 
     present = ~np.isin(arrays.train_labels.numpy(), unseen)
     assert found["unseen"] == unseen
     assert found["transfer_images"] == int(present.sum())
-    assert metrics(run, f"networks/{experiment}-choosing")["examples"] == int(present[arrays.rest.numpy()].sum())
+    assert metrics(run, f"networks/{experiment}-choosing")["examples"] == int(present[arrays.train.numpy()].sum())
     assert len(found["students"]) == 2
     for student in found["students"]:
         # What is fitted on test itself can only be better there.
@@ -134,16 +134,16 @@ def test_losses_with_the_same_gradient_end_alike(run) -> None:
 def test_reduced_networks_have_their_part_of_the_labels_and_equal_updates(run) -> None:
     arrays, settings = DigitArrays.load(run / "digits"), load_settings_of(MnistSettings, run, "mnist configure")
     planned = [one for one in reduced_jobs(settings) if one.arm == "hard"]
-    parts = [one.job.data.labelled(len(arrays.rest)) for one in planned]
+    parts = [one.job.data.labelled(len(arrays.train)) for one in planned]
     assert [one.fraction for one in planned] == [0.05, 1.0]
-    assert len(parts[0]) == round(0.05 * len(arrays.rest))
+    assert len(parts[0]) == round(0.05 * len(arrays.train))
     assert set(parts[0].tolist()) < set(parts[1].tolist())
     names = sorted(path.parent.name for path in (run / "reduced_networks").glob("*/manifest.json"))
     arms = ("hard", "soft", "soft_and_hard", "soft_everywhere")
     expected = [f"{fraction}-{arm}-0" for fraction in (0.05, 1) for arm in arms]
     assert names == sorted(set(expected) - {"1-soft_everywhere-0"})  # which would be 1-soft_and_hard-0
     found = {name: metrics(run, f"reduced_networks/{name}") for name in names}
-    assert {one["updates"] for one in found.values()} == {8 * (len(arrays.rest) // 32)}
+    assert {one["updates"] for one in found.values()} == {8 * (len(arrays.train) // 32)}
     assert found["0.05-soft-0"]["examples"] == len(parts[0])
 
 

@@ -29,8 +29,8 @@ from kd_asr.stages.features import features
 from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.transfer import transfer
-from kd_asr.tasks.labelled_part import LabelledPart
-from kd_asr.tasks.speech import draw_part, labels
+from kd_asr.tasks.labelled_subset import LabelledSubset
+from kd_asr.tasks.speech import draw_subset, labels
 from kd_asr.training.examples import Examples
 from kd_asr.training.measure import measure
 from kd_asr.training.schedule import measuring_points
@@ -59,13 +59,13 @@ def taught(run_dir, settings, utterances, kept: Path) -> tuple[Path, Settings]:
     return run_dir, replace(settings, reduced=reduced)
 
 
-def part_of(settings: Settings, fraction: float, repetition: int) -> LabelledPart:
-    return reduced_job(settings, fraction, "hard", repetition).data.part
+def subset_of(settings: Settings, fraction: float, repetition: int) -> LabelledSubset:
+    return reduced_job(settings, fraction, "hard", repetition).data.subset
 
 
 def seen_and_plain(run_dir: Path, settings: Settings, arm: str) -> tuple[Examples, Examples]:
     job = reduced_job(settings, 0.3, arm, 0)
-    return job.data.open(run_dir, job).examples, job.data.part_as_it_is(run_dir, job)
+    return job.data.open(run_dir, job).examples, job.data.plain_subset(run_dir, job)
 
 
 @pytest.mark.parametrize("draw", ["utterances", "frames"])
@@ -75,21 +75,21 @@ def test_a_part_has_its_frames_and_utterances_and_nests(taught, draw: str) -> No
     alignments = AlignmentStore.open(run_dir / "align" / "train")
     names, counts = alignments.utterance_ids, [len(alignments.pdfs(name)) for name in alignments.utterance_ids]
     owner = np.repeat(np.arange(len(names)), counts)
-    parts = [draw_part(alignments, part_of(settings, fraction, 0)) for fraction in (0.3, 0.6, 1.0)]
+    parts = [draw_subset(alignments, subset_of(settings, fraction, 0)) for fraction in (0.3, 0.6, 1.0)]
     for part in parts:
         assert part.utterance_ids == [names[number] for number in np.unique(owner[part.frames.numpy()])]
         if draw == "utterances":
             assert len(part.frames) == sum(len(alignments.pdfs(name)) for name in part.utterance_ids)
     frames = [set(part.frames.tolist()) for part in parts]
     assert frames[0] < frames[1] < frames[2] == set(range(sum(counts)))
-    assert draw_part(alignments, part_of(settings, 0.3, 1)).frames.tolist() != parts[0].frames.tolist()
+    assert draw_subset(alignments, subset_of(settings, 0.3, 1)).frames.tolist() != parts[0].frames.tolist()
 
 
 def test_labels_outside_the_part_are_never_seen(taught) -> None:
     run_dir, settings = taught
     alignments = AlignmentStore.open(run_dir / "align" / "train")
     pdfs = labels(alignments)
-    part = draw_part(alignments, part_of(settings, 0.3, 0))
+    part = draw_subset(alignments, subset_of(settings, 0.3, 0))
     for arm in ARMS:
         seen, plain = seen_and_plain(run_dir, settings, arm)
         assert torch.equal(plain.hard_labels, pdfs[part.frames])
@@ -114,7 +114,7 @@ def test_a_tdnn_sees_the_chunks_of_the_utterances_that_are_drawn(taught, stride)
     network = named("network", "tdnn", TdnnSettings(dilations=(1,), chunk_frames=8, frame_stride=stride))
     settings = replace(settings, network=network)
     alignments = AlignmentStore.open(run_dir / "align" / "train")
-    part = draw_part(alignments, part_of(settings, 0.3, 0))
+    part = draw_subset(alignments, subset_of(settings, 0.3, 0))
     seen, plain = seen_and_plain(run_dir, settings, "hard")
     for examples in (seen, plain):
         kept = examples.hard_labels[examples.hard_labels != UNLABELLED]

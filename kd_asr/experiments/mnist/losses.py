@@ -63,8 +63,11 @@ def losses(run_dir: Path, settings: MnistSettings) -> Artifact:
             "temperature": settings.losses.temperature,
             "rows": rows,
             "limit": [
-                {"temperature": degrees, "relative_difference": limit_difference(student_logits, targets, degrees)}
-                for degrees in LIMIT_TEMPERATURES
+                {
+                    "temperature": temperature,
+                    "relative_difference": limit_difference(student_logits, targets, temperature),
+                }
+                for temperature in LIMIT_TEMPERATURES
             ],
         }
 

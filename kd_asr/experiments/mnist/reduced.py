@@ -13,7 +13,7 @@ from kd_asr.artifacts import Artifact, build_artifact
 from kd_asr.experiments.mnist.digits import digits
 from kd_asr.experiments.mnist.networks import CHOOSING_TEACHER, digit_job, posteriors_name, train, train_teachers
 from kd_asr.experiments.mnist.settings import MnistSettings
-from kd_asr.experiments.reduced_data.arms import ARMS, Arm, kinds, losses_of_arm, others_of_arm, weights_of
+from kd_asr.experiments.reduced_data.arms import ARMS, Arm, arm_groups, losses_of_arm, others_of_arm, weights_of
 from kd_asr.features.images import Images
 from kd_asr.jobs.job import Job, network_seed
 from kd_asr.jobs.systems import NetworkRef
@@ -21,7 +21,7 @@ from kd_asr.networks.files import load_network
 from kd_asr.networks.inference import log_posteriors
 from kd_asr.parallel import parallel_map
 from kd_asr.tasks.digits import DIGITS, DigitArrays, DigitData
-from kd_asr.tasks.labelled_part import LabelledPart
+from kd_asr.tasks.labelled_subset import LabelledSubset
 from kd_asr.training.examples import Examples
 from kd_asr.training.measure import measure
 
@@ -63,7 +63,7 @@ def reduced(run_dir: Path, settings: MnistSettings) -> Artifact:
             )
             correct.append(right)
         np.save(folder / "correct.npy", np.stack(correct))
-        groups = [asdict(group) for group in kinds("images")]
+        groups = [asdict(group) for group in arm_groups("images")]
         return {"updates": networks[0].metrics["updates"], "groups": groups, "rows": rows}
 
     return build_artifact(
@@ -88,7 +88,8 @@ def reduced_jobs(settings: MnistSettings) -> list[ReducedDigits]:
 
 
 def _job(settings: MnistSettings, fraction: float, arm: Arm, repetition: int) -> Job:
-    part = LabelledPart(fraction, network_seed(settings.seed, f"reduced/part-{repetition}"), others=others_of_arm(arm))
+    seed = network_seed(settings.seed, f"reduced/part-{repetition}")
+    subset = LabelledSubset(fraction, seed, others=others_of_arm(arm))
     plain = digit_job(
         f"reduced_networks/{fraction:g}-{arm}-{repetition}",
         settings.hard,
@@ -99,7 +100,7 @@ def _job(settings: MnistSettings, fraction: float, arm: Arm, repetition: int) ->
     )
     return replace(
         plain,
-        data=DigitData("all but dev", settings.hard.jitter_pixels, part=part),
+        data=DigitData("all but dev", settings.hard.jitter_pixels, subset=subset),
         keep="both" if arm == "hard" else "last",
         max_norm=0.0,
         epochs=settings.reduced.epochs,
@@ -123,8 +124,8 @@ def _measure(task: _Measured) -> tuple[dict[str, Any], np.ndarray]:
     model = load_network(task.run_dir / task.weights.artifact / task.weights.file)
     precision = task.job.budget.precision
     numbers = data.numbers(arrays)
-    part = numbers[data.labelled(len(numbers))]
-    plain = Examples(Images(arrays.train_images[part]), arrays.train_labels[part].long())
+    subset = numbers[data.labelled(len(numbers))]
+    plain = Examples(Images(arrays.train_images[subset]), arrays.train_labels[subset].long())
     inputs = Images(arrays.test_images)
     log_probs = log_posteriors(model, inputs, torch.arange(len(inputs)), precision=precision)
     found = {

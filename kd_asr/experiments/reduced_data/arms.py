@@ -43,8 +43,8 @@ def weights_of(arm: Arm) -> list[tuple[str, str]]:
     return [("last", "model")]
 
 
-def kinds(everything: str) -> tuple[Group, ...]:
-    """What is compared, called `<arm>_<weights>`; `everything` says what the whole training set consists of."""
+def arm_groups(everything: str) -> tuple[Group, ...]:
+    """Groups of compared networks, named `<arm>_<weights>`; `everything` says what the training set consists of."""
     return (
         Group(
             "hard_best",

@@ -9,7 +9,7 @@ from kd_asr.jobs.job import Job, StoredPosteriors, network_seed
 from kd_asr.jobs.systems import NetworkRef
 from kd_asr.stages.plan import hard_job, variation
 from kd_asr.stages.settings import Settings
-from kd_asr.tasks.labelled_part import LabelledPart
+from kd_asr.tasks.labelled_subset import LabelledSubset
 from kd_asr.tasks.speech import SpeechData
 
 
@@ -30,10 +30,10 @@ class ReducedNetwork:
     job: Job
 
     @property
-    def part(self) -> LabelledPart:
-        """The part that keeps its labels."""
-        assert isinstance(self.job.data, SpeechData) and self.job.data.part is not None
-        return self.job.data.part
+    def subset(self) -> LabelledSubset:
+        """The subset that keeps its labels."""
+        assert isinstance(self.job.data, SpeechData) and self.job.data.subset is not None
+        return self.job.data.subset
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,13 @@ def reduced_systems(settings: Settings) -> list[ReducedSystem]:
 def reduced_job(settings: Settings, fraction: float, arm: Arm, repetition: int) -> Job:
     """The training of one network; all make the same number of updates."""
     reduced = settings.reduced
-    part = LabelledPart(
+    subset = LabelledSubset(
         fraction, network_seed(settings.seed, f"reduced/part-{repetition}"), reduced.draw, others_of_arm(arm)
     )
     name = f"reduced_networks/{reduced.draw}-{fraction:g}-{arm}-{repetition}"
     return replace(
         hard_job(settings, name, settings.student_network),
-        data=SpeechData(variation(settings), part=part),
+        data=SpeechData(variation(settings), subset=subset),
         losses=losses_of_arm(arm, reduced.losses),
         seed=network_seed(settings.seed, f"reduced/network-{repetition}"),
         teacher=None if arm == "hard" else StoredPosteriors("posteriors"),

@@ -13,7 +13,7 @@ from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
 from kd_asr.decoding.decoder import Search
 from kd_asr.decoding.tuning import choose_on_grid
-from kd_asr.experiments.reduced_data.arms import kinds
+from kd_asr.experiments.reduced_data.arms import arm_groups
 from kd_asr.experiments.reduced_data.plan import ReducedSystem, reduced_networks, reduced_systems
 from kd_asr.experiments.reduced_data.scores import describe_parts, score_systems
 from kd_asr.jobs.run import run
@@ -55,7 +55,7 @@ def reduced(run_dir: Path, settings: Settings) -> Artifact:
         return {
             "draw": settings.reduced.draw,
             "updates": networks[0].metrics["updates"],
-            "groups": [asdict(group) for group in kinds("audio")],
+            "groups": [asdict(group) for group in arm_groups("audio")],
             "rows": rows,
             "parts": describe_parts(run_dir, settings, planned, networks),
         }

@@ -18,12 +18,12 @@ from kd_asr.networks.files import load_network
 from kd_asr.parallel import parallel_map
 from kd_asr.stages.networks import posteriors_by_group, score_utterances
 from kd_asr.stages.settings import Settings
-from kd_asr.tasks.speech import LabelledSpeech, SpeechData, draw_part, examples_of
+from kd_asr.tasks.speech import LabelledSpeech, SpeechData, draw_subset, examples_of
 from kd_asr.training.measure import measure
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class _ScoreTask:
     """A system to measure; the file that its scores go to."""
 
     system: ReducedSystem
@@ -37,32 +37,32 @@ def score_systems(
 
     Each is written into the folder as soon as it is there, and kept when an interrupted run goes on.
     """
-    wanted = [_Wanted(system, folder / f"scores-{system.name}.json") for system in systems]
-    missing = [one for one in wanted if not one.path.exists()]
+    tasks = [_ScoreTask(system, folder / f"scores-{system.name}.json") for system in systems]
+    missing = [one for one in tasks if not one.path.exists()]
     if missing:
         score = partial(_score, run_dir=run_dir)
         for _ in parallel_map(score, missing, description="score", unit="networks", jobs=settings.jobs):
             pass
-    found = {one.system.name: read_json(one.path) for one in wanted}
-    for one in wanted:
+    found = {one.system.name: read_json(one.path) for one in tasks}
+    for one in tasks:
         one.path.unlink()
     return found
 
 
-def _score(wanted: _Wanted, *, run_dir: Path) -> None:
-    job = wanted.system.network.job
+def _score(task: _ScoreTask, *, run_dir: Path) -> None:
+    job = task.system.network.job
     assert isinstance(job.data, SpeechData)
     precision = job.budget.precision
     store, alignments = FrameStore.open(run_dir / "features" / "test"), AlignmentStore.open(run_dir / "align" / "test")
-    model = load_network(run_dir / job.name / wanted.system.weights_ref.file, store.features)
+    model = load_network(run_dir / job.name / task.system.weights_ref.file, store.features)
     groups = posteriors_by_group([model], store, alignments, alignments.utterance_ids, precision=precision)
     on_test = join_scores([score_utterances(alignments, names, log_probs) for names, [log_probs] in groups])
     found: dict[str, Any] = {"test": on_test.to_json()}
     dev = examples_of([LabelledSpeech.of_set(run_dir, "dev")], job.network, evaluation=True)
-    for name, examples in (("part", job.data.part_as_it_is(run_dir, job)), ("dev", dev)):
+    for name, examples in (("part", job.data.plain_subset(run_dir, job)), ("dev", dev)):
         measured = measure(model, examples, precision=precision)
         found[name] = {"frame_accuracy": measured.accuracy, "cross_entropy": measured.cross_entropy}
-    write_json(wanted.path, found)
+    write_json(task.path, found)
 
 
 def describe_parts(
@@ -74,14 +74,14 @@ def describe_parts(
     found = []
     for network, artifact in zip(networks, trained, strict=True):
         if network.arm == "hard":
-            part = draw_part(alignments, network.part)
+            subset = draw_subset(alignments, network.subset)
             found.append(
                 {
                     "fraction": network.fraction,
                     "repetition": network.repetition,
-                    "seconds": len(part.frames) * settings.features.frame_shift_ms / 1000,
-                    "utterances": len(part.utterance_ids),
-                    "speakers": len({speakers[name] for name in part.utterance_ids}),
+                    "seconds": len(subset.frames) * settings.features.frame_shift_ms / 1000,
+                    "utterances": len(subset.utterance_ids),
+                    "speakers": len({speakers[name] for name in subset.utterance_ids}),
                     "passes": artifact.metrics["passes"],
                     "best_pass": artifact.metrics["best_epoch"],
                     "best_dev_frame_accuracy": artifact.metrics["dev_accuracy"],

@@ -13,7 +13,7 @@ from kd_asr.training.examples import Examples
 
 
 @dataclass(frozen=True)
-class LabelledPart:
+class LabelledSubset:
     """The part of a training set that keeps its labels.
 
     Attributes:
@@ -42,7 +42,7 @@ class LabelledPart:
         return replace(everything, hard_labels=partly)
 
 
-def spread(examples: Examples, count: int) -> Examples:
+def evenly_spaced(examples: Examples, count: int) -> Examples:
     """About `count` labels of the examples, at even distances."""
     some = min(len(examples), max(1, count // examples.labels_per_example))
     return examples.select(torch.linspace(0, len(examples) - 1, some).long())
