@@ -19,6 +19,7 @@ from rich.table import Column
 from rich.text import Text
 
 console = Console(stderr=True, highlight=False)
+SPEECH = "seconds of speech"  # unit of progress
 
 
 def say(message: str) -> None:
@@ -27,16 +28,19 @@ def say(message: str) -> None:
 
 
 class _Speed(ProgressColumn):
-    """Units a second, in the unit of the task."""
+    """Units per second, in the unit of the task; seconds of speech per second are times real time, shares say
+    nothing."""
 
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "", style="cyan")
+        speed, unit = task.finished_speed or task.speed, task.fields["unit"]
+        if not speed or unit == "%":
+            return Text("")
+        return Text(f"{speed:,.0f} x real time" if unit == SPEECH else f"{speed:,.0f} {unit}/s", style="cyan")
 
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """A set of progress bars: `bars.add_task(description, total=..., unit="frames")`, then `bars.advance(task, n)`."""
+    """Progress bars: `bars.add_task(description, total=..., unit="frames")`, then `bars.advance(task, n)`."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -22,6 +22,7 @@ import numpy as np
 import soundfile
 
 from kd_asr.artifacts import write_json
+from kd_asr.console import SPEECH
 from kd_asr.corpora import acoustics
 from kd_asr.corpora.acoustics import Difficulty
 from kd_asr.corpora.espeak import Speech, Voice, speak
@@ -147,7 +148,7 @@ def synthesize(folder: Path, *, seed: int, size: EmbeddedSize = FULL, jobs: int 
         partial(_make_speaker, folder=partial_folder, seed=seed, difficulty=size.difficulty),
         speakers,
         description="embedded corpus",
-        unit="s of speech",
+        unit=SPEECH,
         jobs=jobs,
         amount=lambda speaker: sum(_expected_seconds(text, speaker.voice.rate) for text in speaker.sentences),
     )

@@ -31,7 +31,7 @@ def systems_of(report: Report) -> Systems:
 
 
 def group_label(systems: Systems, group: Group) -> str:
-    """How a group is called in tables: what its systems are made of stands in brackets."""
+    """Name of a group in tables, with what its systems are made of in brackets."""
     seeds = systems.of_group(group)
     sizes = sorted({len(system.members) for system in seeds})
     made = f"{sizes[0]} network" if sizes == [1] else f"{' to '.join(map(str, sizes[:1] + sizes[1:][-1:]))} networks"
@@ -40,13 +40,13 @@ def group_label(systems: Systems, group: Group) -> str:
 
 
 def _paper(report: Report, group: Group) -> Mapping[str, Any]:
-    """The figures of the paper that a group is set beside."""
+    """The paper's figures for a group."""
     row: Mapping[str, Any] = report["paper"]["systems"].get(group.name, {})
     return row
 
 
 def main_table(report: Report) -> Table:
-    """What a person wants to see first: test figures and size, with the paper's own beside them."""
+    """The main result: test figures and size, with the paper's figures beside them."""
     systems = systems_of(report)
     rows = []
     for group in systems.groups:
@@ -102,7 +102,7 @@ def console_table(report: Report) -> Table:
 
 
 def share_table(report: Report) -> Table | None:
-    """The share of the teacher's gain that the students kept; None where there is no such comparison."""
+    """Share of the teacher's gain that the students kept; None where there is no such comparison."""
     systems = systems_of(report)
     reference, teacher, students = systems.reference, systems.teacher, systems.students
     if reference is None or teacher is None or not students:
@@ -129,7 +129,8 @@ def share_table(report: Report) -> Table | None:
 
 
 def comparison_table(report: Report) -> Table | None:
-    """Paired differences on dev and test, over utterances; on test also over whole speakers. None if there are none."""
+    """Paired differences on dev and test, with intervals over utterances and, on test, over speakers; None without
+    any."""
     by_speaker, rows = report["figures"]["by_speaker"], []
     several = by_speaker["speakers"] > 1  # the only speaker is the same in every draw, which bounds nothing
     for set_name in ("dev", "test"):
@@ -207,8 +208,8 @@ def _spread(one: Mapping[str, Any], digits: int = 2, scale: float = 100) -> str:
 
 
 def seeds_table(report: Report) -> Table:
-    """Each system of one network and each of several seeds, the spread over them, and over the networks of those that
-    combine several."""
+    """Every single network with the spread over the seeds of its group, and the spread over the members of
+    combinations."""
     systems, figures = systems_of(report), report["figures"]
     rows, of_members = [], []
     for group in systems.groups:
@@ -229,6 +230,8 @@ def seeds_table(report: Report) -> Table:
             )
             for name, one in networks.items()
         ]
+        if len(networks) == 1:
+            continue
         rows.append(
             (
                 f"{len(networks)} {group.label if members else group.networks_label}, mean ± standard deviation",
@@ -261,7 +264,7 @@ def speed_table(report: Report) -> Table:
 
 
 def choices_table(report: Report) -> Table:
-    """Acoustic scale and insertion penalty that dev chose for each group."""
+    """Acoustic scale and insertion penalty chosen on dev for each group."""
     systems = systems_of(report)
     return Table(
         ("system", "acoustic scale", "insertion penalty", "dev WER %", "pairs tried"),
@@ -318,7 +321,7 @@ def key_table(values: Mapping[str, Any], head: str) -> Table:
 
 
 def steps_table(steps: Sequence[Mapping[str, Any]]) -> Table:
-    """Passes of the aligner's training; features change between some, and log-likelihoods with them."""
+    """Passes of the aligner's training; log-likelihoods of passes with different features cannot be compared."""
 
     def log_likelihood(value: float | Sequence[float]) -> str:
         if isinstance(value, Sequence):
@@ -338,7 +341,7 @@ def steps_table(steps: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def columns_by_set(metrics: Mapping[str, Any]) -> Table | None:
-    """Figures that a stage gives for each set, one column per set; None where it gives none."""
+    """Figures of a stage for each set, one column per set; None if it has no such figures."""
     sets = [name for name in SETS if isinstance(metrics.get(name), Mapping)]
     if not sets:
         return None
@@ -365,7 +368,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.1f}"
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}" if value.is_integer() else f"{value:,.1f}"
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, (list, tuple)):

@@ -14,27 +14,26 @@ from kd_asr.reporting.tables import Table, percent, percent_interval, signed_per
 
 HOW_TO_READ = """\
 - **Frame accuracy** is the share of 10 ms frames whose most probable pdf is the one that the alignment gives. The
-  alignment is our own aligner's, not a truth: the figure compares systems, not corpora.
-- **Cross-entropy** is the mean of -log posterior of that pdf, in nats. A system can lose accuracy and gain
-  cross-entropy, by being less sure when it is wrong.
-- **WER** is (substitutions + deletions + insertions) / reference words. The sum is unique; how it splits into the three
-  is one of several equal choices.
+  alignment comes from the run's own aligner and is not the truth: use the figure to compare systems, not corpora.
+- **Cross-entropy** is the mean of -log posterior of that pdf, in nats. A system can lose in accuracy and still gain in
+  cross-entropy, by being less certain when it is wrong.
+- **WER** is (substitutions + deletions + insertions) / reference words. The sum is unique; its split into the three is
+  one of several equal choices.
 - **Intervals** are 95 % percentile intervals of a bootstrap over utterances with 10,000 draws (Bisani and Ney, ICASSP
-  2004). Differences are paired: all systems are computed on the same draws, so a difference can be certain though
+  2004). Differences are paired: all systems are computed on the same draws, so a difference can be certain even if
   the systems' own intervals overlap. Where a figure is the mean over several networks, such as baselines or students,
   the mean is taken inside each draw. The intervals say what other utterances of the same kind would give, not what
-  other seeds would give: look at the spread over networks for that. Those over speakers
-  draw whole speakers, and allow for utterances of one speaker being hard or easy together; with few speakers they are
-  themselves rough.
+  other seeds would give; for that, see the spread over networks. Intervals over speakers draw whole speakers, since
+  the utterances of one speaker are hard or easy together; with few speakers they are themselves rough.
 - **p** is two-sided: twice the smaller of the shares of draws with difference <= 0 and with difference >= 0.
 - **The share kept** is (student - baseline) / (ensemble - baseline). Where the ensemble gains little, its interval
-  is wide or not bounded, and the share means little.
-- **Train, dev, test**: networks saw train. Everything that was chosen (the epoch that is kept, acoustic scale,
-  insertion penalty, temperature and weights) was chosen on dev, so dev figures are a little too good. Test was read
-  once, at the end.
+  is wide or unbounded, and the share means little.
+- **Train, dev, test**: networks learnt from train. Every choice (the epoch whose weights are kept, acoustic scale,
+  insertion penalty, temperature and weights of the losses) was made on dev, so dev figures are slightly too good. Test
+  was read once, at the end.
 - **Real-time factors** are seconds of processing per second of audio, on the test set, in one process of one thread.
 - **The paper's figures** are for another corpus and larger networks. What can be compared is the pattern: how much an
-  ensemble gains, and how much of that one network keeps.
+  ensemble gains, and how much of that gain one network keeps.
 """
 
 
@@ -70,8 +69,8 @@ def listed(names: Sequence[str]) -> str:
 def _accuracies_apart(report: Report, first: Group, second: Group) -> str:
     one = report["figures"]["comparisons"]["test"]["frame_accuracy"][comparison_key(first, second)]
     return (
-        f"the {first.in_a_sentence}'s frame accuracy is {signed_percent(one['value'])} points from the "
-        f"{second.in_a_sentence}'s (95 % interval {percent_interval(one['interval'], signed=True)})"
+        f"the {first.in_a_sentence}'s frame accuracy differs from the {second.in_a_sentence}'s by "
+        f"{signed_percent(one['value'])} points (95 % interval {percent_interval(one['interval'], signed=True)})"
     )
 
 
@@ -95,23 +94,23 @@ def _shares_kept(report: Report, systems: Systems) -> list[str]:
 
 
 def targets_sentence(align: Mapping[str, Any]) -> str:
-    """What the networks' outputs are, and who aligned them."""
+    """Sentence on the networks' outputs and the aligner."""
     leaves = ", the leaves of a decision tree" if "tied" in align["targets"] else ""
-    aligner = f"a GMM-HMM of {align['gaussians']} Gaussians"
+    aligner = f"a GMM-HMM with {align['gaussians']} Gaussians"
     if "networks" in align:
-        aligner = f"{align['networks']} networks, which learnt from {aligner}"
+        aligner = f"{align['networks']} networks that learnt from {aligner}"
     return f"Targets: {align['pdfs']} {align['targets']}{leaves}; aligned by {aligner}."
 
 
 def _adaptation(report: Report) -> list[str]:
-    """What was done for the speakers of dev and test, if anything."""
+    """A paragraph on speaker adaptation, if there was any."""
     prior = report["settings"]["adapt"]["prior_frames"]
     if prior == 0:
         return []
     return [
-        "On dev and test all networks follow the speaker, without transcripts: batch normalisation has the means and "
-        f"variances of the speaker's own frames, against which those of the training set count as {prior} frames. On "
-        "train networks are as they were trained.",
+        "On dev and test all networks are adapted to the speaker, without transcripts: batch normalisation uses the "
+        f"means and variances of the speaker's own frames, combined with those of the training set as if the latter "
+        f"came from {prior} frames. On train the networks are as they were trained.",
     ]
 
 
@@ -133,7 +132,7 @@ def page(report: Report) -> str:
         "## Word error rate",
         _table(contents.word_table(report)),
         "![Word error rate](wer.png)",
-        "What each system heard, utterance by utterance, with reference and hypothesis aligned: "
+        "What each system recognised, utterance by utterance, with reference and hypothesis aligned: "
         + ", ".join(f"[{name}]({name})" for name in report["files"]["utterances"])
         + ".",
         "## Single networks",
@@ -165,7 +164,7 @@ def page(report: Report) -> str:
             for section in _stage_section(title, report["stages"].get(stage, {}))
         ),
         "## Wall time",
-        "Each network's own time is counted, so stages that train several at once took less than is written here.",
+        "The times of all networks are added, so stages that train several at once took less time than shown here.",
         _table(contents.wall_time_table(report)),
         "## Settings",
         _table(contents.key_table(report["settings"], "setting")),
@@ -180,7 +179,7 @@ def _table(table: Table) -> str:
 
 
 def _compared(report: Report) -> list[str]:
-    """What is compared with what; nothing where there is neither a reference nor a teacher."""
+    """Shares kept and paired differences; empty where there is neither a reference nor a teacher."""
     share, differences = contents.share_table(report), contents.comparison_table(report)
     if differences is None:
         return []
@@ -199,12 +198,12 @@ def _objectives(systems: Systems) -> list[str]:
 
 
 def _example(report: Report) -> list[str]:
-    """What the networks see and say of an utterance of dev."""
+    """Inputs and posteriors of an utterance of dev."""
     return [
         "## One utterance, frame by frame",
-        f"`{report['example']['utterance_id']}` of dev: its frames with the words where the alignment puts them, and "
-        "the posterior that one system of each group gives the aligned state. Where it is low, the system heard "
-        "something else.",
+        f"`{report['example']['utterance_id']}` of dev: its frames, the words where the alignment puts them, and the "
+        "posterior of the aligned state in one system of each group. Where it is low, the system prefers another "
+        "state.",
         "![An utterance: frames, words, posteriors](utterance.png)",
     ]
 
@@ -212,7 +211,7 @@ def _example(report: Report) -> list[str]:
 def _sweep(report: Report) -> list[str]:
     if not report["sweep"]:
         return []
-    return ["Temperature and loss weights that were tried, on dev:", _table(contents.sweep_table(report))]
+    return ["Temperatures and loss weights that were tried, on dev:", _table(contents.sweep_table(report))]
 
 
 def _data(report: Report) -> list[str]:
@@ -220,7 +219,7 @@ def _data(report: Report) -> list[str]:
     sections = [_table(prepared)] if prepared else []
     if report["rejected"]:
         total = sum(row["count"] for row in report["rejected"])
-        sections += [f"Left out, {total} utterances in all stages:", _table(contents.rejected_table(report))]
+        sections += [f"Utterances left out, {total} in all stages:", _table(contents.rejected_table(report))]
     else:
         sections.append("No utterance was left out by any stage.")
     return sections

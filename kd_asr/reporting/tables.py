@@ -14,7 +14,7 @@ NOT_KNOWN = "–"  # noqa: RUF001 - an en dash, for a cell without a figure
 
 @dataclass(frozen=True)
 class Table:
-    """Cells are text already. The first column names the row; the others are set to the right."""
+    """Rows of text cells. The first column names the row; the others are aligned to the right."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -40,19 +40,20 @@ def to_rich(table: Table) -> rich.table.Table:
     """A table for the console."""
     printed = rich.table.Table(title=table.title or None, title_justify="left")
     for number, column in enumerate(table.columns):
-        printed.add_column(column, justify="right" if number else "left", no_wrap=True)
+        last = number == len(table.columns) - 1  # the one to wrap where a row is too wide
+        printed.add_column(column, justify="right" if number else "left", no_wrap=not last)
     for row in table.rows:
         printed.add_row(*row)
     return printed
 
 
 def in_lines(label: str) -> str:
-    """A label in lines so short that labels can stand beside each other, and beside figures in 80 columns."""
+    """A label wrapped to 14 characters, so that labels fit side by side, and beside figures in 80 columns."""
     return "\n".join(textwrap.wrap(label, 14, break_long_words=False))
 
 
 def percent(value: float | None, digits: int = 2) -> str:
-    """A fraction as a figure in percent, without the sign; the column's head has it."""
+    """A fraction in percent, without the percent sign, which the column's head has."""
     return NOT_KNOWN if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}"
 
 
@@ -62,7 +63,7 @@ def signed_percent(value: float | None, digits: int = 2) -> str:
 
 
 def percent_interval(interval: Sequence[float | None] | None, digits: int = 2, *, signed: bool = False) -> str:
-    """An interval of fractions, in percent; an end that the data do not bound is left open."""
+    """An interval of fractions, in percent; an unbounded end is `…`."""
     if interval is None:
         return NOT_KNOWN
     low, high = interval

@@ -51,7 +51,9 @@ def plot_utterance(example: Mapping[str, Any], systems: Systems, frames: np.ndar
         posteriors = example["groups"][group.name]["posteriors"]
         highest = max(highest, *posteriors)
         lower.step(edges, [*posteriors, posteriors[-1]], where="post", color=group.colour, linewidth=1.1)
-        lower.plot([], [], color=group.colour, label=f"{group.label} ({example['groups'][group.name]['system']})")
+        system = example["groups"][group.name]["system"]
+        label = group.label if system == group.label else f"{group.label} ({system})"
+        lower.plot([], [], color=group.colour, label=label)
     lower.set_ylim(0, min(1.0, 1.1 * highest + 0.01))
     lower.set_xlim(0, seconds)
     lower.set_xlabel("seconds", fontsize=9)

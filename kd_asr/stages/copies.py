@@ -49,15 +49,17 @@ def copied_training_set(
         create_store(
             folder / "frames", [item.copied_id for item in made], [item.frames for item in made], settings.features
         )
-        found = parallel_map(
+        groups = [made[first : first + 100] for first in range(0, len(made), 100)]
+        copied = parallel_map(
             partial(_write, run_dir=run_dir, folder=folder, settings=settings),
-            [made[first : first + 100] for first in range(0, len(made), 100)],
-            description=f"copies ({copies})",
+            groups,
+            description=f"{stage}: copies of the training set",
             unit="frames",
             jobs=settings.jobs,
             amount=lambda group: sum(item.frames for item in group),
         )
-        write_alignments(folder / "alignments", [alignment for group in found for alignment in group])
+        alignments_of_copies = [alignment for group in copied for alignment in group] if groups else []
+        write_alignments(folder / "alignments", alignments_of_copies)
         return {"copies": copies, "utterances": len(made), "frames": sum(item.frames for item in made)}
 
     return build_artifact(

@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_array, write_array
+from kd_asr.console import SPEECH
 from kd_asr.corpora.manifest import SETS, Rejected, Utterance, read_manifest, write_rejected
 from kd_asr.features.frames import log_mel, normalise, num_frames, read_audio
 from kd_asr.features.settings import FeatureSettings
@@ -91,7 +92,7 @@ def features(run_dir: Path, settings: Settings) -> Artifact:
                     partial(_extract, folder=folder / name, settings=settings.features),
                     _groups([item for item, _ in pairs], settings.features.normalisation),
                     description=f"features {name}",
-                    unit="s of speech",
+                    unit=SPEECH,
                     jobs=settings.jobs,
                     amount=lambda group: sum(item.seconds for item in group),
                 )

@@ -1,4 +1,4 @@
-"""Realignment: networks trained on the aligner's targets align everything anew, through the same graphs."""
+"""Realignment: networks trained on the aligner's targets align everything again, through the same graphs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from kd_asr.alignment.store import Alignment, AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.alignment.viterbi import align_utterance
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
+from kd_asr.console import SPEECH
 from kd_asr.corpora.manifest import SETS, Utterance
 from kd_asr.decoding.decoder import unpickled_scores
 from kd_asr.jobs.run import run
@@ -83,8 +84,8 @@ def realign(run_dir: Path, settings: Settings) -> Artifact:
                     workers.map(
                         partial(_align, task=task),
                         utterances,
-                        description=f"align {name} anew",
-                        unit="s of speech",
+                        description=f"realign {name}",
+                        unit=SPEECH,
                         amount=lambda item: item.seconds,
                     )
                 )

@@ -41,7 +41,7 @@ def run_systems(settings: Settings) -> Systems:
 
 
 def _equal(settings: Settings) -> str:
-    """What baselines, members and students have in common, and what they have not, in sentences."""
+    """Sentences on what baselines, members and students have in common, and where they differ."""
     distil, student = settings.distil, settings.student_network
     own, dropout = distil.dropout, getattr(student.settings, "dropout", None)
     if settings.teacher_network == student:
@@ -51,7 +51,8 @@ def _equal(settings: Settings) -> str:
         others = "baselines"
     if None not in (own, dropout) and own != dropout:
         alike += f", but for the dropout of hidden units: {own:g} in students of the ensemble, {dropout:g} in {others}"
-    copies = f" Students of the ensemble see {distil.copies} perturbed copies of the training set as well."
+    count = f"{distil.copies} perturbed {'copy' if distil.copies == 1 else 'copies'}"
+    copies = f" Students of the ensemble see {count} of the training set as well."
     return f"{alike}.{copies if distil.copies else ''}"
 
 
