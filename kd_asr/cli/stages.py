@@ -14,7 +14,7 @@ from kd_asr.stages.settings import Settings, load_settings
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: its command and function, what it does in one line and in full, and the package of its module."""
+    """A stage: name of its command and function, summary, description, and the package of its module."""
 
     name: str
     summary: str
@@ -31,7 +31,7 @@ STAGES = (
     Stage(
         "prepare",
         "scan the corpus into manifests; list bad utterances and leave them out",
-        "Writes prepare/{train,dev,test}.jsonl (one utterance a line) and prepare/rejected.tsv (who, why).",
+        "Writes prepare/{train,dev,test}.jsonl (one utterance per line) and prepare/rejected.tsv (which and why).",
     ),
     Stage(
         "features",
@@ -46,7 +46,7 @@ STAGES = (
     Stage(
         "language_model",
         "read the ARPA language model, or estimate one from the training text (modified Kneser-Ney)",
-        "Settings: language_model.*. Dev perplexity and out-of-vocabulary rate stand in its manifest.json.",
+        "Dev perplexity and out-of-vocabulary rate are in its manifest.json. Settings: language_model.*.",
     ),
     Stage(
         "align",
@@ -55,17 +55,17 @@ STAGES = (
     ),
     Stage(
         "augment",
-        "make copies of the training set at other rates of speech, which baseline and teachers learn from as well",
+        "make copies of the training set at other rates of speech, for baseline and teachers",
         "Writes augment/frames and augment/alignments. Settings: augment.copies (0: none), augment.copy_rate.",
     ),
     Stage(
         "ensemble",
-        "train the teachers, which differ in their seeds only",
+        "train the teachers, which differ only in their seeds",
         "Writes ensemble/member-00, member-01, ... Settings: network.*, augment.*, train.*, ensemble.members.",
     ),
     Stage(
         "transfer",
-        "make perturbed copies of the training set, which the students learn from as well",
+        "make perturbed copies of the training set, for the students",
         "Writes transfer/frames and transfer/alignments. Settings: distil.copies (0: none), distil.copy_*.",
     ),
     Stage(
@@ -75,25 +75,25 @@ STAGES = (
     ),
     Stage(
         "sweep",
-        "train a student for each of some temperatures and hard weights, and compare them on dev",
-        "What the report shows beside the preset's choice. Settings: distil.sweep_temperatures, "
+        "train students with several temperatures and hard weights, and compare them on dev",
+        "The report shows them beside the preset's choice. Settings: distil.sweep_temperatures, "
         "distil.sweep_hard_weights.",
     ),
     Stage(
         "distil",
-        "train the students on the stored posteriors and the hard labels, and the baselines beside them",
+        "train the students on the stored posteriors and the hard labels, and the baselines",
         "Writes distil/student-00, ... and baseline/baseline-00, ...: same architecture and budget. "
         "Settings: distil.*, baseline.networks.",
     ),
     Stage(
         "baseline",
-        "train networks on the hard labels, unless `distil` has done it",
+        "train the baselines on the hard labels, unless `distil` has done so",
         "Needs `align`, and `augment` if there are copies. Writes baseline/baseline-00, ... Settings: network.*, "
         "augment.*, train.*, baseline.networks.",
     ),
     Stage(
         "evaluate",
-        "frame accuracy and cross-entropy of all systems on train, dev and test",
+        "measure frame accuracy and cross-entropy of all systems on train, dev and test",
         "Writes evaluate/frames.json, with counts per utterance. Settings: adapt.*.",
     ),
     Stage(
@@ -103,17 +103,17 @@ STAGES = (
     ),
     Stage(
         "decode",
-        "recognise dev and test with all systems; scales are chosen on dev",
+        "recognise dev and test with all systems; acoustic scales are chosen on dev",
         "Writes decode/<system>/{dev,test}.jsonl. Settings: decode.*, adapt.*.",
     ),
     Stage(
         "report",
-        "tables and plots: baselines, ensemble and students side by side",
+        "write tables and plots of baselines, ensemble and students side by side",
         "Writes report/report.md, report.json, plots and per-utterance tables, and prints the main table.",
     ),
 )
 
-# Not part of the main job: of `kd-asr run reduced-data`, or on their own.
+# Outside the main job: stages of `kd-asr run reduced-data`, and others to run separately.
 FURTHER = (
     Stage(
         "reduced",
@@ -124,19 +124,19 @@ FURTHER = (
     ),
     Stage(
         "reduced_report",
-        "table and curves of the networks on parts of the labels",
+        "write table and curves of the networks on parts of the labels",
         "Writes reduced_report/report.md, report.json and convergence.png, and prints the table.",
         "kd_asr.experiments.reduced_data",
     ),
     Stage(
         "beams",
-        "word error rate and time of the first student's search at several beams, on dev",
+        "measure word error rate and time of the first student's search at several beams, on dev",
         "Needs the main job's artifacts up to `decode`. Writes beams/beams.md and beams.png, and prints the table. "
         "Settings: beams.values.",
     ),
     Stage(
         "rescore",
-        "put each system's best few word sequences in order anew with another, larger language model",
+        "rescore each system's best word sequences with another, larger language model",
         "Needs the main job's artifacts up to `decode`. Writes rescore/<system>/{dev,test}.jsonl and prints the word "
         "error rates. Settings: rescore.arpa (the model), rescore.*.",
     ),
@@ -155,14 +155,14 @@ def add_stages(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def run_stage(name: str, run_dir: Path) -> None:
-    """Run one stage, as soon as no other command is at work on the run folder."""
-    load_settings(run_dir)  # a folder that is no run is refused before it is given a lock
+    """Run one stage as soon as no other command works on the run folder."""
+    load_settings(run_dir)  # refuses a folder that is not a run before a lock is made in it
     with locked(run_dir):
         make(name, run_dir, load_settings(run_dir))  # the command waited for may have changed them
 
 
 def make(name: str, run_dir: Path, settings: Settings) -> None:
-    """Run one stage on a run folder that the caller has locked, and print the table it has."""
+    """Run one stage on a run folder that the caller has locked, and print its table, if it has one."""
     room = next(stage.room for stage in (*STAGES, *FURTHER) if stage.name == name)
     module = importlib.import_module(f"{room}.{name}")
     made = getattr(module, name)(run_dir, settings)

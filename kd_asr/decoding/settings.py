@@ -1,4 +1,4 @@
-"""Settings of the language model, the search, and what is done with its alternatives."""
+"""Settings of the language model, of the search, and of rescoring."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 from kd_asr.settings.ranges import Above, AtLeast, AtMost, NotEmpty, Unit
+
+Beam = Annotated[float, Above(0), Unit("nats")]
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,21 @@ class DecodeSettings:
 
     Attributes:
         beam: Pruning beam of the search.
-        max_active: Most states to keep per frame.
-        tuning_beam: Beam while acoustic scale and insertion penalty are chosen, where a wider one would only cost time.
-        self_loop_scale: Weight, in the graph, of the costs of staying in an HMM state and of leaving it. Their sum over
-            an utterance's frames would outweigh the language model: on dev, the trained costs at weight 1 gave a word
-            error rate of 48.3 %, equal costs for all states 39.9 %.
+        max_active: Largest number of states to keep per frame.
+        tuning_beam: Beam while acoustic scale and insertion penalty are chosen, where a wider one would only take time.
+        self_loop_scale: Weight, in the graph, of the costs of staying in an HMM state and of leaving it. At weight 1
+            their sum over an utterance would outweigh the language model: on dev it gave a word error rate of 48.3 %,
+            equal costs for all states 39.9 %.
         acoustic_scales: Weights of the acoustic score to try on dev; 0.08 to 0.1 suit tied states.
-        insertion_penalties: Costs per word to try on dev.
+        insertion_penalties: Costs per recognised word to try on dev; negative ones reward words.
     """
 
-    beam: Annotated[float, Above(0)] = 13.0
+    beam: Beam = 13.0
     max_active: Annotated[int, AtLeast(1)] = 3000
-    tuning_beam: Annotated[float, Above(0)] = 10.0
+    tuning_beam: Beam = 10.0
     self_loop_scale: Annotated[float, AtLeast(0)] = 0.1
     acoustic_scales: Annotated[tuple[Annotated[float, Above(0)], ...], NotEmpty] = (0.12, 0.16, 0.2, 0.25, 0.3)
-    insertion_penalties: Annotated[tuple[float, ...], NotEmpty] = (-0.5, 0.0, 0.5, 1.0)
+    insertion_penalties: Annotated[tuple[Annotated[float, Unit("nats")], ...], NotEmpty] = (-0.5, 0.0, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -56,28 +58,29 @@ class BeamsSettings:
 
     Attributes:
         values: Beams to compare.
-        max_active: Most states to keep per frame.
+        max_active: Largest number of states to keep per frame.
     """
 
-    values: Annotated[tuple[Annotated[float, Above(0)], ...], NotEmpty] = (6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 13.0, 15.0)
+    values: Annotated[tuple[Beam, ...], NotEmpty] = (6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 13.0, 15.0)
     max_active: Annotated[int, AtLeast(1)] = 7000
 
 
 @dataclass(frozen=True)
 class RescoreSettings:
-    """Alternatives of the search, rescored with another language model.
+    """Rescoring of the search's alternatives with another language model.
 
     Attributes:
         arpa: ARPA file of the other language model.
-        alternatives: Most word sequences to rescore for each utterance.
+        alternatives: Largest number of word sequences to rescore for each utterance.
         beam: Beam of the search for the alternatives.
-        lattice_beam: Most that an alternative may cost beyond the best one.
-        weights: Weights of the other language model to try on dev; the graph's own has the rest. 0 is always tried.
+        lattice_beam: Largest cost of an alternative above that of the best one.
+        weights: Weights w of the other language model to try on dev; the graph's own model has 1 - w. 0 is always
+            tried.
     """
 
     arpa: str = ""
     alternatives: Annotated[int, AtLeast(1)] = 100
-    beam: Annotated[float, Above(0)] = 10.0
+    beam: Beam = 10.0
     lattice_beam: Annotated[float, Above(0), Unit("nats")] = 7.0
     weights: tuple[Annotated[float, AtLeast(0), AtMost(1)], ...] = (0.25, 0.5, 0.75, 1.0)
 

@@ -14,8 +14,8 @@ class EnsembleSettings:
 
     Attributes:
         members: Networks in the ensemble, which differ in their initial weights and the order of their data.
-        average: Mean that is taken of their posteriors.
-        top_k: Posteriors per frame to store.
+        average: Mean of the members' posteriors.
+        top_k: Posteriors to store per frame.
     """
 
     members: Annotated[int, AtLeast(1)] = 10
@@ -25,7 +25,7 @@ class EnsembleSettings:
 
 @dataclass(frozen=True)
 class BaselineSettings:
-    """What the students are compared with: networks like them, trained on hard labels alone.
+    """Baselines: networks like the students, trained on hard labels alone.
 
     Attributes:
         networks: Networks to train with different seeds; the report gives their mean.
@@ -36,18 +36,18 @@ class BaselineSettings:
 
 @dataclass(frozen=True)
 class DistilSettings:
-    """The students of all methods: of the baseline's architecture and budget, with a transfer set of their own.
+    """Students of all methods, with the baseline's architecture and budget, and their transfer set.
 
     Attributes:
         students: Students to train with different seeds for each method; the report gives their mean.
         dropout: Probability that a student's hidden unit is dropped in training, instead of its network's `dropout`;
-            null: the same. Soft targets regularise, and a student that is regularised twice does not reach them.
-        copies: Perturbed copies of the training set to add to the transfer set; the number of updates stays that of the
+            null: the same. Soft targets regularise, and a student that is regularised twice cannot match them.
+        copies: Perturbed copies of the training set in the transfer set; the number of updates stays that of the
             baseline.
         copy_warp: Largest change of a copy's frequency axis: 0.15 warps it by factors from 0.85 to 1.15.
-        copy_rate: Largest change of a copy's rate of speech: 0.15 draws an utterance's from 0.85 to 1.15.
+        copy_rate: Largest change of a copy's rate of speech: 0.15 draws each utterance's rate from 0.85 to 1.15.
         copy_curve: Standard deviation of the smooth curve over frequency that is added to a copy's normalised frames.
-        sweep_temperatures: Temperatures of the soft loss to try and to compare in the report; empty: no comparison.
+        sweep_temperatures: Temperatures of the soft loss to compare in the report; empty: no comparison.
         sweep_hard_weights: Weights of the hard loss to try with each temperature, beside a soft loss of weight 1.
     """
 

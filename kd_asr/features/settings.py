@@ -17,7 +17,8 @@ class FeatureSettings:
         num_mel_bins: Filterbank outputs per frame.
         frame_length_ms: Length of the analysis window.
         frame_shift_ms: Step from one frame to the next.
-        normalisation: Frames over which mean and variance are made 0 and 1: those of a speaker or of an utterance.
+        normalisation: Frames that are normalised together, to mean 0 and variance 1: those of a `speaker` or of an
+            `utterance`.
     """
 
     sample_rate: Annotated[int, AtLeast(8000), Unit("Hz")] = 16000
@@ -27,7 +28,7 @@ class FeatureSettings:
     normalisation: Literal["speaker", "utterance"] = "speaker"
 
     def problems(self) -> list[str]:
-        """What does not go together."""
+        """Settings that contradict each other."""
         if self.frame_length_ms < self.frame_shift_ms:
             return [f"frame_length_ms: {self.frame_length_ms} is less than frame_shift_ms, {self.frame_shift_ms}"]
         return []
@@ -43,9 +44,9 @@ class AugmentSettings:
         frequency_mask: Widest band of filterbank outputs to hide in each window or chunk (SpecAugment, Park and others
             2019); 0: none.
         time_mask: Longest stretch of frames to hide in each window or chunk; 0: none.
-        copies: Copies of the training set at other rates of speech, from which baseline and teachers learn too, in the
-            same number of updates. Those of the students are `distil.copies`.
-        copy_rate: Largest change of a copy's rate of speech: 0.1 draws an utterance's from 0.9 to 1.1.
+        copies: Copies of the training set at other rates of speech for baseline and teachers, who learn from them in
+            the same number of updates. For the students' copies, see `distil.copies`.
+        copy_rate: Largest change of a copy's rate of speech: 0.1 draws each utterance's rate from 0.9 to 1.1.
     """
 
     vocal_tract_warp: Annotated[float, AtLeast(0), Below(1)] = 0.0

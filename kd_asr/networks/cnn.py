@@ -30,8 +30,8 @@ class CnnSettings:
         channels: Channels of the first convolution layer; the second one has twice as many.
         pooled_bins: Width, in bins, of the max-pooling over frequency after each convolution layer.
         hidden_layers: Fully connected hidden layers above the convolutions.
-        hidden_units: Rectified linear units in each of them.
-        dropout: Probability that one of these units is dropped in training.
+        hidden_units: Rectified linear units in each fully connected hidden layer.
+        dropout: Probability that a unit of these layers is dropped in training.
         initial_scale: Scale of the initial weights below the output, relative to those of He and others (2015).
     """
 

@@ -23,7 +23,7 @@ from kd_asr.settings.ranges import Above, AtLeast, Below, NotEmpty, Unit
 
 @dataclass(frozen=True)
 class TdnnSettings:
-    """A time-delay network.
+    """A time-delay network on stretches of frames.
 
     Attributes:
         dilations: Distance, for each hidden layer, between the three frames that it sees of the layer below.

@@ -27,8 +27,8 @@ class Entry:
 
     Attributes:
         name: Dotted name.
-        type: What a value looks like.
-        sentence: What it sets, from the docstring of its class; empty if that lacks it.
+        type: Form of a value.
+        sentence: Sentence from the docstring of its class; empty if it has none.
         facts: Unit, range and default.
     """
 
@@ -50,7 +50,7 @@ def sentences(cls: type) -> dict[str, str]:
 
 
 def entries(cls: type, prefix: str = "", given: Any = None) -> Iterator[Entry]:
-    """Every setting of a class and of the sections in it; `given` is an instance whose values are the defaults."""
+    """Every setting of a class and of its sections; values of the instance `given` are shown as the defaults."""
     for name, setting in settings_of(cls).items():
         default = setting.default if given is None else getattr(given, name)
         if setting.shape == "section":
@@ -60,7 +60,7 @@ def entries(cls: type, prefix: str = "", given: Any = None) -> Iterator[Entry]:
 
 
 def kinds_in(cls: type) -> list[str]:
-    """Kinds of named things that settings may hold, in the things that they may name as well."""
+    """Kinds of named things that settings may hold, directly or in the settings of such a thing."""
     found: list[str] = []
     waiting = [cls]
     while waiting:
@@ -74,7 +74,7 @@ def kinds_in(cls: type) -> list[str]:
 
 
 def help_text(cls: type) -> str:
-    """All settings of a class, and those of everything that they can name."""
+    """Help on all settings of a class, and on those of everything that they can name."""
     parts = [_written(entry, "--") for entry in entries(cls)]
     for kind in kinds_in(cls):
         parts.append(
@@ -83,14 +83,15 @@ def help_text(cls: type) -> str:
         for name in names(kind):
             found = find(kind, name)
             parts.append(
-                textwrap.fill(f"{name}: {_first_line(found)}", 100, initial_indent="  ", subsequent_indent="    ")
+                textwrap.fill(f"{name}: {_summary(found.Settings)}", 100, initial_indent="  ", subsequent_indent="    ")
             )
             parts += [_written(entry, "  .") for entry in entries(found.Settings, f"{name}.")]
     return "\n".join(parts)
 
 
-def _first_line(cls: type) -> str:
-    return (cls.__doc__ or "").strip().partition("\n")[0]
+def _summary(cls: type) -> str:
+    """First paragraph of a docstring, on one line."""
+    return " ".join((cls.__doc__ or "").strip().partition("\n\n")[0].split())
 
 
 def _written(entry: Entry, dashes: str) -> str:

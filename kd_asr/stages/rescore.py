@@ -1,7 +1,7 @@
-"""Stage `rescore`: each system's best few word sequences, put in order anew with another language model.
+"""Stage `rescore`: each system's best word sequences, rescored with another language model.
 
-A model that is too large for a decoding graph can still say which of the sequences that the search found is the best.
-How much it is listened to is chosen on dev; test is put in order once.
+A model that is too large for a decoding graph can still rank the word sequences that the search found. Its weight is
+chosen on dev; test is rescored once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Lists = list[list[Alternative]]
 
 
 def rescore(run_dir: Path, settings: Settings) -> list[Artifact]:
-    """Write `rescore/<system>/dev.jsonl` and `test.jsonl`: what was recognised before and after, an utterance a line.
+    """Write `rescore/<system>/dev.jsonl` and `test.jsonl`: words before and after rescoring, one utterance per line.
 
     Raises:
         UserError: no language model is named, or it cannot be read.
@@ -97,7 +97,7 @@ def print_table(artifacts: Sequence[Artifact]) -> None:
         for one in artifacts
     )
     columns = ("system", "weight", "dev WER, %", "rescored", "at best", "test WER, %", "rescored", "at best")
-    Console(file=sys.stdout, highlight=False).print(to_rich(Table(columns, rows, "Alternatives in order anew")))
+    Console(file=sys.stdout, highlight=False).print(to_rich(Table(columns, rows, "Alternatives, rescored")))
 
 
 def _alternatives(
@@ -134,7 +134,7 @@ def _rerank(
     new: ArpaModel,
     weights: Sequence[float],
 ) -> dict[str, Any]:
-    """Choose the weight on dev, write both sets; word error rates."""
+    """Choose the weight on dev, write both sets, and return word error rates."""
     on_dev = {weight: _reranked(found["dev"][1], old, new, weight) for weight in (0.0, *weights)}
     grid = {weight: _wer(found["dev"][0], lists) for weight, lists in on_dev.items()}
     weight = min(grid, key=lambda one: (grid[one], one))
@@ -173,7 +173,7 @@ def _wer(utterances: Sequence[Utterance], lists: Lists) -> float:
 
 
 def _oracle(utterances: Sequence[Utterance], lists: Lists) -> float:
-    """WER if the best of the alternatives were always chosen: what no language model can improve on."""
+    """WER if the best alternative were always chosen: a lower bound for every language model."""
     best = []
     for item, alternatives in zip(utterances, lists, strict=True):
         scored = [score_words(item.words, one.words) for one in alternatives] or [score_words(item.words, ())]

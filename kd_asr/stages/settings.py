@@ -29,15 +29,15 @@ class Settings:
     Attributes:
         preset: Name of the budget, shown in the report.
         seed: Seed of everything random in the run, except the embedded corpus.
-        jobs: Processes to use; 0: one for each core. Never changes a result.
+        jobs: Processes to use; 0: one per core. Never changes a result.
         corpus: Where the speech comes from.
         features: Acoustic features.
         lexicon: Pronunciations.
         language_model: Language model.
         align: Aligner.
         network: Network that is trained, unless teachers or students have one of their own.
-        teacher: What the teachers are.
-        student: What the students are.
+        teacher: Network of the teachers.
+        student: Network of the students.
         augment: Variation of the training data.
         train: Training of a network.
         methods: Ways of teaching the students, each a row of the report, such as `[hinton, {mutual: {networks: 4}}]`.
@@ -85,7 +85,7 @@ class Settings:
         return self.student.network or self.network
 
     def problems(self) -> list[str]:
-        """What does not go together, of different sections."""
+        """Settings of different sections that contradict each other."""
         found, mask = [], self.augment.frequency_mask
         if mask > self.features.num_mel_bins:
             found.append(f"augment.frequency_mask: {mask} is more than features.num_mel_bins")

@@ -34,7 +34,7 @@ def hard_cross_entropy(logits: Tensor, hard_labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class HardSettings:
-    """Cross-entropy with the hard labels has no settings."""
+    """Cross-entropy with the hard labels."""
 
 
 @loss("hard")

@@ -37,7 +37,7 @@ def squared_logit_difference(logits: Tensor, targets: SoftTargets) -> Tensor:
 
 @dataclass(frozen=True)
 class LogitsSettings:
-    """The squared difference of logits has no settings."""
+    """Squared difference of centred logits (Ba, Caruana 2014)."""
 
 
 @loss("logits")

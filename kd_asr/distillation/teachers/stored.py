@@ -15,7 +15,7 @@ from kd_asr.registry import teacher
 
 @dataclass(frozen=True)
 class StoredSettings:
-    """Posteriors read from a store have no settings."""
+    """Posteriors read from a store."""
 
 
 @teacher("stored")

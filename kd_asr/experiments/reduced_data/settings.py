@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from kd_asr.decoding.settings import Beam
 from kd_asr.distillation.objectives import hinton_losses
 from kd_asr.registry import Weighted
 from kd_asr.settings.ranges import Above, AtLeast, AtMost, NotEmpty
@@ -21,10 +22,10 @@ class ReducedSettings:
         losses: Losses of the networks with soft targets and hard labels; those with soft targets alone leave out the
             losses that need no posteriors.
         epochs: Budget of every network, in passes over the whole training set. Networks that see a part of it make as
-            many updates, by passing over their part more often.
+            many updates, in more passes over their part.
         validations: Measurements on dev, closer together in the beginning, among which early stopping chooses.
-        beam: Beam of the search for these systems, which are many.
-        max_active: Most states to keep per frame in that search.
+        beam: Beam of the search, narrow since there are many systems to decode.
+        max_active: Largest number of states to keep per frame in that search.
     """
 
     fractions: Annotated[tuple[Annotated[float, Above(0), AtMost(1)], ...], NotEmpty] = (0.03, 0.1, 0.3, 1.0)
@@ -33,5 +34,5 @@ class ReducedSettings:
     losses: tuple[Weighted, ...] = hinton_losses(temperature=2.0, soft_weight=1.0, hard_weight=0.5)
     epochs: Annotated[float, Above(0)] = 2.0
     validations: Annotated[int, AtLeast(1)] = 16
-    beam: Annotated[float, Above(0)] = 9.0
+    beam: Beam = 9.0
     max_active: Annotated[int, AtLeast(1)] = 1200
