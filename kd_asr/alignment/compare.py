@@ -1,4 +1,4 @@
-"""How far an alignment is from a reference: phones per frame, and boundaries in milliseconds."""
+"""Agreement of an alignment with a reference: phones of frames, and times of boundaries."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class InTime(Protocol):
 
 @dataclass(frozen=True)
 class Agreement:
-    """Comparison of some utterances; `a + b` joins two.
+    """Comparison of some utterances; `a + b` combines two.
 
     Attributes:
-        frames: compared.
+        frames: number of frames compared.
         agreeing: frames with the same phone in both.
-        boundaries: all boundaries between two phones of the reference.
-        errors: ours minus reference, in seconds, at each boundary between the same two phones in both.
+        boundaries: number of boundaries between two phones of the reference.
+        errors: our time minus the reference's, in seconds, of each boundary between the same two phones in both.
     """
 
     frames: int = 0
@@ -49,7 +49,7 @@ class Agreement:
         )
 
     def figures(self) -> dict[str, float | int]:
-        """For people and reports; times in milliseconds, absolute differences unless called `bias`."""
+        """Figures for reports; times in milliseconds, absolute differences except for the bias."""
         milliseconds = 1000 * np.array(self.errors)
         size = np.abs(milliseconds)
         some = len(size) > 0
@@ -77,10 +77,10 @@ def compare(
 
     Args:
         segments: our phones, without gaps from frame 0.
-        reference: phones in order of time; frames that none covers count as disagreeing.
+        reference: phones in order of time; frames that no phone covers count as disagreeing.
         frame_shift: seconds between frames.
-        first_frame: when frame 0 begins, in seconds. 0 for a reference counted in frames as ours (Kaldi's CTM);
-            (window - shift) / 2 for true times, so that a frame's span is centred in its analysis window.
+        first_frame: time in seconds at which frame 0 begins: 0 for a reference whose times come from frames (Kaldi's
+            CTM), (window - shift) / 2 for true times, so that a frame's span is centred in its analysis window.
     """
     ours = [plain_phone(item.phone) for item in segments]
     theirs = [plain_phone(item.phone) for item in reference]

@@ -1,4 +1,4 @@
-"""Phones in time as CTM, the plain text that Kaldi and others exchange: `utterance channel start duration phone`."""
+"""Timed phones as CTM, the text format of Kaldi and others: `utterance channel start duration phone`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kd_asr.errors import UserError
 
 @dataclass(frozen=True)
 class TimedPhone:
-    """A phone in time: start and duration in seconds."""
+    """A phone with its start and duration in seconds."""
 
     phone: str
     start: float

@@ -1,4 +1,4 @@
-"""Gaussian mixtures of frames whose pdfs are known: splits and EM passes in turn, without aligning anew in between."""
+"""Gaussian mixtures of frames whose pdfs are known: alternating splits and EM passes, without realignment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kd_asr.alignment.gmm import Doubles, Floats, Mixtures, accumulate, maximise, split
 
 VARIANCE_FLOOR = 0.01  # of the variance over all frames
-_GROWTH = 6  # passes in which the Gaussians grow
+_GROWTH = 6  # passes in which the number of Gaussians grows
 _REST = 5  # passes after the last split: the two halves of a Gaussian begin close together and drift apart slowly
 
 
@@ -37,14 +37,14 @@ def fit_mixtures(
     gaussians: int,
     advance: Callable[[float], None] = lambda share: None,
 ) -> tuple[Mixtures, list[float]]:
-    """One Gaussian per pdf first, then more of them after each EM pass.
+    """Fit mixtures that begin with one Gaussian per pdf and get more after each EM pass.
 
     Args:
         observations: (frames, dimension) float32.
         pdfs: (frames,) pdf of each frame.
         num_pdfs: number of mixtures; one whose pdf has no frames is the Gaussian of all frames.
-        gaussians: wanted in all at the end.
-        advance: told the share of the work that was just done.
+        gaussians: total number of Gaussians at the end.
+        advance: called with the share of the work that was just done.
 
     Returns:
         The mixtures, and the log-likelihood per frame in nats of the model that each EM pass began with.

@@ -61,11 +61,11 @@ class Mixtures:
         return np.asarray(products, dtype=np.float32)
 
     def log_likelihoods(self, observations: Floats, pdfs: NDArray[np.int64]) -> Floats:
-        """Log-likelihoods, natural logarithm, of some pdfs.
+        """Natural log-likelihoods of some pdfs.
 
         Args:
             observations: (frames, dimension) float32.
-            pdfs: those that are wanted, ascending; the others' columns are filled with a value that is very unlikely.
+            pdfs: pdfs to compute, ascending; the columns of all others get a very low value.
 
         Returns:
             (frames, num_pdfs) float32.
@@ -92,7 +92,7 @@ def _log_sum(logs: Floats) -> Floats:
 
 @dataclass
 class Statistics:
-    """What the M-step needs: zeroth, first and second moments by Gaussian, in float64.
+    """Statistics for the M-step: zeroth, first and second moments of each Gaussian, in float64.
 
     Attributes:
         occupancy: (gaussians,).
@@ -110,7 +110,7 @@ class Statistics:
 
     @classmethod
     def zeros(cls, gaussians: int, dimension: int) -> Statistics:
-        """Nothing seen yet."""
+        """Statistics of no frames."""
         return cls(np.zeros(gaussians), np.zeros((gaussians, dimension)), np.zeros((gaussians, dimension)), 0.0, 0)
 
     def __iadd__(self, other: Statistics) -> Statistics:
@@ -134,7 +134,7 @@ def accumulate(mixtures: Mixtures, observations: Floats, pdfs: NDArray[np.intege
     order = np.argsort(pdfs, kind="stable")
     bounds = np.searchsorted(pdfs[order], np.arange(mixtures.num_pdfs + 1))
     firsts = [*mixtures.first, len(mixtures.pdf)]
-    # Pdf by pdf: a frame meets the Gaussians of its own pdf only.
+    # Pdf by pdf: a frame needs only the Gaussians of its own pdf.
     for pdf in np.flatnonzero(np.diff(bounds)):
         span = slice(firsts[pdf], firsts[pdf + 1])
         # Block by block: products are summed in float32, blocks in float64.
@@ -155,13 +155,14 @@ def accumulate(mixtures: Mixtures, observations: Floats, pdfs: NDArray[np.intege
 def maximise(
     mixtures: Mixtures, statistics: Statistics, *, variance_floor: Floats, min_occupancy: float = 10.0
 ) -> Mixtures:
-    """M-step: weights, means and variances of the statistics; a Gaussian that saw too little is dropped.
+    """M-step: new weights, means and variances; a Gaussian with too few frames is dropped.
 
     Args:
-        mixtures: the model the statistics were made with.
-        statistics: of the whole data.
+        mixtures: model that the statistics were made with.
+        statistics: statistics of all data.
         variance_floor: (dimension,) smallest variance.
-        min_occupancy: frames a Gaussian needs; the best one of a pdf always stays, unchanged if it saw too little.
+        min_occupancy: smallest number of frames of a Gaussian; the largest Gaussian of a pdf always stays, unchanged
+            if it has fewer.
     """
     occupancy = statistics.occupancy
     best = np.zeros(len(occupancy), dtype=bool)
@@ -188,20 +189,20 @@ def split(mixtures: Mixtures, occupancy: Doubles, target: int, *, power: float =
 
     Args:
         mixtures: the model.
-        occupancy: (gaussians,) frames each has seen.
-        target: Gaussians wanted in all; a pdf never gets more than one for 20 of its frames.
+        occupancy: (gaussians,) frames of each Gaussian.
+        target: total number of Gaussians; a pdf never gets more than one for every 20 of its frames.
         power: Kaldi's 0.25 gives frequent pdfs more Gaussians, but not in proportion.
-        step: the two means lie this many standard deviations to either side.
+        step: distance of the two means from the old one, in standard deviations.
     """
     frames = np.bincount(mixtures.pdf, weights=occupancy, minlength=mixtures.num_pdfs)
     have = np.bincount(mixtures.pdf, minlength=mixtures.num_pdfs)
     share = np.maximum(frames, 1.0) ** power
-    wanted = np.minimum(np.maximum(have, np.floor(share / share.sum() * target)), np.maximum(1, frames // 20))
+    target_counts = np.minimum(np.maximum(have, np.floor(share / share.sum() * target)), np.maximum(1, frames // 20))
     weights = list(mixtures.weights)
-    parts: list[list[int]] = [list(np.flatnonzero(mixtures.pdf == pdf)) for pdf in range(mixtures.num_pdfs)]
+    members_of: list[list[int]] = [list(np.flatnonzero(mixtures.pdf == pdf)) for pdf in range(mixtures.num_pdfs)]
     means, variances = list(mixtures.means), list(mixtures.variances)
-    for pdf, members in enumerate(parts):
-        while len(members) < wanted[pdf]:
+    for pdf, members in enumerate(members_of):
+        while len(members) < target_counts[pdf]:
             heaviest = max(members, key=lambda index: float(weights[index]))
             offset = step * np.sqrt(variances[heaviest])
             weights[heaviest] = weights[heaviest] / 2
@@ -210,8 +211,8 @@ def split(mixtures: Mixtures, occupancy: Doubles, target: int, *, power: float =
             means.append(means[heaviest] + offset)
             means[heaviest] = means[heaviest] - offset
             variances.append(variances[heaviest])
-    order = [index for members in parts for index in members]
-    pdf_of = np.repeat(np.arange(mixtures.num_pdfs), [len(members) for members in parts])
+    order = [index for members in members_of for index in members]
+    pdf_of = np.repeat(np.arange(mixtures.num_pdfs), [len(members) for members in members_of])
     return Mixtures(
         pdf_of,
         np.array(weights, dtype=np.float32)[order],

@@ -20,12 +20,13 @@ class TrainingGraph:
     """The graph of one transcript.
 
     Attributes:
-        fst: input labels are pdf + 1; output labels are 1 + state + 3 * place of the phone in `phones`, on every arc
-            that consumes a frame: they tell where phones begin even if neighbouring states share a pdf.
-        phones: every phone of every alternative.
-        words: for each of them the place of its word in the transcript, -1 for silence between words.
-        pdfs: (n,) int64, ascending: those that occur in it.
-        shortest: frames of the shortest path.
+        fst: Graph whose arcs that consume a frame have the input label pdf + 1 and the output label
+            1 + state + 3 * place of the phone in `phones`, which shows where phones begin even if neighbouring states
+            share a pdf.
+        phones: All phones of all alternatives.
+        words: For each phone the place of its word in the transcript, -1 for silence between words.
+        pdfs: (n,) int64, pdfs that occur in the graph, ascending.
+        shortest: Number of frames of the shortest path.
     """
 
     fst: kaldifst.StdVectorFst
@@ -37,7 +38,7 @@ class TrainingGraph:
 
 @dataclass(frozen=True)
 class _PhoneArc:
-    """From one node of a transcript to another; `phone` is None for an epsilon arc, `word` is -1 between words."""
+    """An arc from one node of a transcript to another; `phone` is None for epsilon, `word` is -1 between words."""
 
     start: int
     end: int
@@ -51,8 +52,8 @@ class _Transcript:
     """A transcript as phones between nodes; node 0 is its beginning.
 
     Attributes:
-        items: arcs, in an order in which all lead onwards, and nodes at which ways meet, each before its first arc.
-        nodes: number of nodes; those that are not among the items lie inside a pronunciation.
+        items: Arcs in topological order, and nodes at which paths meet, each before its first arc.
+        nodes: Number of nodes; those that are not among the items are inside a pronunciation.
     """
 
     items: list[_PhoneArc | int] = field(default_factory=list)
@@ -65,7 +66,7 @@ class _Transcript:
         return last if isinstance(last, int) else last.end
 
     def node(self) -> int:
-        """A node where ways may meet."""
+        """A new node at which paths may meet."""
         self.items.append(self._new())
         return self.nodes - 1
 
@@ -81,14 +82,14 @@ class _Transcript:
             start, cost = following, 0.0
 
     def optional_silence(self, start: int, probability: float) -> int:
-        """Silence or none between `start` and the node that is returned."""
+        """Add optional silence after `start`; return the node behind it."""
         end = self.node()
         self.items.append(_PhoneArc(start, end, None, -math.log1p(-probability)))
         self.pronunciation(start, end, [SILENCE], -math.log(probability))
         return end
 
     def contexts(self) -> tuple[list[list[str]], list[list[str]]]:
-        """Phones that may come right before each node, and right after; at the two ends of the utterance silence."""
+        """Phones that may come right before and right after each node; silence at the two ends of the utterance."""
         before: list[dict[str, None]] = [{} for _ in range(self.nodes)]
         after: list[dict[str, None]] = [{} for _ in range(self.nodes)]
         before[0][SILENCE] = after[self.end][SILENCE] = None
@@ -101,7 +102,8 @@ class _Transcript:
 
 
 class _Builder:
-    """From phones to states: a node has a copy for each pair of phones that may meet in it, where pdfs depend on it."""
+    """Expansion of phones to states: where pdfs depend on context, a node has a copy for each pair of phones around
+    it."""
 
     def __init__(self, transcript: _Transcript, topology: Topology) -> None:
         self.fst = kaldifst.StdVectorFst()
@@ -110,7 +112,7 @@ class _Builder:
         self.words: list[int] = []
         self.pdfs: set[int] = set()
         self._states: dict[tuple[int, str, str], int] = {}
-        self._leaving: dict[int, float] = {}  # what it costs to leave a state of a phone that ends in a node
+        self._leaving: dict[int, float] = {}  # cost of leaving the last state of a phone that ends in a node
         one_copy = [[SILENCE]] * transcript.nodes
         self._before, self._after = (one_copy, one_copy) if topology.tree is None else transcript.contexts()
         # Nothing leads to the start: its copies are one state.
@@ -136,14 +138,14 @@ class _Builder:
             self.fst.add_arc(source, kaldifst.StdArc(0, 0, arc.cost, target))
 
     def _phone(self, arc: _PhoneArc, phone: str) -> None:
-        """A chain for each sequence of pdfs that a phone has between the phones around it."""
+        """Add a chain of states for each sequence of pdfs that the phone has in its contexts."""
         meets = SILENCE if self.topology.tree is None else phone
         chains: dict[tuple[int, ...], tuple[dict[str, None], dict[str, None]]] = {}
         for left, right in product(self._before[arc.start], self._after[arc.end]):
             lefts, rights = chains.setdefault(self.topology.pdfs(phone, left, right), ({}, {}))
             lefts[left] = rights[right] = None
         for pdfs, (lefts, rights) in chains.items():
-            # A leaf asks left and right apart, so any of these lefts with any of these rights has these pdfs.
+            # Questions concern left or right alone, so any of these lefts with any of these rights has these pdfs.
             last = self._chain([self._states[arc.start, left, meets] for left in lefts], pdfs, arc.cost)
             for right in rights:
                 end = (arc.end, meets, right)
@@ -155,7 +157,7 @@ class _Builder:
                 self.fst.add_arc(last, kaldifst.StdArc(0, 0, self._leaving[last], self._states[end]))
 
     def _chain(self, sources: Sequence[int], pdfs: Sequence[int], cost: float) -> int:
-        """A phone's states: entering one consumes its first frame, its loop the rest."""
+        """Add the states of a phone: entering a state consumes its first frame, its loop all others."""
         leaving = [self._leaving.get(source, 0.0) + cost for source in sources]
         for number, pdf in enumerate(pdfs):
             self.pdfs.add(pdf)
@@ -179,7 +181,7 @@ def training_graph(
         words: the transcript; a word the lexicon lacks becomes the phone of unknown words.
         lexicon: pronunciations; the variants of a word are equally likely.
         topology: pdfs and loop probabilities.
-        silence_probability: of silence at each place where it may stand, 0 < p < 1.
+        silence_probability: probability of silence at each place where it is optional, 0 < p < 1.
     """
     transcript = _Transcript()
     here = transcript.optional_silence(0, silence_probability)

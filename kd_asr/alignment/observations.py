@@ -1,6 +1,6 @@
-"""What the Gaussian mixtures see: cepstra with their derivatives first, linear discriminants of spliced frames later.
+"""Inputs of the Gaussian mixtures: cepstra with derivatives at first, linear discriminants of spliced frames later.
 
-Everything is a linear map of the normalised log-mel frames, made on the fly.
+Both are linear maps of the normalised log-mel frames, computed on the fly.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kd_asr.alignment.gmm import Doubles, Floats
 
 NUM_CEPSTRA = 13
-# Three neighbours on each side and 40 directions: more of either aligned worse, by the phones of a triphone system.
+# Three neighbours on each side and 40 directions: more of either aligned worse, compared with a triphone system.
 CONTEXT = 3
 DISCRIMINANTS = 40
 _DELTA = np.array([-2.0, -1.0, 0.0, 1.0, 2.0], dtype=np.float32) / 10.0
@@ -28,7 +28,7 @@ def cosine_transform(num_mel_bins: int, num_cepstra: int = NUM_CEPSTRA) -> Float
 
 
 def deltas(frames: Floats) -> Floats:
-    """Regression slopes over five frames, edges repeated: the deltas of HTK and Kaldi. Shape as `frames`."""
+    """Regression slopes over five frames with repeated edges, as in HTK and Kaldi; same shape as `frames`."""
     slopes = np.zeros_like(frames)
     padded = np.pad(frames, ((2, 2), (0, 0)), mode="edge")
     for shift, weight in enumerate(_DELTA):
@@ -37,21 +37,21 @@ def deltas(frames: Floats) -> Floats:
 
 
 def cepstra_with_deltas(log_mel: Floats) -> Floats:
-    """(frames, 39): cepstra, first and second derivatives."""
+    """(frames, 39) cepstra with first and second derivatives."""
     cepstra = log_mel @ cosine_transform(log_mel.shape[1])
     first = deltas(cepstra)
     return np.concatenate([cepstra, first, deltas(first)], axis=1)
 
 
 def spliced(log_mel: Floats, context: int = CONTEXT) -> Floats:
-    """(frames, (2 context + 1) bins): each frame with its neighbours, edges repeated."""
+    """(frames, (2 context + 1) bins), each frame with its neighbours; edges are repeated."""
     padded = np.pad(log_mel, ((context, context), (0, 0)), mode="edge")
     return np.concatenate([padded[shift : shift + len(log_mel)] for shift in range(2 * context + 1)], axis=1)
 
 
 @dataclass
 class ClassMoments:
-    """What linear discriminants are made of.
+    """Moments from which linear discriminants are computed.
 
     Attributes:
         counts: (classes,) frames of each class.
@@ -65,11 +65,11 @@ class ClassMoments:
 
     @classmethod
     def zeros(cls, classes: int, dimension: int) -> ClassMoments:
-        """Nothing seen yet."""
+        """Moments of no frames."""
         return cls(np.zeros(classes), np.zeros((classes, dimension)), np.zeros((dimension, dimension)))
 
     def add(self, frames: Floats, classes: NDArray[np.integer]) -> None:
-        """See (frames, dimension) float32 with the class of each."""
+        """Add (frames, dimension) float32 with the class of each frame."""
         order = np.argsort(classes, kind="stable")
         present, first = np.unique(classes[order], return_index=True)
         self.counts += np.bincount(classes, minlength=len(self.counts))
@@ -84,13 +84,13 @@ class ClassMoments:
 
 
 def linear_discriminants(moments: ClassMoments, dimension: int = DISCRIMINANTS) -> Floats:
-    """Linear discriminant analysis: the directions in which classes differ most, whitened within the classes.
+    """Linear discriminant analysis: the directions in which classes differ most, with unit variance within classes.
 
     The covariance within the classes becomes the identity, and the covariance between them diagonal, in decreasing
     order (Haeb-Umbach & Ney 1992, "Linear discriminant analysis for improved large vocabulary speech recognition").
 
     Args:
-        moments: of all frames.
+        moments: moments of all frames.
         dimension: number of directions.
 
     Returns:
@@ -103,8 +103,8 @@ def linear_discriminants(moments: ClassMoments, dimension: int = DISCRIMINANTS) 
     means = moments.sums[seen] / moments.counts[seen, None] - mean
     between = (means * moments.counts[seen, None]).T @ means / frames
     within = total - between
-    # Neighbouring filters are all but collinear, and a covariance of few frames has directions without any variance,
-    # in which every new frame would look impossible: lean on the diagonal, the more the fewer frames there are.
+    # Neighbouring filters are nearly collinear, and a covariance of few frames has directions without any variance,
+    # in which every new frame would look impossible: the fewer frames, the more weight the diagonal gets.
     lean = len(within) / (len(within) + frames)
     within = (1 - lean) * within + lean * np.diag(np.diag(total))
     within += 1e-4 * np.trace(within) / len(within) * np.eye(len(within))

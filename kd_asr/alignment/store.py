@@ -18,7 +18,7 @@ from kd_asr.artifacts import damaged, read_array, write_array
 
 @dataclass(frozen=True)
 class PhoneSegment:
-    """A phone in time, in frames of the utterance."""
+    """A phone with its first frame and number of frames."""
 
     phone: str
     start_frame: int
@@ -49,7 +49,7 @@ def write_alignments(folder: Path, alignments: Sequence[Alignment]) -> None:
 
 
 class AlignmentStore:
-    """Read access to the alignments of a set; `utterance_ids` are in the order they were written."""
+    """Read access to the alignments of a set; `utterance_ids` are in the order of writing."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -71,16 +71,16 @@ class AlignmentStore:
         return cls(folder)
 
     def all_pdfs(self) -> np.ndarray:
-        """(frames,) int32 hard labels of all utterances in their order, mapped, not read."""
+        """(frames,) int32 hard labels of all utterances in order, memory-mapped."""
         return self._pdfs
 
     def pdfs(self, utterance_id: str) -> np.ndarray:
-        """(frames,) int32 hard labels."""
+        """(frames,) int32 hard labels of an utterance."""
         number = self._number[utterance_id]
         return np.asarray(self._pdfs[self._starts[number] : self._ends[number]])
 
     def phones(self, utterance_id: str) -> list[PhoneSegment]:
-        """The phones in time."""
+        """Timed phones of an utterance."""
         if self._phones is None:
             self._phones = (self._folder / "phones.jsonl").read_text(encoding="utf-8").splitlines()
         return [PhoneSegment(*fields) for fields in json.loads(self._phones[self._number[utterance_id]])]

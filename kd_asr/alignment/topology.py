@@ -1,10 +1,10 @@
-"""The hidden Markov model's shape: which pdf each state of each phone has, and how long it stays there.
+"""Topology of the hidden Markov models: the pdf of each state of each phone, and the probability of staying in it.
 
 A phone is a left-to-right chain of three emitting states, each with a loop on itself. Graphs carry pdf + 1 as input
 labels, 0 is epsilon.
 
-A phone may tell its position in the word, as Kaldi's do: AH0_B, _I, _E at a word's beginning, inside, at its end, and
-AH0_S alone. Before states are tied, all positions have the same pdfs.
+A phone may be marked with its position in the word, as in Kaldi: AH0_B, _I and _E at a word's beginning, inside and
+end, and AH0_S alone. Before states are tied, all positions have the same pdfs.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def without_position(phone: str) -> str:
 
 @dataclass(frozen=True)
 class Topology:
-    """Monophone states, where each phone's states have pdfs of their own, or tied states of triphones.
+    """Monophone states, each with a pdf of its own, or tied states of triphones.
 
     Attributes:
-        phones: `SIL` first.
+        phones: Phones, `SIL` first.
         self_loop: (num_pdfs,) probability of staying in the state for one more frame.
-        tree: ties the states of triphones; None for monophones.
+        tree: Tree that ties the states of triphones; None for monophones.
     """
 
     phones: tuple[str, ...]
@@ -49,39 +49,39 @@ class Topology:
 
     @classmethod
     def uniform(cls, phones: tuple[str, ...], self_loop: float = 0.7, tree: StateTree | None = None) -> Topology:
-        """The same loop probability everywhere: what a flat start begins with."""
+        """A topology with the same loop probability everywhere, for a flat start."""
         num_pdfs = tree.num_pdfs if tree else STATES_PER_PHONE * len(set(map(without_position, phones)))
         return cls(phones, (self_loop,) * num_pdfs, tree)
 
     @property
     def num_pdfs(self) -> int:
-        """Output classes of an acoustic model."""
+        """Number of pdfs, the classes of an acoustic model."""
         return len(self.self_loop)
 
     def pdf(self, phone: str, state: int, left: str = SILENCE, right: str = SILENCE) -> int:
-        """Class of a phone's state 0, 1 or 2 between two others; monophones do not look at those."""
+        """Pdf of a phone's state 0, 1 or 2 between two other phones, which monophones ignore."""
         return self.pdfs(phone, left, right)[state]
 
     def pdfs(self, phone: str, left: str = SILENCE, right: str = SILENCE) -> tuple[int, ...]:
-        """Classes of all states of a phone between two others."""
+        """Pdfs of all states of a phone between two other phones."""
         if self.tree is None:
             first = STATES_PER_PHONE * self._number[phone]
             return tuple(range(first, first + STATES_PER_PHONE))
         triphone = left, phone, right
-        if triphone not in self._found:
-            self._found[triphone] = self.tree.pdfs(*triphone)
-        return self._found[triphone]
+        if triphone not in self._triphones:
+            self._triphones[triphone] = self.tree.pdfs(*triphone)
+        return self._triphones[triphone]
 
     @cached_property
-    def _found(self) -> dict[tuple[str, str, str], tuple[int, ...]]:
-        """Pdfs of the triphones that were asked for."""
+    def _triphones(self) -> dict[tuple[str, str, str], tuple[int, ...]]:
+        """Cache of the pdfs of triphones."""
         return {}
 
     @cached_property
     def _number(self) -> dict[str, int]:
-        """Place of each phone among those that have pdfs of their own as monophones."""
-        alone = {name: number for number, name in enumerate(dict.fromkeys(map(without_position, self.phones)))}
-        return {phone: alone[without_position(phone)] for phone in self.phones}
+        """Number of each phone as a monophone, without its position."""
+        monophones = {name: number for number, name in enumerate(dict.fromkeys(map(without_position, self.phones)))}
+        return {phone: monophones[without_position(phone)] for phone in self.phones}
 
     def with_self_loop(self, self_loop: NDArray[np.floating]) -> Topology:
         """The same phones with other loop probabilities, (num_pdfs,)."""

@@ -1,9 +1,9 @@
-"""Flat-start training of the aligner, in steps that each make the next model from the last one.
+"""Flat-start training of the aligner, step by step, each making a model from the last one.
 
 1. `equal`: every state of the transcript gets the same share of the frames; one Gaussian per pdf.
 2. `cepstra`: align the shortest utterances, then one EM pass on cepstra and derivatives; the Gaussians grow.
-3. `discriminants`: align everything, then linear discriminants of these classes, and mixtures in their space, anew.
-4. `tie`: align everything, grow a tree that ties the states of triphones, then discriminants and mixtures of these.
+3. `discriminants`: align everything, then fit new linear discriminants of these classes, and mixtures in their space.
+4. `tie`: align everything, grow a tree that ties the states of triphones, then fit discriminants and mixtures for them.
    Further steps `discriminants` align with tied states.
 """
 
@@ -34,17 +34,17 @@ from kd_asr.alignment.viterbi import BestPath, best_path
 from kd_asr.artifacts import damaged
 
 _SELF_LOOP_RANGE = (0.05, 0.97)
-_FIT_FRAMES = 1_500_000  # four hours of speech: monophones learn no more from a longer one, and it must fit in memory
+_FIT_FRAMES = 1_500_000  # four hours of speech, which must fit in memory; monophones learn nothing from more
 
 Step = Literal["equal", "cepstra", "discriminants", "tie"]
 
 
 @dataclass(frozen=True)
 class AlignerModel:
-    """Everything the aligner has learnt.
+    """A trained aligner.
 
     Attributes:
-        mixtures: one per pdf.
+        mixtures: Gaussian mixtures, one per pdf.
         topology: phones, loop probabilities, and the tree of tied states.
         projection: (dimension of spliced frames, discriminants) float32; None while cepstra are used.
     """
@@ -54,7 +54,7 @@ class AlignerModel:
     projection: Floats | None
 
     def observations(self, log_mel: Floats) -> Floats:
-        """(frames, dimension) float32 that the mixtures see of (frames, bins) normalised log-mel frames."""
+        """(frames, dimension) float32 inputs of the mixtures, from (frames, bins) normalised log-mel frames."""
         if self.projection is None:
             return cepstra_with_deltas(log_mel)
         return spliced(log_mel) @ self.projection
@@ -106,7 +106,7 @@ class Sample:
 
 @dataclass
 class Transitions:
-    """How often states were left and not left; `a += b` joins two.
+    """Counts of staying in and entering states; `a += b` adds two.
 
     Attributes:
         stays: (pdfs,) frames after the first one in a state.
@@ -118,11 +118,11 @@ class Transitions:
 
     @classmethod
     def zeros(cls, num_pdfs: int) -> Transitions:
-        """Nothing seen yet."""
+        """No transitions."""
         return cls(np.zeros(num_pdfs), np.zeros(num_pdfs))
 
     def add(self, path: BestPath) -> None:
-        """See the path of one utterance."""
+        """Add the path of one utterance."""
         self.visits += np.bincount(path.pdfs[path.entered], minlength=len(self.visits))
         self.stays += np.bincount(path.pdfs[~path.entered], minlength=len(self.stays))
 
@@ -132,7 +132,7 @@ class Transitions:
         return self
 
     def apply(self, topology: Topology) -> Topology:
-        """The topology with these loop probabilities; states seen in few frames keep theirs."""
+        """The topology with these loop probabilities; states with few frames keep theirs."""
         total = self.stays + self.visits
         estimated = np.clip(self.stays / np.maximum(total, 1), *_SELF_LOOP_RANGE)
         return topology.with_self_loop(np.where(total >= 20, estimated, np.array(topology.self_loop)))
@@ -140,12 +140,12 @@ class Transitions:
 
 @dataclass
 class PassResult:
-    """What an EM pass over some utterances found; `a += b` joins two.
+    """Results of an EM pass over some utterances; `a += b` adds two.
 
     Attributes:
-        statistics: of the mixtures.
-        transitions: of the paths.
-        failed: utterances without a path.
+        statistics: Statistics of the mixtures.
+        transitions: Transitions of the paths.
+        failed: Number of utterances without a path.
     """
 
     statistics: Statistics
@@ -171,14 +171,14 @@ def schedule(settings: AlignSettings) -> list[Step]:
 
 
 def gaussians_after(number: int, settings: AlignSettings, num_pdfs: int) -> int:
-    """Gaussians wanted after step `number`: they grow steadily to half of those asked for, then rest for two passes."""
+    """Number of Gaussians after step `number`: it grows steadily to half of the setting, then stays for two passes."""
     share = min(1.0, number / max(1, settings.cepstral_iterations - 3))
     growth: float = max(1.0, settings.gaussians / 2 / num_pdfs) ** share
     return round(num_pdfs * growth)
 
 
 def first_model(phones: tuple[str, ...], blocks: Iterable[Floats]) -> AlignerModel:
-    """The same Gaussian of cepstra for every pdf: that of all (frames, bins) blocks together."""
+    """A model with the same Gaussian of cepstra for every pdf, fitted to all (frames, bins) blocks together."""
     count = 0
     total = square = np.zeros(1)
     for log_mel in blocks:
@@ -192,10 +192,10 @@ def first_model(phones: tuple[str, ...], blocks: Iterable[Floats]) -> AlignerMod
 
 
 def equal_path(sample: Sample, lexicon: Lexicon, topology: Topology) -> BestPath | None:
-    """Every state of the first pronunciations, silence at both ends, gets the same share of the frames.
+    """Path on which every state of the first pronunciations, with silence at both ends, gets an equal share of frames.
 
     Returns:
-        A path without phones in time, or None for more states than frames.
+        The path, without timed phones, or None if there are more states than frames.
     """
     phones = [SILENCE, *(phone for word in sample.words for phone in lexicon.variants(word)[0]), SILENCE]
     states = [topology.pdf(phone, state) for phone in phones for state in range(STATES_PER_PHONE)]
@@ -223,9 +223,9 @@ def run_pass(
     """E-step over some utterances: align each, and collect what `next_model` needs.
 
     Args:
-        model: whose mixtures share the frames among their Gaussians.
-        samples: the utterances.
-        find_path: aligns one.
+        model: model whose Gaussians share the frames.
+        samples: utterances.
+        find_path: function that aligns an utterance.
     """
     transitions = Transitions.zeros(model.topology.num_pdfs)
     observed = [np.zeros((0, model.mixtures.means.shape[1]), dtype=np.float32)]
@@ -239,13 +239,13 @@ def run_pass(
         transitions.add(path)
         observed.append(model.observations(sample.log_mel))
         pdfs.append(path.pdfs)
-    # All at once: each pdf's Gaussians then meet all of its frames in one matrix product.
+    # All at once, so that each pdf's Gaussians and all of its frames are one matrix product.
     statistics = accumulate(model.mixtures, np.concatenate(observed), np.concatenate(pdfs))
     return PassResult(statistics, transitions, failed)
 
 
 def next_model(model: AlignerModel, result: PassResult, gaussians: int) -> AlignerModel:
-    """M-step: the model that an EM pass over the whole data leads to, with Gaussians split up to a number."""
+    """M-step: the model from an EM pass over all data, its Gaussians split up to a number."""
     statistics = result.statistics
     mean = statistics.sums.sum(axis=0) / statistics.frames
     variance = statistics.squares.sum(axis=0) / statistics.frames - np.square(mean)
@@ -265,15 +265,15 @@ def discriminant_model(
     gaussians: int,
     advance: Callable[[float], None] = lambda share: None,
 ) -> tuple[AlignerModel, list[float]]:
-    """Discriminants and mixtures of an alignment, from scratch.
+    """Fit discriminants and mixtures to an alignment, from scratch.
 
     Args:
         topology: phones and loop probabilities, which are kept.
         utterance_ids: aligned utterances; of a large corpus every n-th one is used.
-        log_mel: gives the (frames, bins) normalised frames of one.
-        labels: gives the (frames,) pdfs of one.
-        gaussians: wanted in all.
-        advance: told the share of the work that was just done.
+        log_mel: returns the (frames, bins) normalised frames of an utterance.
+        labels: returns the (frames,) pdfs of an utterance.
+        gaussians: total number of Gaussians.
+        advance: called with the share of the work that was just done.
 
     Returns:
         The model, and the log-likelihood per frame in nats of the mixtures that each EM pass began with.
@@ -295,7 +295,7 @@ def discriminant_model(
 
 
 def _enough(utterance_ids: Sequence[str], labels: Callable[[str], NDArray[np.int32]]) -> Sequence[str]:
-    """Every utterance, or of a large corpus every n-th one."""
+    """All utterances, or every n-th one of a large corpus."""
     total = sum(len(labels(name)) for name in utterance_ids)
     return utterance_ids[:: -(-total // _FIT_FRAMES)]
 
@@ -309,14 +309,14 @@ def state_tree(
     *,
     settings: AlignSettings,
 ) -> StateTree:
-    """A tree that ties the states of triphones, grown on what a model of monophones observes.
+    """Grow a tree that ties the states of triphones, on the inputs of a monophone model.
 
     Args:
-        model: of monophones.
+        model: monophone model.
         utterance_ids: utterances that it has aligned; of a large corpus every n-th one is used.
-        log_mel: gives the (frames, bins) normalised frames of one.
-        labels: gives the (frames,) pdfs of one.
-        segments: gives the phones in time of one.
+        log_mel: returns the (frames, bins) normalised frames of an utterance.
+        labels: returns the (frames,) pdfs of an utterance.
+        segments: returns the timed phones of an utterance.
         settings: number and smallest size of the leaves.
     """
     chosen = _enough(utterance_ids, labels)

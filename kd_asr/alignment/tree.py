@@ -1,9 +1,9 @@
-"""The state-tying tree: which HMM states of phones in context share a pdf, asked one question after another.
+"""The state-tying tree, which decides by questions which HMM states of phones in context share a pdf.
 
-A decision tree for each state of each root, a root being the variants of one phone in stress and position (S. Young, J.
-Odell, P. Woodland, "Tree-based state tying for high accuracy acoustic modelling", ARPA Human Language Technology
-Workshop 1994). A question asks whether the phone itself or the one to its left or right is in a set. Every triphone
-gets a leaf, seen in training or not. `kd_asr.alignment.tying` grows trees.
+There is a decision tree for each state of each root; a root is the variants of a phone in stress and position (S.
+Young, J. Odell, P. Woodland, "Tree-based state tying for high accuracy acoustic modelling", ARPA Human Language
+Technology Workshop 1994). A question asks whether the phone itself or the one to its left or right is in a set. Every
+triphone gets a leaf, seen in training or not. `kd_asr.alignment.tying` grows trees.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PLACES: tuple[Place, ...] = ("left", "phone", "right")
 
 @dataclass(frozen=True)
 class Leaf:
-    """A tied state: its pdf, and the training frames the tree was grown with."""
+    """A tied state: its pdf, and the number of its training frames."""
 
     pdf: int
     frames: int
@@ -27,7 +27,8 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Split:
-    """Is the phone at `place` in the set named `question`? `gain`: log-likelihood that asking brought, in nats."""
+    """A question: is the phone at `place` in the set named `question`? `gain` is the increase in log-likelihood, in
+    nats."""
 
     place: Place
     question: str
@@ -41,7 +42,7 @@ Node = Leaf | Split
 
 @dataclass(frozen=True)
 class Root:
-    """Phones that begin in the same tree, and that tree for each of their states."""
+    """Phones that share their trees, and the tree of each of their states."""
 
     phones: tuple[str, ...]
     states: tuple[Node, ...]
@@ -49,11 +50,11 @@ class Root:
 
 @dataclass(frozen=True)
 class StateTree:
-    """All roots; each phone belongs to one.
+    """All roots; each phone belongs to exactly one.
 
     Attributes:
-        questions: name of each set to the phones in it.
-        roots: their leaves have the pdfs 0, 1, ..., from left to right.
+        questions: Name of each set of phones, and its phones.
+        roots: Roots, whose leaves have the pdfs 0, 1, ... from left to right.
     """
 
     questions: Mapping[str, tuple[str, ...]]
@@ -84,7 +85,7 @@ class StateTree:
         return {name: frozenset(phones) for name, phones in self.questions.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain lists and mappings, the tree as it is read from top to bottom."""
+        """The tree as plain lists and mappings."""
         return {
             "questions": {name: list(phones) for name, phones in self.questions.items()},
             "roots": [
@@ -106,7 +107,7 @@ class StateTree:
 
 
 def leaves(node: Node) -> Iterator[Leaf]:
-    """Those below a node, from left (yes) to right (no)."""
+    """Leaves below a node, from left (yes) to right (no)."""
     if isinstance(node, Leaf):
         yield node
     else:

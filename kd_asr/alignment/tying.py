@@ -28,25 +28,25 @@ _CONTEXT_FREE = (SILENCE, UNKNOWN_PHONE)  # their states are never split
 
 @dataclass(frozen=True)
 class Moments:
-    """Zeroth, first and second moments of the frames of n things: (n,), (n, dimension), (n, dimension) float64."""
+    """Zeroth, first and second moments of n sets of frames: (n,), (n, dimension), (n, dimension) float64."""
 
     counts: Doubles
     sums: Doubles
     squares: Doubles
 
     def gather(self, weights: Doubles) -> Moments:
-        """Moments of sums over things with (m, n) weights: of m others."""
+        """Moments of m weighted sums, with (m, n) weights."""
         return Moments(weights @ self.counts, weights @ self.sums, weights @ self.squares)
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(self.counts + other.counts, self.sums + other.sums, self.squares + other.squares)
 
     def select(self, which: NDArray[np.generic]) -> Moments:
-        """Those of some of the things."""
+        """Moments of some of the sets."""
         return Moments(self.counts[which], self.sums[which], self.squares[which])
 
     def log_likelihoods(self, variance_floor: Doubles) -> Doubles:
-        """(n,) log-likelihood of each thing's frames given their own mean and variance; 0 without frames.
+        """(n,) log-likelihood of each set's frames given their own mean and variance; 0 without frames.
 
         Args:
             variance_floor: (dimension,) smallest variance.
@@ -60,12 +60,12 @@ class Moments:
 
 @dataclass(frozen=True)
 class ContextStatistics:
-    """What a tree is grown from.
+    """Statistics from which a tree is grown.
 
     Attributes:
-        phones: that the contexts count.
-        contexts: (n, 4) int64, left phone, phone, right phone and state, in ascending order, those that occur.
-        moments: of the frames of each.
+        phones: Phones to which the contexts refer.
+        contexts: (n, 4) int64, left phone, phone, right phone and state, of all that occur, in ascending order.
+        moments: Moments of the frames of each context.
         variance_floor: (dimension,) float64.
     """
 
@@ -78,12 +78,12 @@ class ContextStatistics:
 def frame_contexts(
     segments: Sequence[PhoneSegment], states: NDArray[np.integer], phones: Sequence[str]
 ) -> NDArray[np.int64]:
-    """(frames, 4) int64: left phone, phone, right phone, by place in `phones`, and state of every frame.
+    """(frames, 4) int64 left phone, phone and right phone, as places in `phones`, and state of every frame.
 
     Args:
-        segments: phones in time, without gaps. An utterance begins and ends beside silence.
-        states: (frames,) 0, 1 or 2.
-        phones: all of them.
+        segments: timed phones, without gaps. Silence is assumed before and after the utterance.
+        states: (frames,) state of each frame, 0, 1 or 2.
+        phones: all phones.
     """
     number = {phone: index for index, phone in enumerate(phones)}
     numbered = [[number[phone] for phone in triphone] for triphone in _triphones(segments)]
@@ -105,8 +105,8 @@ def context_statistics(
 
     Args:
         observations: (frames, dimension) float32.
-        contexts: (frames, 4), see `frame_contexts`.
-        phones: that the contexts count.
+        contexts: (frames, 4) int64, see `frame_contexts`.
+        phones: phones to which the contexts refer.
     """
     size = (len(phones), len(phones), len(phones), STATES_PER_PHONE)
     keys = np.ravel_multi_index(tuple(contexts.T), size)
@@ -121,23 +121,22 @@ def context_statistics(
 
 
 def base_phone(phone: str) -> str:
-    """The phone without its position in the word and its stress digit."""
+    """A phone without its position in the word and its stress digit."""
     plain = without_position(phone)
     return plain.rstrip(_STRESS) or plain
 
 
 def phone_questions(statistics: ContextStatistics) -> dict[str, tuple[str, ...]]:
-    """Sets of phones to ask for: the clusters of phones that sound alike, the stresses, the positions in a word.
+    """Sets of phones for questions: clusters of phones that sound alike, stresses, positions in a word.
 
-    The phones without stress and position are merged two by two, those first that lose the least log-likelihood when
-    their states are modelled as one, until two clusters are left; every cluster on the way is a question, single phones
-    too.
-    Each phone weighs the same: weighed by its frames, the rarest would gather in one cluster.
+    The phones without stress and position are merged two by two, first those that lose the least log-likelihood when
+    their states are modelled as one, until two clusters are left. Every cluster on the way is a question, including
+    single phones. Each phone has the same weight: weighted by their frames, the rarest would gather in one cluster.
 
     Returns:
         The phones of each set by its name: a phone, `cluster-1`, `cluster-2`, ..., `stress-0`, `stress-1`, `stress-2`,
-        `position-B`, `position-I`, `position-E`, `position-S`. Phones that never occur are in the sets of stress and
-        position alone.
+        `position-B`, `position-I`, `position-E`, `position-S`. Phones that never occur are only in the sets of stress
+        and position.
     """
     variants = _variants(statistics.phones)
     moments: dict[str, Moments] = {}
@@ -164,15 +163,15 @@ def phone_questions(statistics: ContextStatistics) -> dict[str, tuple[str, ...]]
 
 
 def _variants(phones: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The phones of each base phone, in the order given."""
-    found: dict[str, tuple[str, ...]] = {}
+    """Phones of each base phone, in order."""
+    variants: dict[str, tuple[str, ...]] = {}
     for phone in phones:
-        found[base_phone(phone)] = (*found.get(base_phone(phone), ()), phone)
-    return found
+        variants[base_phone(phone)] = (*variants.get(base_phone(phone), ()), phone)
+    return variants
 
 
 def _merges(moments: Mapping[str, Moments], variance_floor: Doubles) -> list[tuple[str, ...]]:
-    """The clusters that agglomeration makes, in its order, until two are left."""
+    """Clusters in the order in which agglomeration makes them, until two are left."""
 
     def likelihood(one: Moments) -> float:
         return float(one.log_likelihoods(variance_floor).sum())
@@ -197,7 +196,7 @@ def _merges(moments: Mapping[str, Moments], variance_floor: Doubles) -> list[tup
 
 @dataclass
 class _Growing:
-    """A node of a tree that grows: `members` are indices of contexts; `best` is the split it would make."""
+    """A node of a growing tree: `members` are indices of contexts; `best` is its best possible split."""
 
     members: NDArray[np.int64]
     frames: float
@@ -210,19 +209,19 @@ class _Candidate:
     gain: float
     place: Place
     question: str
-    said: NDArray[np.bool_]
+    answers: NDArray[np.bool_]
 
 
 def grow_tree(statistics: ContextStatistics, *, leaves: int, min_frames: float) -> StateTree:
-    """Split the node that gains most, again and again.
+    """Grow a tree by splitting the node that gains most, again and again.
 
     A phone's variants in stress and position share a root for each of their states, so that rare ones learn from the
     others; silence and the phone of unknown words are never split.
 
     Args:
-        statistics: of the training set.
-        leaves: wanted in all. There are fewer if no split is left that gains anything, and never fewer than roots.
-        min_frames: of each leaf that a split makes.
+        statistics: statistics of the training set.
+        leaves: number of leaves. There are fewer if no further split gains anything, and never fewer than roots.
+        min_frames: smallest number of frames of a leaf that a split makes.
     """
     questions = phone_questions(statistics)
     sets = np.array([[phone in asked for phone in statistics.phones] for asked in questions.values()], dtype=np.float64)
@@ -243,7 +242,7 @@ def grow_tree(statistics: ContextStatistics, *, leaves: int, min_frames: float) 
             node(np.flatnonzero(own & (contexts[:, 3] == state)), splits=name not in _CONTEXT_FREE)
             for state in range(STATES_PER_PHONE)
         ]
-    # The best split first; of equal ones that of the node which was made first.
+    # The best split first; among equal ones, that of the node made first.
     waiting: list[tuple[float, int, _Growing]] = []
     made = 0
     for one in (item for states in trees.values() for item in states):
@@ -256,8 +255,8 @@ def grow_tree(statistics: ContextStatistics, *, leaves: int, min_frames: float) 
         _, _, one = heapq.heappop(waiting)
         assert one.best is not None
         one.split = (
-            node(one.members[one.best.said], splits=True),
-            node(one.members[~one.best.said], splits=True),
+            node(one.members[one.best.answers], splits=True),
+            node(one.members[~one.best.answers], splits=True),
         )
         for child in one.split:
             if child.best is not None:
@@ -283,7 +282,7 @@ def _best_split(
     names: Sequence[str],
     min_frames: float,
 ) -> _Candidate | None:
-    """The split of some contexts that gains most; of equal ones the first; None where none is possible or gains.
+    """The best split of some contexts, the first among equals; None if no split is possible or gains anything.
 
     `sets` is (questions, phones), 1 where a question says yes.
     """
@@ -303,13 +302,13 @@ def _best_split(
         gains[np.minimum(yes.counts, no.counts) < min_frames] = -np.inf
         question = int(np.argmax(gains))
         if gains[question] > (best.gain if best else 0.0):
-            said = sets[question, asked] > 0
-            best = _Candidate(float(gains[question]), place, names[question], said)
+            answers = sets[question, asked] > 0
+            best = _Candidate(float(gains[question]), place, names[question], answers)
     return best
 
 
 def tied_path(path: BestPath, topology: Topology) -> BestPath:
-    """A path of monophone states as one of the tied states that `topology` has."""
+    """A path of monophone states, converted to the tied states of `topology`."""
     of_phones = [topology.pdfs(phone, left, right) for left, phone, right in _triphones(path.phones)]
     place = np.repeat(np.arange(len(path.phones)), [item.num_frames for item in path.phones])
     return replace(path, pdfs=np.array(of_phones, dtype=np.int32)[place, path.pdfs % STATES_PER_PHONE])

@@ -1,4 +1,4 @@
-"""Viterbi alignment: the best path of any matrix of log-likelihoods through a training graph."""
+"""Viterbi alignment: the best path through a training graph for a matrix of log-likelihoods."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class BestPath:
     """The best path of one utterance through its graph.
 
     Attributes:
-        pdfs: (frames,) int32.
-        phones: cover the frames without gaps.
+        pdfs: (frames,) int32 pdf of each frame.
+        phones: Timed phones, which cover the frames without gaps.
         entered: (frames,) bool, whether the frame is the first in its state.
-        log_probability: of the whole path: frames, transitions, choice of pronunciations and silences.
-        words: for each phone the place of its word in the transcript, -1 for silence.
+        log_probability: Log-probability of the path: frames, transitions, choice of pronunciations and silences.
+        words: For each phone the place of its word in the transcript, -1 for silence.
     """
 
     pdfs: NDArray[np.int32]
@@ -43,12 +43,12 @@ def best_path(
 
     Args:
         log_likelihoods: (frames, pdfs) float32, of a Gaussian mixture or of a network (log posterior - log prior).
-        graph: of the transcript.
+        graph: graph of the transcript.
         beam: pruning beam, in units of `log_likelihoods`.
-        retry_beam: tried when `beam` finds no path.
+        retry_beam: beam to try when `beam` finds no path.
 
     Returns:
-        The path, or None when there is none at the widest beam either.
+        The path, or None if there is none within the wider beam either.
     """
     if len(log_likelihoods) < graph.shortest:
         return None
@@ -75,7 +75,7 @@ def align_utterance(
     """Align one utterance with any matrix of log-likelihoods: a Gaussian mixture's or a network's.
 
     Args:
-        utterance_id: kept with the result.
+        utterance_id: id of the utterance, part of the result.
         log_likelihoods: (frames, pdfs) float32.
         words: the transcript.
         lexicon: pronunciations.
@@ -91,7 +91,7 @@ def align_utterance(
 
 
 def _read(lattice: kaldifst.Lattice, graph: TrainingGraph) -> BestPath:
-    """Pdfs and phones of a linear lattice: it has two labels for every frame."""
+    """Pdfs and phones of a linear lattice, which has two labels for every frame."""
     _, inputs, outputs, weight = kaldifst.get_linear_symbol_sequence(lattice)
     states = np.asarray(outputs, dtype=np.int32) - 1
     places = states // STATES_PER_PHONE

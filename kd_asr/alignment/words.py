@@ -1,4 +1,4 @@
-"""Words in time: from an aligned path to the words of its transcript, and to the files other programs read."""
+"""Timed words of an aligned transcript, and files of them for other programs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from kd_asr.alignment.viterbi import BestPath
 
 @dataclass(frozen=True)
 class WordSegment:
-    """A word in time, in frames of the utterance.
+    """A word with its frames.
 
     Attributes:
-        word: as in the transcript.
-        start_frame: its first one.
-        num_frames: that it lasts.
-        posterior: geometric mean over its frames of the posterior of the aligned state, 0..1: a word that was not said
-            has little. It is not a probability that the word is right.
+        word: Word, as in the transcript.
+        start_frame: First frame.
+        num_frames: Number of frames.
+        posterior: Geometric mean over the frames of the posterior of the aligned state, 0..1; low for a word that was
+            not said. It is not the probability that the word is right.
     """
 
     word: str
@@ -38,12 +38,12 @@ class WordSegment:
 def word_segments(
     path: BestPath, words: Sequence[str], log_posteriors: NDArray[np.float32]
 ) -> list[WordSegment]:
-    """The words of a transcript in time; silence between them belongs to none.
+    """Timed words of a transcript; silence between them belongs to no word.
 
     Args:
-        path: through the graph of these words.
+        path: path through the graph of these words.
         words: the transcript.
-        log_posteriors: (frames, pdfs), natural logarithms, of the network that aligned them.
+        log_posteriors: (frames, pdfs) natural log-posteriors of the network that aligned them.
     """
     of_path = log_posteriors[np.arange(len(path.pdfs)), path.pdfs]
     segments = []
@@ -59,13 +59,13 @@ def word_segments(
 def words_of_phones(
     phones: Sequence[PhoneSegment], words: Sequence[str], lexicon: Lexicon
 ) -> list[tuple[str, int, int]]:
-    """(word, first frame, frames) of a transcript, found from its aligned phones and the pronunciations.
+    """(word, first frame, frames) of a transcript, from its aligned phones and the pronunciations.
 
-    Empty if no choice of pronunciations gives these phones; of several the first in the lexicon's order is taken.
+    Empty if no choice of pronunciations gives these phones; among several, the first in the lexicon's order is taken.
     """
     spoken = [item for item in phones if item.phone != SILENCE]
     names = tuple(without_position(item.phone) for item in spoken)
-    begins: list[list[int]] = [[0]]  # of every word the phones it can begin at
+    begins: list[list[int]] = [[0]]  # for every word, the phones at which it can begin
     for word in words:
         variants = _plain_variants(lexicon, word)
         reached = {
@@ -98,8 +98,8 @@ def write_text_grid(
 
     Args:
         path: the file.
-        tiers: name of each tier to its (label, start, end) intervals in seconds, in order and without overlaps; what
-            lies between them becomes empty intervals.
+        tiers: name of each tier to its (label, start, end) intervals in seconds, in order and without overlaps; gaps
+            between them become empty intervals.
         seconds: length of the audio.
     """
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {seconds:.6f}"]

@@ -27,8 +27,8 @@ def _parser() -> Parser:
         prog="kd-asr",
         description="Train an ensemble of acoustic models, distil it into one small model, and measure what was kept.",
         epilog="`kd-asr run speech` does the main job, from corpus to report, in a run folder. To go step by step, "
-        "make the folder with `kd-asr configure exp/run ...` and run the stages on it in the order above. A finished stage "
-        "is skipped; an interrupted one resumes from its last checkpoint. Under torchrun "
+        "make the folder with `kd-asr configure exp/run ...` and run the stages on it in the order above. A finished "
+        "stage is skipped; an interrupted one resumes from its last checkpoint. Under torchrun "
         "(`torchrun --nproc-per-node 2 --no-python kd-asr ensemble exp/run`), on one machine or several that share "
         "the run folder, a stage spreads its work over the processes. Exit status: 0 done, 2 an error that the "
         "message explains, 130 interrupted.",

@@ -1,4 +1,4 @@
-"""C: from a graph of phones to one of triphones, known by the pdfs of their states.
+"""C, the context transducer: from a graph of phones to one of triphones, labelled by the pdfs of their states.
 
 The composition is Kaldi's `fstcomposecontext`: a triphone is known when the phone to its right is read, so every label
 moves one phone towards the end (M. Mohri, F. Pereira, M. Riley, "Weighted finite-state transducers in speech
@@ -20,12 +20,12 @@ def compose_context(
 ) -> tuple[FstArrays, NDArray[np.int32]]:
     """min(det(C o fst)), with one label for all triphones of a phone whose states have the same pdfs.
 
-    Merging those before anything is determinised is what keeps the graph small. Phones that share all pdfs keep labels
-    of their own, or words that differ in nothing else could not be told apart.
+    Merging them before determinisation keeps the graph small. Phones that share all pdfs keep labels of their own,
+    since words that differ in nothing else could not be told apart otherwise.
 
     Args:
         fst: deterministic; its input labels are phones, 1 to len(topology.phones), and disambiguation symbols above.
-        topology: of tied states. Before the first phone and after the last one there is silence.
+        topology: topology of tied states. Silence is the context before the first phone and after the last.
         num_disambiguation: number of disambiguation symbols.
 
     Returns:
@@ -34,7 +34,7 @@ def compose_context(
     """
     symbols = range(len(topology.phones) + 1, len(topology.phones) + 1 + num_disambiguation)
     composed, windows = kaldifst.compose_context(list(symbols), 3, 1, to_kaldifst(fst))
-    # A window is a triphone, 0 standing for nothing; or a single number for a symbol, 0 for one that begins sentences.
+    # A window is a triphone, with 0 for no phone, or the single number of a symbol, 0 at the beginning of sentences.
     is_triphone = np.array([len(window) == 3 for window in windows])
     is_symbol = np.array([len(window) == 1 for window in windows])
     silence = 1 + topology.phones.index(SILENCE)

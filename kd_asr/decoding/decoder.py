@@ -28,7 +28,7 @@ from kd_asr.decoding.nbest import Alternative, alternatives_of
 from kd_asr.errors import UserError
 from kd_asr.parallel import Workers
 
-# States kept in each frame even if the beam would give them up: Kaldi's default.
+# States kept in each frame even outside the beam: Kaldi's default.
 _MIN_ACTIVE = 20
 
 Scores = Callable[[str], NDArray[np.float32]]
@@ -37,13 +37,13 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Search:
-    """How to search.
+    """Parameters of a search.
 
     Attributes:
-        acoustic_scale: weight of the log-likelihoods against the graph.
-        insertion_penalty: cost per word, added to the graph's; below 0 it rewards words.
-        beam: states that cost this much more than the best one of their frame are given up.
-        max_active: states kept per frame at most.
+        acoustic_scale: Weight of the log-likelihoods against the graph.
+        insertion_penalty: Cost per word, in addition to the graph's; negative values reward words.
+        beam: States that cost this much more than the best state of their frame are pruned.
+        max_active: Largest number of states kept per frame.
     """
 
     acoustic_scale: float
@@ -54,16 +54,16 @@ class Search:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """The best path that was found for an utterance.
+    """The best path found for an utterance.
 
     Attributes:
-        utterance_id: of the utterance.
-        words: what was recognised.
-        graph_cost: of the path in the graph (language model, silence, transitions), without insertion penalties.
-        acoustic_cost: negative sum of the log-likelihoods, before scaling.
-        reached_final: False if no path ends where a sentence may end: then this is the best unfinished one.
-        frames: length of the utterance.
-        search_seconds: time that the search took on one core.
+        utterance_id: Id of the utterance.
+        words: Recognised words.
+        graph_cost: Cost of the path in the graph (language model, silence, transitions), without insertion penalties.
+        acoustic_cost: Negative sum of the log-likelihoods, before scaling.
+        reached_final: False if no path ends where a sentence may end; this is then the best incomplete one.
+        frames: Length of the utterance in frames.
+        search_seconds: Time of the search on one core.
     """
 
     utterance_id: str
@@ -75,23 +75,23 @@ class Hypothesis:
     search_seconds: float
 
     def total_cost(self, acoustic_scale: float, insertion_penalty: float) -> float:
-        """What the search minimises."""
+        """Cost that the search minimises."""
         return self.graph_cost + acoustic_scale * self.acoustic_cost + insertion_penalty * len(self.words)
 
 
 class Decoder:
-    """A graph in memory, ready to decode one utterance after another; holds the interpreter lock while it searches.
+    """A graph in memory, to decode one utterance after another; it holds the interpreter lock while it searches.
 
     Attributes:
-        search: may change from one utterance to the next, but for the insertion penalty, which is in the graph.
+        search: Parameters, which may change between utterances except for the insertion penalty, which is in the graph.
     """
 
     def __init__(self, graph_folder: Path, search: Search, *, graph_file: Path | None = None) -> None:
         """Load the graph.
 
         Args:
-            graph_folder: with `HCLG.fst` and `words.txt`.
-            search: `insertion_penalty` must be 0 unless `graph_file` has it.
+            graph_folder: folder with `HCLG.fst` and `words.txt`.
+            search: parameters; `insertion_penalty` must be 0 unless `graph_file` includes it.
             graph_file: another file of the graph, with insertion penalties (see `penalised`).
 
         Raises:
@@ -108,13 +108,13 @@ class Decoder:
     def alternatives(
         self, utterance_id: str, log_likelihoods: NDArray[np.float32], *, count: int, lattice_beam: float
     ) -> list[Alternative]:
-        """The best few word sequences; `max_active` does not hold here.
+        """The best word sequences of an utterance; `max_active` is ignored here.
 
         Args:
-            utterance_id: for errors.
+            utterance_id: id of the utterance, for error messages.
             log_likelihoods: as in `decode`.
-            count: sequences wanted.
-            lattice_beam: of paths that cost this much more than the best one nothing is kept.
+            count: largest number of sequences.
+            lattice_beam: paths that cost this much more than the best one are dropped.
 
         Raises:
             UserError: as in `decode`.
@@ -143,14 +143,14 @@ class Decoder:
             raise UserError(f"{utterance_id}: the network's scores are not all finite numbers; train it again")
 
     def decode(self, utterance_id: str, log_likelihoods: NDArray[np.float32]) -> Hypothesis:
-        """Search the best path of one utterance.
+        """Find the best path of one utterance.
 
         Args:
-            utterance_id: kept with the result.
+            utterance_id: id of the utterance, part of the result.
             log_likelihoods: (frames, pdfs) float32, such as log posterior - log prior, before scaling.
 
         Raises:
-            UserError: a log-likelihood is not a finite number, or the graph has pdfs that the matrix lacks.
+            UserError: a log-likelihood is not finite, or the graph has pdfs that the matrix lacks.
         """
         self._check(utterance_id, log_likelihoods)
         frames = len(log_likelihoods)
@@ -158,7 +158,7 @@ class Decoder:
             return Hypothesis(utterance_id, (), 0.0, 0.0, False, 0, 0.0)
         started = time.perf_counter()
         scale, max_active = self.search.acoustic_scale, self.search.max_active
-        # The library wants fewer states for sure than at most, also where a user asks for very few.
+        # The library needs its minimum of states below its maximum, even where a user asks for very few.
         min_active = min(_MIN_ACTIVE, max_active - 1)
         options = FasterDecoderOptions(beam=self.search.beam, max_active=max_active, min_active=min_active)
         decoder = FasterDecoder(self._graph, options)
@@ -182,9 +182,9 @@ class Decoder:
 
 @contextmanager
 def penalised(graph_folder: Path, insertion_penalty: float, scratch: Path) -> Iterator[Path]:
-    """A file of the graph with the penalty on each word, in the folder `scratch` for as long as the context lasts.
+    """A file of the graph with the penalty on each word, kept in the folder `scratch` while the context lasts.
 
-    Without penalty it is the graph's own file.
+    Without a penalty it is the graph's own file.
     """
     if insertion_penalty == 0.0:
         yield graph_folder / GRAPH_FILE
@@ -199,9 +199,9 @@ def penalised(graph_folder: Path, insertion_penalty: float, scratch: Path) -> It
 
 @dataclass(frozen=True)
 class _Task:
-    """What a worker needs for the utterances of a set; small, for it is sent with each of them.
+    """What a worker needs for the utterances of a set; small, since it is sent with each of them.
 
-    `written` tells a graph file from an earlier one of the same name.
+    `written` distinguishes a graph file from an earlier one of the same name.
     """
 
     graph_folder: Path
@@ -211,7 +211,7 @@ class _Task:
     scores: bytes
 
 
-# A worker serves one set after another: it keeps the graph and the networks for as long as they are the same.
+# A worker serves one set after another and keeps the graph and the networks while they stay the same.
 @lru_cache(maxsize=1)
 def _decoder(graph_folder: Path, graph_file: Path, written: int, penalty: float) -> Decoder:
     return Decoder(graph_folder, Search(1.0, penalty), graph_file=graph_file)
@@ -219,8 +219,8 @@ def _decoder(graph_folder: Path, graph_file: Path, written: int, penalty: float)
 
 @lru_cache(maxsize=1)
 def unpickled_scores(pickled: bytes) -> Scores:
-    """For functions that run in workers: one object, with what it has loaded, while the bytes stay the same."""
-    scores: Scores = pickle.loads(pickled)  # made by the parent process; nothing of it has been in a file
+    """Scores for functions that run in workers: the same object, with what it has loaded, for the same bytes."""
+    scores: Scores = pickle.loads(pickled)  # made by the parent process, never read from a file
     return scores
 
 
@@ -241,20 +241,21 @@ def search_set(
     scratch: Path,
     description: str,
 ) -> list[Found]:
-    """Search in many utterances in worker processes, which load the graph once each.
+    """Search many utterances in worker processes, each of which loads the graph once.
 
     Args:
-        graph_folder: with `HCLG.fst` and `words.txt`.
-        utterances: (id, number of frames), in the order wanted; the longest ones should not come last.
-        scores: gives an utterance's log-likelihoods, (frames, pdfs) float32. It is sent to the workers, so it must be
-            small and picklable: a top-level function, a `functools.partial` of one, or an object of a top-level class.
-            A worker keeps it, with what it has loaded, until it gets another one.
+        graph_folder: folder with `HCLG.fst` and `words.txt`.
+        utterances: (id, number of frames), in the order of the results; the longest should not come last.
+        scores: returns the (frames, pdfs) float32 log-likelihoods of an utterance. It is sent to the workers, so it
+            must be small and picklable: a top-level function, a `functools.partial` of one, or an object of a
+            top-level class. A worker keeps it, with what it has loaded, until it gets another one.
         search: scale, penalty and pruning.
-        workers: to do it; calls one after the other with the same workers load nothing twice.
-        method: what is wanted of each: `Decoder.decode`, or a `functools.partial` of `Decoder.alternatives`.
-        scratch: folder for a copy of the graph, which is not left behind: not that for temporary files, which a
-            killed process would fill for good.
-        description: of the progress bar.
+        workers: worker processes; successive calls with the same workers load nothing twice.
+        method: method to call for each utterance: `Decoder.decode`, or a `functools.partial` of
+            `Decoder.alternatives`.
+        scratch: folder for a temporary copy of the graph; not the system's folder for temporary files, in which a
+            killed process would leave it behind.
+        description: text of the progress bar.
     """
     with penalised(graph_folder, search.insertion_penalty, scratch) as graph_file:
         written = graph_file.stat().st_mtime_ns
@@ -271,7 +272,7 @@ def search_set(
 
 
 def load_scores(utterance_id: str, *, folder: Path) -> NDArray[np.float32]:
-    """Log-likelihoods from `<folder>/<utterance id>.npy`; for `search_set`, as `partial(load_scores, folder=...)`."""
+    """Log-likelihoods from `<folder>/<utterance id>.npy`, for `search_set` as `partial(load_scores, folder=...)`."""
     path = folder / f"{utterance_id}.npy"
     try:
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)

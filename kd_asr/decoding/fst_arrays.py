@@ -1,4 +1,4 @@
-"""Weighted transducers as arrays: vectorised surgery on graphs of millions of arcs, and OpenFst's files of them."""
+"""Weighted transducers as arrays, for vectorised changes to graphs of millions of arcs, and OpenFst's files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STATE = np.dtype(
     [("final", "<f4"), ("first", "<u4"), ("arcs", "<u4"), ("input_epsilons", "<u4"), ("output_epsilons", "<u4")]
 )
 ARC = np.dtype([("ilabel", "<i4"), ("olabel", "<i4"), ("weight", "<f4"), ("nextstate", "<i4")])
-# OpenFst's kExpanded: the only property that a file must state; whatever else is needed, OpenFst finds out itself.
+# OpenFst's kExpanded: the only property that a file must state; OpenFst computes all others.
 _EXPANDED = 0x1
 
 
@@ -29,9 +29,9 @@ class FstArrays:
     """A transducer over the tropical semiring (weights are costs: smaller is better).
 
     Attributes:
-        start: number of the start state.
-        finals: (states,) float32, cost of ending in the state, inf where it is not final.
-        sources: (arcs,) int32, the state that each arc leaves.
+        start: Number of the start state.
+        finals: (states,) float32, cost of ending in each state; inf where it is not final.
+        sources: (arcs,) int32, state that each arc leaves.
         arcs: (arcs,) records of ilabel, olabel, nextstate (int32) and weight (float32); label 0 is epsilon.
     """
 
@@ -57,7 +57,7 @@ def make_arcs(
     weight: NDArray[np.floating] | float,
     nextstate: NDArray[np.integer],
 ) -> NDArray[np.void]:
-    """Records of arcs, one for each `nextstate`; scalars stand for all of them."""
+    """Records of arcs, one for each `nextstate`; scalars apply to all arcs."""
     arcs = np.zeros(len(nextstate), dtype=ARC)
     arcs["ilabel"], arcs["olabel"], arcs["weight"], arcs["nextstate"] = ilabel, olabel, weight, nextstate
     return arcs
@@ -85,7 +85,7 @@ def write_fst(path: Path, fst: FstArrays) -> None:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where things lie in a file: `start`, and the tables of states and arcs."""
+    """Layout of a file: start state, and the tables of states and arcs."""
 
     start: int
     num_states: int
@@ -124,10 +124,10 @@ def _layout(path: Path) -> _Layout:
 
 
 def highest_labels(path: Path) -> tuple[int, int]:
-    """The highest input and output label of a ConstFst file; that the file is whole is checked on the way.
+    """The highest input and output label of a ConstFst file, which is checked to be complete.
 
     Raises:
-        UserError: it is missing, cut short or of another format.
+        UserError: the file is missing, truncated or of another format.
     """
     layout = _layout(path)
     if not layout.num_arcs:
@@ -140,7 +140,7 @@ def read_fst(path: Path) -> FstArrays:
     """Read a ConstFst file, such as `write_fst` writes.
 
     Raises:
-        UserError: the file is missing, cut short, of another format, or has arcs that lead nowhere.
+        UserError: the file is missing, truncated, of another format, or has arcs to missing states.
     """
     layout = _layout(path)
     with path.open("rb") as file:
@@ -157,10 +157,10 @@ def read_fst(path: Path) -> FstArrays:
 
 
 def add_to_words(source: Path, target: Path, cost: float) -> None:
-    """Copy a ConstFst file with `cost` added to the weight of every arc that writes a word.
+    """Copy a ConstFst file, adding `cost` to the weight of every arc that outputs a word.
 
     Raises:
-        UserError: `source` is not a whole file, or there is no room for `target`.
+        UserError: `source` is not complete, or there is no room for `target`.
     """
     layout = _layout(source)
     try:
@@ -173,7 +173,7 @@ def add_to_words(source: Path, target: Path, cost: float) -> None:
 
 
 def to_kaldifst(fst: FstArrays) -> kaldifst.StdVectorFst:
-    """The same transducer as a mutable one of kaldifst."""
+    """The transducer as a mutable kaldifst object."""
     with tempfile.TemporaryDirectory(prefix="kd-asr-") as folder:
         path = Path(folder) / "const.fst"
         write_fst(path, fst)
@@ -181,7 +181,7 @@ def to_kaldifst(fst: FstArrays) -> kaldifst.StdVectorFst:
 
 
 def from_kaldifst(fst: kaldifst.StdVectorFst) -> FstArrays:
-    """The arrays of one of kaldifst's transducers."""
+    """Arrays of a kaldifst transducer."""
     with tempfile.TemporaryDirectory(prefix="kd-asr-") as folder:
         path = Path(folder) / "const.fst"
         if not kaldifst.StdConstFst(fst).write(str(path)):

@@ -19,9 +19,9 @@ Entry = tuple[str, tuple[str, ...]]
 
 
 def disambiguated(entries: Sequence[Entry]) -> tuple[list[int], int]:
-    """Number k of the symbol `#k` that each pronunciation needs at its end, 0 for none, and the highest one used.
+    """Number k of the symbol `#k` at the end of each pronunciation, 0 for none, and the highest number used.
 
-    A pronunciation needs one when another word has it too, or when it is the beginning of another one.
+    A pronunciation needs a symbol if it is also that of another word, or the beginning of another pronunciation.
     """
     copies = Counter(phones for _, phones in entries)
     beginnings = {phones[:length] for phones in copies for length in range(1, len(phones))}
@@ -41,14 +41,14 @@ def lexicon_fst(
     words: Mapping[str, int],
     silence_probability: float,
 ) -> tuple[FstArrays, int]:
-    """L: reads phones, writes words, any number of them, with optional silence first and after each word.
+    """L, from phones to any number of words, with optional silence at the beginning and after each word.
 
     Args:
-        entries: pronunciations, (word, phones); the variants of a word cost nothing.
+        entries: (word, phones) pronunciations; the choice among the variants of a word is free.
         phones: label of each phone, 1 to len(phones). Disambiguation symbols get the labels above: `#0`, which loops
             where a word may begin and carries the grammar's `#0`, len(phones) + 1; `#k` len(phones) + 1 + k.
         words: label of each word, and of `#0`.
-        silence_probability: of silence at each place where it may stand, 0 < p < 1.
+        silence_probability: probability of silence at each place where it is optional, 0 < p < 1.
 
     Returns:
         L, and the number of disambiguation symbols.

@@ -1,4 +1,4 @@
-"""The best few word sequences of an utterance, from the lattice of its search, and what another language model says."""
+"""The best word sequences of an utterance, from the lattice of its search, and rescoring with a language model."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Alternative:
     """A word sequence.
 
     Attributes:
-        words: of it.
-        cost: of its best path: graph, insertion penalties and scaled acoustic cost, in nats.
+        words: The words.
+        cost: Cost of the best path: graph, insertion penalties and scaled acoustic cost, in nats.
     """
 
     words: tuple[str, ...]
@@ -28,14 +28,14 @@ def alternatives_of(lattice: kaldifst.Lattice, names: Sequence[str], count: int)
     """The `count` cheapest word sequences, all different, the cheapest first; fewer where the lattice has fewer.
 
     Args:
-        lattice: a raw lattice, states in time: its output labels are words.
-        names: of the words, by label.
-        count: sequences wanted.
+        lattice: raw lattice, states in order of time; its output labels are words.
+        names: words by label.
+        count: largest number of sequences.
     """
     acceptor = _word_acceptor(lattice)
     if acceptor is None:
         return []
-    # Determinised, every word sequence is one path, with the cost of the cheapest of the paths it had.
+    # After determinisation every word sequence is a single path, with the cost of its cheapest one.
     kaldifst.determinize_star(acceptor)
     found = []
     for path in kaldifst.convert_nbest_to_vector(kaldifst.shortest_path(acceptor, n=count)):
@@ -52,7 +52,7 @@ def _word_acceptor(lattice: kaldifst.Lattice) -> kaldifst.StdVectorFst | None:
     acceptor = kaldifst.StdVectorFst()
     for _ in range(lattice.num_states):
         acceptor.add_state()
-    acceptor.start = int(lines[0][0])  # what is printed first is the start
+    acceptor.start = int(lines[0][0])  # the first state printed is the start
     arc_fields = 4  # from, to, input, output; then the weight, unless it is 1
     for fields in lines:
         is_arc = len(fields) >= arc_fields
@@ -71,12 +71,12 @@ def sentence_cost(model: ArpaModel, words: Sequence[str], *, instead: ArpaModel 
     """-log p of a sentence with its end, in nats.
 
     Args:
-        model: of the language.
+        model: language model.
         words: the sentence.
-        instead: says how probable a word is that `model` lacks; without it such a word is an error.
+        instead: model for words that `model` lacks; without it such a word is an error.
 
     Raises:
-        KeyError: neither model has a word.
+        KeyError: a word is in neither model.
     """
     history = [BEGIN]
     total = 0.0
@@ -90,13 +90,13 @@ def sentence_cost(model: ArpaModel, words: Sequence[str], *, instead: ArpaModel 
 def rescored(
     alternatives: Sequence[Alternative], old: ArpaModel, new: ArpaModel, weight: float
 ) -> list[Alternative]:
-    """The same sequences with a share of the language model's cost from another model, the cheapest first.
+    """The sequences with a share of the language model's cost replaced by another model's, the cheapest first.
 
     Args:
-        alternatives: with costs in which the model `old` has weight 1.
-        old: of the decoding graph.
-        new: of the same language, usually larger; words it lacks keep the old model's probability.
-        weight: of the new model, 0..1; the old one keeps the rest.
+        alternatives: sequences with costs in which the model `old` has weight 1.
+        old: language model of the decoding graph.
+        new: another model, usually larger; words that it lacks keep the old model's probability.
+        weight: weight of the new model, 0..1; the old model has 1 - `weight`.
     """
     if weight == 0.0:
         return list(alternatives)

@@ -1,4 +1,4 @@
-"""H: from a graph whose input labels are phones (or phones in context) to one of HMM states with loops."""
+"""H: from a graph whose input labels are phones, with or without context, to one of HMM states with loops."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def expand_to_states(
 ) -> FstArrays:
     """Replace each input label by its chain of states, add the loops, and drop disambiguation symbols.
 
-    What Kaldi does with H o CLG, `fstrmsymbols` and `add-self-loops --reorder=true`: the arc into a state consumes the
-    state's first frame, the loop on it the others. All arcs with the same label into the same state share one chain;
-    where they are all that leads there, the chain ends in that very state, otherwise in an epsilon arc to it.
+    Equivalent to Kaldi's H o CLG, `fstrmsymbols` and `add-self-loops --reorder=true`: the arc into a state consumes the
+    state's first frame, its loop all others. All arcs with the same label into the same state share one chain, which
+    ends in that state if no other arcs lead there, otherwise in an epsilon arc to it.
 
     Args:
-        fst: deterministic in its input labels.
-        chains: (labels, states per chain) int32, the pdfs of each label 0, 1, ...; rows of -1 for epsilon and
+        fst: graph, deterministic in its input labels.
+        chains: (labels, states per chain) int32, pdfs of each label 0, 1, ...; rows of -1 for epsilon and
             disambiguation symbols, which become epsilon.
         self_loop: (pdfs,) float64, probability of staying in the state, 0 < p < 1.
         self_loop_scale: weight of the costs of staying and leaving.
@@ -48,7 +48,7 @@ def expand_to_states(
     states[merged, -1] = chain_target[merged]
     num_states = fst.num_states + int(new_states.sum())
 
-    # What it costs to leave each of `fst`'s states: where a chain ends in it, its loop is left.
+    # Cost of leaving each of `fst`'s states: where a chain ends in a state, its loop is left.
     leaving = np.zeros(fst.num_states)
     leaving[chain_target[merged]] = leave[chain_pdfs[merged, -1]]
 

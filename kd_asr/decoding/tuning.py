@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen, and all that was tried.
+    """The chosen point of the grid, and all points that were tried.
 
     Attributes:
-        acoustic_scale: of the best point.
-        insertion_penalty: of the best point.
-        wer: there.
-        grid: WER by (acoustic scale, insertion penalty), of the points that were decoded.
+        acoustic_scale: Acoustic scale of the best point.
+        insertion_penalty: Insertion penalty of the best point.
+        wer: WER of the best point, 0..1.
+        grid: WER of every decoded point, by (acoustic scale, insertion penalty).
     """
 
     acoustic_scale: float
@@ -32,15 +32,16 @@ def choose_on_grid(
 ) -> Choice:
     """Descend on the grid: try the neighbours of the best point, scales first, until none is better.
 
-    WER is close to convex in both, so that the descent finds the best point of the grid, or one as good within the
-    noise of dev, with a fraction of the decodings. Of equal points the one tried first stays: the result depends on
-    nothing but WERs and `start`.
+    WER is close to convex in both, so the descent finds the best point of the grid, or one as good within the noise of
+    dev, with a fraction of the decodings. Among equal points the one tried first stays, so the result depends only on
+    the WERs and `start`.
 
     Args:
         dev_wer: decodes dev with a scale and a penalty; called at most once per point.
         acoustic_scales: the grid's scales.
         insertion_penalties: the grid's penalties.
-        start: another system's choice, where the descent begins; by default the middle scale and the penalty nearest 0.
+        start: another system's choice, at which the descent begins; by default the middle scale and the penalty
+            nearest 0.
     """
     scales, penalties = sorted(set(acoustic_scales)), sorted(set(insertion_penalties))
     scale, penalty = start if start is not None else (scales[len(scales) // 2], 0.0)
