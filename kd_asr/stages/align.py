@@ -1,6 +1,6 @@
-"""Stage `align`: train the aligner from a flat start, then one target (pdf) for every frame of train, dev and test.
+"""Stage `align`: train the aligner from a flat start, and give every frame of train, dev and test its target (pdf).
 
-With `align.leaves` the aligner goes on from monophones to triphones with tied states, and those are the targets.
+With `align.leaves` the aligner continues from monophones to triphones, whose tied states are the targets.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from kd_asr.stages.settings import Settings
 def align(run_dir: Path, settings: Settings) -> Artifact:
     """Write `topology.json`, the alignment stores `train`, `dev` and `test`, and `rejected.tsv`.
 
-    With `align.networks` the aligner's alignment is `mixture_alignment/`, and that of the networks trained on it
-    `align/`; without, the aligner's is `align/`.
+    With `align.networks`, `mixture_alignment/` is the aligner's own alignment and `align/` that of networks trained on
+    it; otherwise `align/` is the aligner's own.
 
     Raises:
         UserError: a set has no utterance that can be aligned.
@@ -37,7 +37,7 @@ def align(run_dir: Path, settings: Settings) -> Artifact:
 
 
 def _align_with_mixtures(run_dir: Path, settings: Settings, name: str) -> Artifact:
-    """Train the aligner and align with it; the artifact `name` has the aligner as well.
+    """Train the aligner and align with it; the artifact `name` also contains the aligner.
 
     `topology.json` holds the phones, the loop probabilities and, for tied states, the tree that ties them.
 
@@ -51,7 +51,7 @@ def _align_with_mixtures(run_dir: Path, settings: Settings, name: str) -> Artifa
 
     def work(folder: Path) -> dict[str, Any]:
         for set_name in SETS:
-            FrameStore.open(run_dir / "features" / set_name).check_finite()  # one frame would spoil the whole model
+            FrameStore.open(run_dir / "features" / set_name).check_finite()  # a single such frame would ruin the model
         sets = {name: utterances_with_features(run_dir, name) for name in SETS}
         words = {word for items in sets.values() for item in items for word in item.words}
         lexicon, missing = select(read_lexicon(run_dir / "lexicon" / "lexicon.txt"), words)

@@ -1,4 +1,4 @@
-"""What stage `align` does for long: training the aligner step by step, and aligning sets, over processes."""
+"""Training of the aligner step by step, and alignment of sets, in parallel processes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from kd_asr.features.store import FrameStore
 from kd_asr.parallel import advance, parallel_map
 from kd_asr.stages.settings import Settings
 
-# The sums of the shards are joined in their order, so the shards, not the processes, decide the last bits.
+# Sums of shards are added in order, so the shards decide the last bits, not the number of processes.
 SHARDS = 16
 SHARD_FRAMES = 100_000
 _PROGRESS = "progress.json"
@@ -53,11 +53,11 @@ class Task:
     """What every process of the stage needs.
 
     Attributes:
-        features: folder of the frame stores.
-        folder: that the stage writes into.
-        lexicon: of the words of all transcripts.
-        phones: of the topology, silence first.
-        settings: of the run.
+        features: Folder of the frame stores.
+        folder: Folder that the stage writes into.
+        lexicon: Pronunciations of the words of all transcripts.
+        phones: Phones of the topology, silence first.
+        settings: Settings of the run.
     """
 
     features: Path
@@ -99,14 +99,14 @@ def _load(task: Task, model: str) -> None:
 
 
 def train(task: Task, utterances: list[Utterance]) -> list[dict[str, Any]]:
-    """All steps, into `model.safetensors`; an interrupted training goes on after the last step that was finished.
+    """Train `model.safetensors` in all steps; an interrupted training resumes after the last finished step.
 
     Returns:
         Figures of each step: its kind, log-likelihood per frame in nats (of the model it began with; of every EM pass
         for discriminants), Gaussians, frames and utterances that could not be aligned.
 
     Raises:
-        UserError: not one utterance can be aligned.
+        UserError: no utterance can be aligned.
     """
     align, folder = task.settings.align, task.folder
     store = FrameStore.open(task.features / "train")
@@ -131,7 +131,7 @@ def train(task: Task, utterances: list[Utterance]) -> list[dict[str, Any]]:
 
 
 def remove_progress(folder: Path) -> None:
-    """Delete what only an interrupted training would need."""
+    """Delete files that only an interrupted training would need."""
     for path in folder.glob("model-*.safetensors"):
         path.unlink()
     (folder / _PROGRESS).unlink()
@@ -139,7 +139,7 @@ def remove_progress(folder: Path) -> None:
 
 
 def align_set(task: Task, set_name: str, utterances: Sequence[Utterance]) -> list[Alignment | None]:
-    """Align a set with `model.safetensors`, in the order given; None for an utterance without a path."""
+    """Align a set with `model.safetensors`; None for an utterance without a path."""
     paths = _paths(task, set_name, utterances, "model.safetensors", f"align {set_name}")
     return [
         None if path is None else Alignment(item.utterance_id, path.pdfs, path.phones)
@@ -156,7 +156,7 @@ def _no_path(set_name: str) -> UserError:
 
 
 def _shortest(utterances: Sequence[Utterance], store: FrameStore, frames: float) -> list[Utterance]:
-    """The shortest utterances that hold so many frames, in the order given: equal shares are least wrong there."""
+    """The shortest utterances with `frames` frames together, in order; equal shares of states are least wrong there."""
     by_length = sorted(utterances, key=lambda item: (store.num_frames(item.utterance_id), item.utterance_id))
     ends = np.cumsum([store.num_frames(item.utterance_id) for item in by_length])
     chosen = {item.utterance_id for item in by_length[: int(np.searchsorted(ends, frames)) + 1]}
@@ -164,7 +164,7 @@ def _shortest(utterances: Sequence[Utterance], store: FrameStore, frames: float)
 
 
 def _shards(set_name: str, utterances: Sequence[Utterance], store: FrameStore) -> list[_Shard]:
-    """Runs of utterances of about the same length; how many depends on the amount of speech alone."""
+    """Consecutive utterances in shards of about equal length, whose number depends only on the amount of speech."""
     frames = np.array([store.num_frames(item.utterance_id) for item in utterances], dtype=np.int64)
     count = max(SHARDS, int(frames.sum()) // SHARD_FRAMES)
     number = (np.cumsum(frames) - frames) * count // max(1, int(frames.sum()))
@@ -251,7 +251,7 @@ def _write_labels(task: Task, paths: Mapping[str, BestPath]) -> None:
 
 
 def _in_one_process(function: Callable[[Any], Any], item: object, task: Task, number: int, title: str) -> Any:
-    """In a process of its own, like all arithmetic of the stage: one thread, so that the sums are always the same."""
+    """Run `function` in a separate process with one thread, so that sums are always the same."""
     (result,) = parallel_map(
         function,
         [item],

@@ -1,6 +1,6 @@
-"""Stage `augment`: the training set at other rates of speech, with its labels, for baseline and teachers.
+"""Stage `augment`: copies of the training set at other rates of speech, with labels, for baseline and teachers.
 
-Speed perturbation (Ko and others, Interspeech 2015) on finished frames: rate here, vocal tract in every batch.
+Speed perturbation (Ko and others, Interspeech 2015) on finished frames: the rate here, the vocal tract in every batch.
 """
 
 from __future__ import annotations
@@ -23,6 +23,6 @@ def augment(run_dir: Path, settings: Settings) -> Artifact:
         "augment",
         copies=settings.augment.copies,
         spread=spread,
-        seed=network_seed(settings.seed, "augment"),  # others than the students' copies
+        seed=network_seed(settings.seed, "augment"),  # different from the students' copies
         mark="*",
     )

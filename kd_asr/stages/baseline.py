@@ -1,4 +1,4 @@
-"""Stage `baseline`: networks on hard labels, which the students are compared with."""
+"""Stage `baseline`: networks on hard labels, for comparison with the students."""
 
 from __future__ import annotations
 

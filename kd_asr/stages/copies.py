@@ -1,4 +1,4 @@
-"""Perturbed copies of the training set, frames and labels, as an artifact: what `augment` and `transfer` make."""
+"""Perturbed copies of the training set, frames and labels, as an artifact of the stages `augment` and `transfer`."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class _Copy:
 def copied_training_set(
     run_dir: Path, settings: Settings, stage: str, *, copies: int, spread: Spread, seed: int, mark: str
 ) -> Artifact:
-    """Write `<stage>/frames` and `<stage>/alignments`: so many copies of every training utterance.
+    """Write `<stage>/frames` and `<stage>/alignments` with `copies` copies of every training utterance.
 
-    Copy 1 of the utterance `u` is called `u`, `mark`, `1`; `seed` draws its perturbation. With no copies the stores are
-    empty.
+    Copy 1 of the utterance `u` has the id `u`, `mark`, `1`; `seed` draws its perturbation. Without copies the stores
+    are empty.
     """
     inputs = [load_artifact(run_dir, name) for name in ("features", "align")]
 
@@ -73,7 +73,7 @@ def copied_training_set(
 
 
 def _write(group: list[_Copy], *, run_dir: Path, folder: Path, settings: Settings) -> list[Alignment]:
-    """Fill the rows of some copies; their labels."""
+    """Write the frames of some copies; return their labels."""
     store = FrameStore.open(run_dir / "features" / "train")
     alignments = AlignmentStore.open(run_dir / "align" / "train")
     copied = FrameStore(folder / "frames", writable=True)

@@ -1,4 +1,5 @@
-"""Stage `decode`: words of dev and test by every system; scale and penalty are chosen on dev, test is decoded once."""
+"""Stage `decode`: recognise dev and test with every system; scale and penalty are chosen on dev, test is decoded
+once."""
 
 from __future__ import annotations
 
@@ -23,15 +24,15 @@ from kd_asr.stages.systems import run_systems
 
 
 def tuning_name(group: Group) -> str:
-    """Artifact of the acoustic scale and the insertion penalty of a group of systems."""
+    """Name of the artifact with the acoustic scale and the insertion penalty of a group."""
     return f"decode/tuning-{group.name}"
 
 
 def decode(run_dir: Path, settings: Settings) -> list[Artifact]:
     """Write `decode/<system>/dev.jsonl` and `test.jsonl` for every system.
 
-    Scale and penalty are chosen once for all systems of a group, on the mean of their WERs on dev: one network's dev
-    WER is too noisy to choose by.
+    Scale and penalty are chosen once for all systems of a group, by the mean of their WERs on dev: the dev WER of one
+    network is too noisy.
     """
     systems = run_systems(settings)
     made: list[Artifact] = []
@@ -54,7 +55,7 @@ def _tune(
     *,
     start: Artifact | None,
 ) -> Artifact:
-    """Choose for the systems of a group, beginning with what another group's artifact `start` has."""
+    """Choose scale and penalty for a group, beginning with the choice in another group's artifact `start`."""
     origin = None if start is None else _choice(start)
 
     def work(folder: Path) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def _tune(
 
 
 def _decode_system(run_dir: Path, settings: Settings, system: System, tuned: Artifact, workers: Workers) -> Artifact:
-    """Decode both sets with one system, as `tuned` says."""
+    """Decode both sets with one system, with the scale and penalty of `tuned`."""
 
     def work(folder: Path) -> dict[str, Any]:
         found = {}
@@ -140,7 +141,7 @@ def _inputs(run_dir: Path, systems: Sequence[System]) -> list[Artifact]:
 
 @lru_cache(maxsize=1)
 def _prior(aligned: Path, fingerprint: str) -> Tensor:
-    """`log_prior` of an alignment, which `fingerprint` tells from an earlier one in the same folder."""
+    """`log_prior` of an alignment; `fingerprint` distinguishes it from an earlier one in the same folder."""
     return log_prior(AlignmentStore.open(aligned / "train"), Topology.load(aligned / "topology.json").num_pdfs)
 
 
@@ -155,7 +156,7 @@ def _recognise(
     workers: Workers,
     scratch: Path,
 ) -> Recognised:
-    """A set's words by a system, at a point (acoustic scale, insertion penalty)."""
+    """Recognise a set with a system at a point (acoustic scale, insertion penalty)."""
     aligned = load_artifact(run_dir, "align")
     scale, penalty = point
     return recognise(

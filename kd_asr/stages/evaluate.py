@@ -42,7 +42,7 @@ class _Chunk:
 
 @dataclass(frozen=True)
 class _Scored:
-    """Scores of a chunk by system (a combined one brings its members), and the seconds its networks took."""
+    """Scores of a chunk by system, with those of the members of a combination, and the seconds its networks took."""
 
     scores: dict[str, FrameScores]
     seconds: float
@@ -52,7 +52,7 @@ class _Scored:
 def _load(
     run_dir: Path, members: tuple[NetworkRef, ...], set_name: str, settings: Settings
 ) -> tuple[list[Network], SpeakerAdaptation | None]:
-    """Networks, and what makes them follow the speakers, those of train excepted."""
+    """Networks, and their adaptation to the speakers of dev and test."""
     store = FrameStore.open(run_dir / "features" / set_name)
     models = load_networks(run_dir, members, store.features)
     if settings.adapt.prior_frames == 0 or set_name == "train":
@@ -63,7 +63,7 @@ def _load(
 def _posteriors(
     run_dir: Path, settings: Settings, system: System, set_name: str, utterance_ids: Sequence[str]
 ) -> Iterator[tuple[list[str], torch.Tensor, list[torch.Tensor]]]:
-    """Some utterances at a time, the system's (frames, pdfs) log-posteriors of them, and those of every member."""
+    """Groups of utterances with the (frames, pdfs) log-posteriors of the system, and those of every member."""
     store = FrameStore.open(run_dir / "features" / set_name)
     alignments = AlignmentStore.open(run_dir / "align" / set_name)
     models, adaptation = _load(run_dir, system.members, set_name, settings)
@@ -97,9 +97,9 @@ def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings, systems: Systems
 
 
 def evaluate(run_dir: Path, settings: Settings) -> Artifact:
-    """Write `evaluate/frames.json`, and `utterance.json` of an utterance of dev, frame by frame.
+    """Write `evaluate/frames.json`, and `utterance.json` with an utterance of dev, frame by frame.
 
-    The teacher on train was scored when its posteriors were stored.
+    The scores of the teacher on train come from the stage `posteriors`.
     """
     aligned, extracted = load_artifact(run_dir, "align"), load_artifact(run_dir, "features")
     systems = run_systems(settings)
@@ -173,7 +173,8 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
 
 
 def _one_utterance(run_dir: Path, settings: Settings, systems: Systems) -> dict[str, Any]:
-    """An utterance of dev of middling length: posteriors of its aligned pdfs by the first system of every group."""
+    """An utterance of dev of median length, with the posteriors of its aligned pdfs by the first system of every
+    group."""
     alignments = AlignmentStore.open(run_dir / "align" / "dev")
     chosen = _of_median_length(alignments)
     pdfs = torch.from_numpy(alignments.pdfs(chosen).astype(np.int64))

@@ -57,8 +57,8 @@ def _align(item: Utterance, task: _Task) -> Alignment | None:
 def realign(run_dir: Path, settings: Settings) -> Artifact:
     """Write `align/`: the best paths of log posterior - log prior, averaged over `align.networks` networks.
 
-    The networks have the run's architecture and `align.network_epochs` epochs. The states and their tree stay those of
-    `FIRST_ALIGNMENT`.
+    The networks have the teachers' architecture and are trained for `align.network_epochs` epochs. States and tree stay
+    those of `FIRST_ALIGNMENT`.
     """
     first = load_artifact(run_dir, FIRST_ALIGNMENT)
     jobs = realignment_jobs(settings)
@@ -111,7 +111,7 @@ def realign(run_dir: Path, settings: Settings) -> Artifact:
 
 
 def _changed(before: AlignmentStore, after: list[Alignment | None]) -> float:
-    """Share of the frames, of utterances that both have aligned, whose state is another one now."""
+    """Share of frames whose state has changed, over the utterances that both have aligned."""
     present = set(before.utterance_ids)
     differ = [
         np.asarray(before.pdfs(one.utterance_id)) != one.pdfs

@@ -1,4 +1,4 @@
-"""What the stages that recognise speech share: networks as a source of scores, and hypotheses on disk."""
+"""Networks as a source of scores, and hypotheses on disk, shared by the stages that recognise speech."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from kd_asr.stages.settings import Settings
 from kd_asr.stages.speakers import SpeakerAdaptation, speakers_of
 from kd_asr.stages.systems import load_networks
 
-# Scores that each worker keeps: dev is decoded once for every point of the grid, with the same ones.
+# Scores that each worker keeps, since dev is decoded with the same scores at every point of the grid.
 _KEPT_BYTES = 200_000_000
 
 Recognised = tuple[list[Utterance], list[Hypothesis]]
 
 
 class NetworkScores:
-    """Log-likelihoods, up to a constant of the frame, of a frame store's utterances: log posterior - log prior.
+    """Log-likelihoods of a frame store's utterances, up to a constant for each frame: log posterior - log prior.
 
-    The networks are loaded in the process that asks first, so that an object is cheap to send to a worker. Scores are
-    kept there, up to 200 MB, for the next search with the same object. With `adapt.prior_frames` the networks follow
-    the speaker, if it is known who speaks.
+    The networks are loaded on first use, so that an object is cheap to send to a worker. The worker keeps up to 200 MB
+    of scores for the next search with the same object. With `adapt.prior_frames` the networks are adapted to the
+    speaker, if the speakers are known.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class NetworkScores:
         average: Average = "arithmetic",
         speakers: Mapping[str, str] | None = None,
     ) -> None:
-        """Networks of a run, combined as `average` says if several, on the frame store `frames`; `log_prior` as from
-        the function; `speakers`: of each utterance, to adapt to them."""
+        """Prepare networks of a run, averaged by `average` if several, for the frame store `frames`; `speakers` has the
+        speaker of each utterance, for adaptation."""
         self._run_dir = run_dir
         self._average = average
         self._frames = frames
@@ -64,7 +64,7 @@ class NetworkScores:
         self._room = _KEPT_BYTES
 
     def __call__(self, utterance_id: str) -> NDArray[np.float32]:
-        """(frames, pdfs) float32, not to be written into."""
+        """(frames, pdfs) float32 scores of an utterance; read only."""
         if utterance_id in self._kept:
             return self._kept[utterance_id]
         if self._loaded is None:
@@ -88,7 +88,7 @@ class NetworkScores:
 def set_scores(
     run_dir: Path, set_name: str, system: System, settings: Settings, log_prior: torch.Tensor
 ) -> NetworkScores:
-    """Scores of dev or test by a system of a run, whose networks follow the speakers."""
+    """Scores of dev or test by a system of a run, adapted to the speakers."""
     speakers = speakers_of(run_dir, set_name) if settings.adapt.prior_frames > 0 else None
     return NetworkScores(
         run_dir,
@@ -102,7 +102,7 @@ def set_scores(
 
 
 def log_prior(alignments: AlignmentStore, num_pdfs: int) -> torch.Tensor:
-    """(pdfs,) log share of the training frames; a pdf that was never seen counts as seen once."""
+    """(pdfs,) log share of the training frames of each pdf; a pdf without frames counts as having one."""
     counts = np.zeros(num_pdfs)
     for name in alignments.utterance_ids:
         counts += np.bincount(alignments.pdfs(name), minlength=num_pdfs)
@@ -111,7 +111,7 @@ def log_prior(alignments: AlignmentStore, num_pdfs: int) -> torch.Tensor:
 
 
 def utterances_to_decode(run_dir: Path, set_name: str) -> tuple[list[Utterance], list[tuple[str, int]]]:
-    """Those of a set that have features, in the manifest's order, and for `search_set` the id and frames of each."""
+    """Utterances of a set that have features, in the manifest's order, and their ids and frames for `search_set`."""
     store = FrameStore.open(run_dir / "features" / set_name)
     utterances = store.present(read_manifest(run_dir / "prepare" / f"{set_name}.jsonl"))
     return utterances, [(item.utterance_id, store.num_frames(item.utterance_id)) for item in utterances]
@@ -127,7 +127,7 @@ def recognise(
     scratch: Path,
     description: str,
 ) -> Recognised:
-    """The utterances of a set that have features, and what was recognised in each; see `search_set`."""
+    """The utterances of a set that have features, and the result for each; see `search_set`."""
     utterances, lengths = utterances_to_decode(run_dir, set_name)
     hypotheses = search_set(
         run_dir / "graph",
@@ -143,7 +143,7 @@ def recognise(
 
 
 def write_hypotheses(path: Path, utterances: list[Utterance], hypotheses: list[Hypothesis]) -> None:
-    """One JSON object a line, as `reporting.run_results.read_decoded` reads them; the file is whole or not there."""
+    """Write one JSON object per line, as `reporting.run_results.read_decoded` reads them; never half a file."""
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
         for utterance, hypothesis in zip(utterances, hypotheses, strict=True):

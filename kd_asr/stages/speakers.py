@@ -1,4 +1,4 @@
-"""What stages that adapt networks to speakers share: who speaks, and networks that follow."""
+"""Speakers of utterances, and networks that are adapted to them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def speakers_of(run_dir: Path, set_name: str) -> dict[str, str]:
 
 
 class SpeakerAdaptation:
-    """Networks that follow the speakers of a frame store."""
+    """Networks that are adapted to the speakers of a frame store."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class SpeakerAdaptation:
         speakers: Mapping[str, str],
         settings: Settings,
     ) -> None:
-        """Prepare the networks `models` for utterances of `store`; `speakers` says who speaks in each."""
+        """Prepare `models` for the utterances of `store`; `speakers` has the speaker of each."""
         by_view: dict[View, list[Network]] = {}
         for model in models:
             by_view.setdefault(model.own_view, []).append(model)
@@ -45,13 +45,13 @@ class SpeakerAdaptation:
         self._most_frames = settings.adapt.most_frames
 
     def adapt_to(self, utterance_id: str) -> None:
-        """Make the networks those of the utterance's speaker."""
+        """Adapt the networks to the speaker of an utterance."""
         speaker = self._speakers[utterance_id]
         for view, statistics in self._statistics:
             statistics.adapt_to(speaker, partial(self._speech, speaker, view))
 
     def stretches(self, utterance_ids: Sequence[str]) -> list[list[str]]:
-        """Consecutive utterances of the same speaker."""
+        """Runs of consecutive utterances of the same speaker."""
         return [list(names) for _, names in groupby(utterance_ids, key=self._speakers.__getitem__)]
 
     def _speech(self, speaker: str, view: View) -> tuple[torch.Tensor, int]:

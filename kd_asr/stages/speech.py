@@ -1,4 +1,4 @@
-"""Utterances in groups, for stages that share them among processes."""
+"""Groups of utterances, for stages that work on them in parallel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kd_asr.alignment.store import AlignmentStore
 def utterance_chunks(
     alignments: AlignmentStore, frames: int, utterance_ids: Sequence[str] | None = None
 ) -> list[tuple[list[str], int]]:
-    """Consecutive utterances, all or some, and their frames, cut as soon as there are `frames` of them."""
+    """Groups of consecutive utterances with at least `frames` frames each, and their numbers of frames."""
     chunks: list[tuple[list[str], int]] = []
     names: list[str] = []
     count = 0

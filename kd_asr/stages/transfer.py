@@ -1,8 +1,8 @@
-"""Stage `transfer`: perturbed copies of the training set, for students to learn their teachers from.
+"""Stage `transfer`: perturbed copies of the training set, on which students learn from their teachers.
 
 Hinton, Vinyals and Dean (2015, section 2) train the student on a transfer set, which can be the training set. With
-little speech the teachers know that by heart, and their posteriors for it say hardly more than its labels; for copies
-they have not seen, the posteriors say what they have learnt.
+little speech the teachers have memorised that, and their posteriors say hardly more than its labels; on copies that
+they have not seen, their posteriors show what they have learnt.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kd_asr.stages.settings import Settings
 def transfer(run_dir: Path, settings: Settings) -> Artifact:
     """Write `transfer/frames` and `transfer/alignments`: `distil.copies` copies of every training utterance.
 
-    With no copies the training set is all that students learn from.
+    Without copies, students learn from the training set alone.
     """
     distil = settings.distil
     spread = Spread(distil.copy_warp, distil.copy_rate, distil.copy_curve)

@@ -1,4 +1,4 @@
-"""Handwritten digits as a task: which images a network learns from, and what it is measured on."""
+"""Handwritten digits as a task: the images that a network learns from, and those it is evaluated on."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from kd_asr.tasks.labelled_subset import LabelledSubset, evenly_spaced
 from kd_asr.training.examples import Examples
 
 DIGITS = "digits"
-# A store is keyed by utterance and frame: all training images count as one utterance, whose frames they are.
+# A store is keyed by utterance and frame: all training images are the frames of one utterance.
 TRAINING_SET = "train"
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-# Images of a labelled part whose accuracy is followed during training.
+# Labelled images whose accuracy is monitored during training.
 _FOLLOWED = 5000
 
 
 @dataclass(frozen=True)
 class DigitArrays:
-    """What the artifact `digits` holds.
+    """Arrays of the artifact `digits`.
 
     Attributes:
-        train_images: (images, side, side) uint8, those of dev among them.
+        train_images: (images, side, side) uint8, including those of dev.
         train_labels: (images,) uint8.
         test_images: as `train_images`.
         test_labels: as `train_labels`.
-        dev: (dev images,) int64, their numbers among the training images, rising.
-        rest: (others,) int64, the other ones' numbers.
+        dev: (dev images,) int64, numbers of the dev images among the training images, ascending.
+        train: (others,) int64, numbers of the training images outside dev.
     """
 
     train_images: Tensor
@@ -61,7 +61,7 @@ class DigitArrays:
         return cls(**arrays, dev=dev, train=(~is_dev).nonzero()[:, 0])
 
     def dev_examples(self) -> Examples:
-        """The images of dev, as they are."""
+        """Images of dev, without jitter."""
         return Examples(Images(self.train_images[self.dev]), self.train_labels[self.dev].long())
 
 
@@ -70,10 +70,10 @@ class DigitData:
     """The images that a network learns from.
 
     Attributes:
-        images: Every training image (final networks), or all but dev (what is measured on dev).
+        images: All training images (final networks), or all but dev (networks that are evaluated on dev).
         jitter_pixels: Largest shift of an image, drawn again for each epoch.
-        classes: Digits that are left in the transfer set.
-        part: Part of them that keeps its labels; None: all do.
+        classes: Digits in the transfer set.
+        subset: Images that keep their labels; None: all do.
     """
 
     images: Literal["all", "all but dev"] = "all"
@@ -82,25 +82,25 @@ class DigitData:
     subset: Annotated[LabelledSubset | None, AbsentMeans(None)] = None
 
     def artifacts(self) -> Sequence[str]:
-        """Names of the artifacts that are read."""
+        """Names of the input artifacts."""
         return (DIGITS,)
 
     def numbers(self, arrays: DigitArrays) -> Tensor:
-        """Numbers of the images among all training images, whatever part of them has labels."""
+        """Numbers of the images among all training images, with or without labels."""
         numbers = torch.arange(len(arrays.train_labels)) if self.images == "all" else arrays.train
         return numbers[torch.isin(arrays.train_labels[numbers].long(), torch.tensor(self.classes))]
 
     def labelled(self, count: int) -> Tensor:
-        """(labelled,) int64, which of the `count` images keep their labels."""
+        """(labelled,) int64, numbers of those of `count` images that keep their labels."""
         assert self.subset is not None
         return torch.from_numpy(subset_of_frames(count, self.subset.fraction, seed=self.subset.seed))
 
     def count(self, run_dir: Path) -> int:
-        """Images that make an epoch."""
+        """Number of images in an epoch."""
         return len(self.numbers(DigitArrays.load(run_dir / DIGITS)))
 
     def open(self, run_dir: Path, job: Job) -> Material:
-        """What the job learns from and is measured on."""
+        """Training and evaluation data of the job."""
         digits = load_artifact(run_dir, DIGITS)
         arrays = DigitArrays.load(digits.path)
         numbers = self.numbers(arrays)

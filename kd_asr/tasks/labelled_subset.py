@@ -1,4 +1,4 @@
-"""A training set of which a part has labels: which part, and what is learnt from the others."""
+"""Training sets of which only a subset has labels."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kd_asr.training.examples import Examples
 
 @dataclass(frozen=True)
 class LabelledSubset:
-    """The part of a training set that keeps its labels.
+    """The subset of a training set that keeps its labels.
 
     Attributes:
-        fraction: Share of the training set; parts of one seed lie inside the larger ones.
+        fraction: Share of the training set; subsets of one seed are nested.
         seed: Seed of the draw.
-        draw: What is drawn: single `frames` (or images), or whole `utterances`.
-        others: Whether the examples outside the part are left out, or learnt from by soft targets alone.
+        draw: Unit of the draw: single `frames` (or images), or whole `utterances`.
+        others: Whether the examples outside the subset are left out, or used with soft targets alone.
     """
 
     fraction: float
@@ -29,7 +29,7 @@ class LabelledSubset:
     others: Literal["left out", "soft"] = "left out"
 
     def of(self, everything: Examples, labelled: Tensor) -> Examples:
-        """What is learnt from.
+        """Examples for training.
 
         Args:
             everything: the whole training set.
@@ -43,6 +43,6 @@ class LabelledSubset:
 
 
 def evenly_spaced(examples: Examples, count: int) -> Examples:
-    """About `count` labels of the examples, at even distances."""
+    """Evenly spaced examples with about `count` labels."""
     some = min(len(examples), max(1, count // examples.labels_per_example))
     return examples.select(torch.linspace(0, len(examples) - 1, some).long())

@@ -1,4 +1,4 @@
-"""Speech as a task: the frames and labels of a run folder as examples to learn from and to be measured on."""
+"""Speech as a task: frames and labels of a run folder as examples for training and evaluation."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from kd_asr.settings.ranges import AbsentMeans, DecidesNothing
 from kd_asr.tasks.labelled_subset import LabelledSubset, evenly_spaced
 from kd_asr.training.examples import Examples, JoinedInputs
 
-# Frames of a labelled part whose accuracy is followed during training.
+# Labelled frames whose accuracy is monitored during training.
 _FOLLOWED = 10_000
 
 
 def labels(alignments: AlignmentStore) -> Tensor:
-    """(frames,) int32 pdf of every frame of the store, utterance after utterance; mapped, and not to be changed."""
+    """(frames,) int32 pdf of every frame of the store, utterance after utterance; memory-mapped, read only."""
     return torch.from_numpy(alignments.all_pdfs())
 
 
@@ -47,9 +47,9 @@ class LabelledSpeech:
     """Frames and their labels.
 
     Attributes:
-        store: the frames.
-        alignments: their labels.
-        augment: how inputs are varied, anew in each batch; None: they are not.
+        store: The frames.
+        alignments: Their labels.
+        augment: Variation of the inputs, drawn for each batch; None: no variation.
     """
 
     store: FrameStore
@@ -66,7 +66,7 @@ class LabelledSpeech:
 
     @classmethod
     def of_copies(cls, artifact: Artifact, *, augment: AugmentSettings | None = None) -> LabelledSpeech:
-        """The copies that `augment` or `transfer` made."""
+        """Copies from an artifact of `augment` or `transfer`."""
         folder = artifact.path
         return cls(FrameStore.open(folder / "frames"), AlignmentStore.open(folder / "alignments"), augment)
 
@@ -78,14 +78,14 @@ def examples_of(
     posteriors: PosteriorStore | None = None,
     evaluation: bool = False,
 ) -> Examples:
-    """What a network learns from, or is measured on: all frames, set after set, each in the order of its alignments.
+    """Examples for a network: all frames, set after set, each in the order of its alignments.
 
-    What an example is, a frame in its window or a chunk of frames, the network's view decides.
+    The network's view decides whether an example is a frame in its window or a chunk of frames.
 
     Args:
         speech: one set or more.
-        network: that sees them.
-        posteriors: the teacher's of all utterances, for soft targets.
+        network: network that sees the examples.
+        posteriors: teacher's posteriors of all utterances, for soft targets.
         evaluation: whether they are for `measure`, see `View.examples`.
     """
     names = [name for one in speech for name in one.alignments.utterance_ids]
@@ -103,12 +103,12 @@ def examples_of(
 
 
 def _joined(speech: Sequence[LabelledSpeech], seen: Sequence[Indexable]) -> Indexable:
-    """The inputs of all sets as one, varied where they are to be."""
+    """Inputs of all sets, concatenated, with their variation."""
     return reduce(JoinedInputs, [_varied(one, inputs) for one, inputs in zip(speech, seen, strict=True)])
 
 
 def _varied(speech: LabelledSpeech, seen: Indexable) -> Indexable:
-    """Inputs warped, then masked, as the set's augmentation says."""
+    """Inputs warped and then masked, according to the set's augmentation."""
     augment = speech.augment
     if augment is None:
         return seen
@@ -121,11 +121,11 @@ def _varied(speech: LabelledSpeech, seen: Indexable) -> Indexable:
 
 @dataclass(frozen=True)
 class SpeechSubset:
-    """A part of the training set.
+    """A subset of the training set.
 
     Attributes:
         frames: (labelled,) int64, numbers of its frames among all training frames, ascending.
-        utterance_ids: that they are from.
+        utterance_ids: Utterances of these frames.
     """
 
     frames: Tensor
@@ -146,7 +146,7 @@ def draw_subset(alignments: AlignmentStore, subset: LabelledSubset) -> SpeechSub
 
 
 def subset_examples(plain: LabelledSpeech, subset: LabelledSubset, network: Named, *, evaluation: bool) -> Tensor:
-    """Numbers of the examples of a set that lie in a part of it, among those of `examples_of`.
+    """Numbers, among `examples_of` a set, of the examples that lie in a subset of it.
 
     Settings refuse single frames for a network that learns from stretches of them.
     """
@@ -159,11 +159,11 @@ class SpeechData:
     """The speech that a network learns from.
 
     Attributes:
-        augment: Variation of the inputs; its copies are an artifact of their own.
-        aligned: Artifact with the labels. It decides by its fingerprint, not by its name, as do the copies.
-        copies: Artifact with perturbed copies of the training set to learn from as well; empty: none.
-        vary_copies: Whether the copies are varied as the training set is.
-        part: Part of the training set that keeps its labels; None: all of it does.
+        augment: Variation of the inputs; the copies among its settings are a separate artifact.
+        aligned: Artifact with the labels; its fingerprint decides, not its name. The same holds for the copies.
+        copies: Artifact with perturbed copies of the training set to add; empty: none.
+        vary_copies: Whether the copies are varied like the training set.
+        subset: Subset of the training set that keeps its labels; None: all of it does.
     """
 
     augment: AugmentSettings
@@ -173,15 +173,15 @@ class SpeechData:
     subset: Annotated[LabelledSubset | None, AbsentMeans(None)] = None
 
     def artifacts(self) -> Sequence[str]:
-        """Names of the artifacts that are read."""
+        """Names of the input artifacts."""
         return ("features", self.aligned, *([self.copies] if self.copies else []))
 
     def count(self, run_dir: Path) -> int:
-        """Frames of the training set."""
+        """Number of frames in the training set."""
         return len(labels(AlignmentStore.open(run_dir / self.aligned / "train")))
 
     def open(self, run_dir: Path, job: Job) -> Material:
-        """What the job learns from and is measured on."""
+        """Training and evaluation data of the job."""
         network = job.network
         posteriors = None
         if job.teacher is not None:
@@ -208,7 +208,7 @@ class SpeechData:
         )
 
     def plain_subset(self, run_dir: Path, job: Job) -> Examples:
-        """The labelled part without augmentation, to be measured on."""
+        """The labelled subset without augmentation, for evaluation."""
         plain = LabelledSpeech.of_set(run_dir, "train", aligned=self.aligned)
         everything = examples_of([plain], job.network, evaluation=True)
         return everything.select(self._numbers(plain, job, evaluation=True))
