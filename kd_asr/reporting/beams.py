@@ -1,4 +1,4 @@
-"""Search beams compared: a table and a picture of word error rate against time."""
+"""Comparison of search beams: a table and a plot of word error rate against time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kd_asr.reporting.tables import Table, percent, signed_percent
 
 
 def beam_table(rows: Sequence[Mapping[str, Any]], system: str) -> Table:
-    """One row per beam, narrow to wide; the difference is that from the widest.
+    """One row per beam, narrow to wide; differences are from the widest.
 
     Args:
         rows: with `beam`, `wer` (0..1), `search_real_time_factor` and `network_real_time_factor` (seconds of one core
             per second of speech) and `unfinished` (utterances without a complete path), the widest beam last.
-        system: that was decoded.
+        system: name of the decoded system.
     """
     widest = rows[-1]["wer"]
     return Table(
@@ -33,13 +33,13 @@ def beam_table(rows: Sequence[Mapping[str, Any]], system: str) -> Table:
             )
             for row in rows
         ),
-        title=f"Search beams on dev, {system}; RTF: seconds of one core a second of speech",
+        title=f"Search beams on dev, {system}; RTF: seconds of one core per second of speech",
     )
 
 
 def plot_beams(rows: Sequence[Mapping[str, Any]], system: str, colour: str, source: str, path: Path) -> None:
-    """Word error rate over the real-time factor of search and network together, a point per beam; an empty `colour`
-    is the first of the palette."""
+    """Plot word error rate over the real-time factor of search and network, one point per beam; an empty `colour` is
+    the first of the palette."""
     figure = new_figure(6.4, 4.4, f"What a narrow search costs (dev, {system})", source)
     axes = figure.subplots()
     times, wers = [_together(row) for row in rows], [100 * row["wer"] for row in rows]

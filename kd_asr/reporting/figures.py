@@ -1,4 +1,4 @@
-"""The figures of a report, computed from per-utterance counts: one plain dictionary that tables and plots read."""
+"""Figures of a report, computed from counts per utterance: one plain dictionary for tables and plots."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def frame_figures(scores: FrameScores) -> dict[str, Any]:
 
 
 def word_figures(decoded: Sequence[DecodedUtterance]) -> dict[str, Any]:
-    """WER (0..) and its parts of one system on one set."""
+    """WER (0..) of one system on one set, and its kinds of errors."""
     total = total_errors(one.aligned.errors for one in decoded)
     return {
         "wer": total.wer,
@@ -55,7 +55,7 @@ def word_figures(decoded: Sequence[DecodedUtterance]) -> dict[str, Any]:
 
 
 def mean_figures(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Field by field, the mean over systems; nested mappings too."""
+    """Mean over systems of every field, also in nested mappings."""
     return {
         name: mean_figures([one[name] for one in each])
         if isinstance(each[0][name], Mapping)
@@ -67,7 +67,7 @@ def mean_figures(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def frame_estimates(
     scores: Mapping[str, FrameScores], systems: Systems, speakers: Sequence[str] | None = None
 ) -> dict[str, Estimate]:
-    """Group -> mean frame accuracy of its systems, all on the same draws of utterances (or of speakers)."""
+    """Mean frame accuracy of each group's systems, all on the same draws of utterances (or of speakers)."""
     names = [system.name for system in systems.systems]
     return _estimates(
         systems,
@@ -80,7 +80,7 @@ def frame_estimates(
 def word_estimates(
     decoded: Mapping[str, Sequence[DecodedUtterance]], systems: Systems, speakers: Sequence[str] | None = None
 ) -> dict[str, Estimate]:
-    """Group -> mean WER of its systems, all on the same draws of utterances (or of speakers)."""
+    """Mean WER of each group's systems, all on the same draws of utterances (or of speakers)."""
     names = [system.name for system in systems.systems]
     return _estimates(
         systems,
@@ -104,7 +104,7 @@ def _estimates(
 
 
 def comparison_key(first: Group, second: Group) -> str:
-    """How the difference of two groups' figures is called, as `ensemble - baseline`."""
+    """Key of the difference of two groups' figures, such as `ensemble - baseline`."""
     return f"{first.name} - {second.name}"
 
 
@@ -117,7 +117,8 @@ def comparisons(estimates: Mapping[str, Estimate], systems: Systems) -> dict[str
 
 
 def gain_kept(estimates: Mapping[str, Estimate], systems: Systems, *, higher_is_better: bool) -> dict[str, Any]:
-    """Student group -> the share of the teacher's gain over the reference that it keeps; empty where one is lacking."""
+    """Share of the teacher's gain over the reference that each student group keeps; empty without teacher or
+    reference."""
     reference, teacher = systems.reference, systems.teacher
     if reference is None or teacher is None:
         return {}
@@ -141,14 +142,15 @@ def run_figures(
     members: Mapping[str, Mapping[str, FrameScores]],
     speaker: Callable[[str], str],
 ) -> dict[str, Any]:
-    """Everything the report says of frames and words.
+    """All figures of the report on frames and words.
 
     Args:
-        systems: what is compared.
-        scores: set -> system -> scores, utterances in the same order.
-        decoded: set (dev, test) -> system -> utterances in the same order.
-        members: network (`Systems.scored_as`) -> set -> scores, which may be totals; those of combined systems.
-        speaker: of an utterance, for the intervals over speakers.
+        systems: compared systems.
+        scores: scores by set and system, with the utterances in the same order.
+        decoded: decoded utterances by set (dev, test) and system, in the same order.
+        members: scores, or their totals, of the networks of combined systems, by network (`Systems.scored_as`) and
+            set.
+        speaker: returns the speaker of an utterance, for the intervals over speakers.
 
     Returns:
         `systems`: group -> figures per set, means over its systems, with intervals on dev and test; `networks`: group

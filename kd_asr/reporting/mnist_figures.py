@@ -1,4 +1,4 @@
-"""The figures of an MNIST run: means and intervals of what the experiments counted."""
+"""Figures of an MNIST run: means and intervals of the experiments' counts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from kd_asr.evaluation.seeds import mean_interval, ratio_interval
 from kd_asr.evaluation.significance import Estimate, difference, estimate_ratios, mean_estimate, share_of_gain
 from kd_asr.jobs.systems import Group, Systems
 
-# Errors of 10,000 (Hinton, Vinyals, Dean 2015, section 3); unseen: on the digits that the transfer set lacks.
+# Errors on 10,000 images (Hinton, Vinyals, Dean 2015, section 3); unseen: on the digits missing from the transfer set.
 PAPER: dict[str, Any] = {
     "citation": "G. Hinton, O. Vinyals, J. Dean, Distilling the Knowledge in a Neural Network, 2015, "
     "arXiv:1503.02531, section 3",
-    # By names of our own, as the paper has no table; `Group.paper` quotes them.
+    # Names chosen here, since the paper has no table; `Group.paper` refers to them.
     "rows": {"large network": 67, "small network, hard labels": 146, "small network, distilled": 74},
     "share_kept": (146 - 74) / (146 - 67),
     "omit3": {"before": 206, "before_unseen": 133, "after": 109, "after_unseen": 14, "bias": 3.5},
@@ -27,14 +27,14 @@ NARROW_BEST = (2.5, 4.0)
 
 
 def paper_beside(systems: Systems | None) -> dict[str, Any]:
-    """The paper's figures as a report holds them: those of the table by the name of the group they are set beside."""
+    """The paper's figures for a report; those of the table by the name of the group that they are shown beside."""
     groups = () if systems is None else systems.groups
     table = {group.name: PAPER["rows"][group.paper] for group in groups if group.paper}
     return {**{key: value for key, value in PAPER.items() if key != "rows"}, "table": table}
 
 
 def repeated(values: Sequence[float]) -> dict[str, Any]:
-    """Values of several seeds, their mean, and its 95 % interval (None for one seed)."""
+    """Values of several seeds with their mean and its 95 % interval (None for one seed)."""
     return {"values": list(values), "mean": float(np.mean(values)), "interval": mean_interval(values)}
 
 
@@ -42,9 +42,9 @@ def table_figures(systems: Systems, errors: Mapping[str, Sequence[int]], wrong: 
     """Errors of each group, and the share of the gap between reference and teacher that each student group closes.
 
     Args:
-        systems: what is compared.
-        errors: group -> test errors of its systems.
-        wrong: (systems, images) bool.
+        systems: compared systems.
+        errors: test errors of the systems of each group.
+        wrong: (systems, images) bool, which images each system got wrong.
     """
     found = estimate_ratios(wrong, np.ones(wrong.shape[1]))
     estimates = dict(zip((system.name for system in systems.systems), found, strict=True))
@@ -99,8 +99,8 @@ def temperature_figures(metrics: Mapping[str, Any], wrong: np.ndarray) -> dict[s
     """Mean dev errors by width and temperature, and whether the paper's two remarks hold.
 
     Args:
-        metrics: of the experiment.
-        wrong: (students, dev images) bool, in the order of its rows.
+        metrics: metrics of the experiment.
+        wrong: (students, dev images) bool, errors of each student in the order of the metrics' rows.
     """
     rows = metrics["rows"]
     widths = sorted({row["width"] for row in rows})
@@ -118,7 +118,7 @@ def temperature_figures(metrics: Mapping[str, Any], wrong: np.ndarray) -> dict[s
         return float(np.mean([rows[number]["dev_errors"] for number in of(width, temperature)]))
 
     def compare(width: int, first: float, second: float) -> dict[str, Any]:
-        """Mean errors at one temperature less those at the other, with the paired interval over images."""
+        """Mean errors at one temperature minus those at another, with the paired interval over images."""
         one, other = (mean_estimate([estimates[number] for number in of(width, t)]) for t in (first, second))
         found = difference(one, other)
         scale = metrics["dev"]

@@ -23,18 +23,18 @@ from kd_asr.reporting.tables import (
 
 Report = Mapping[str, Any]
 HOW_TO_READ = """\
-- **Train, dev, test.** A dev set is carved from the training images; every choice (epochs, learning rate, dropout,
-  weights, temperature) was made on it. The final models learn from all training images and read test once.
-  `temperature` and `losses` train without dev, measure on dev, and never read test; `reduced` trains without dev,
+- **Train, dev, test.** A dev set is held out from the training images; every choice (epochs, learning rate, dropout,
+  weights, temperature) was made on it. The final models learn from all training images and are tested once.
+  `temperature` and `losses` train without dev, are evaluated on dev, and never read test; `reduced` trains without dev,
   stops early on it, and reads test once.
 - **Intervals over seeds** are Student's t intervals of the mean: what other seeds would give on the same test images.
-  The share kept is a ratio of two means over seeds, with Fieller's interval; beside it stands the interval of a
-  bootstrap over test images (10,000 draws, the mean over seeds taken inside each draw): what other images would give.
+  The share kept is a ratio of two means over seeds, with Fieller's interval; beside it is the interval of a
+  bootstrap over test images (10,000 draws, with the mean over seeds inside each draw): what other images would give.
 - **The share kept** is (hard - distilled) / (hard - teacher), in errors: 100 % is a student as good as its teacher.
 - **The ensemble** averages the posteriors of its members; the first of them are the single teachers.
-- **Correction on dev** is fitted with a student, and a teacher, that have not seen dev, then applied unchanged to the
-  students whose test errors are shown. **Correction on test** is fitted on the very images it is measured on, as the
-  paper did: it shows how much is lost by an honest choice, and is no result.
+- **Correction on dev** is fitted with a student and a teacher that have not seen dev, then applied unchanged to the
+  students whose test errors are shown. **Correction on test** is fitted on the same images on which its errors are
+  counted, as in the paper: it shows how much an honest choice loses, and is not a result.
 """
 
 
@@ -52,7 +52,7 @@ def _paper(report: Report, value: float | None) -> str:
 
 
 def systems_of(report: Report) -> Systems:
-    """The groups and systems of the table, as the report holds them."""
+    """Groups and systems of the table."""
     return Systems.from_json(report["table"]["groups"])
 
 
@@ -92,7 +92,7 @@ def console_table(report: Report) -> Table:
 
 
 def summary(report: Report) -> str:
-    """The result of the table, a sentence for each student group."""
+    """Result of the table, one sentence for each student group."""
     systems = systems_of(report)
     reference, teacher = systems.reference, systems.teacher
     if reference is None or teacher is None or not systems.students:
@@ -117,7 +117,7 @@ def summary(report: Report) -> str:
 
 
 def transfer_table(report: Report, experiment: str) -> Table:
-    """Errors before and after each correction, in all and on the unseen digits, beside the paper's."""
+    """Errors before and after each correction, on all and on unseen digits, beside the paper's."""
     figures, paper = report[experiment], report["paper"][experiment]
     names = {
         "before": ("as trained", "before", "before_unseen"),
@@ -158,7 +158,7 @@ def transfer_table(report: Report, experiment: str) -> Table:
 
 
 def temperature_sentences(report: Report) -> list[str]:
-    """Whether the paper's two remarks hold."""
+    """Sentences on whether the paper's two remarks hold."""
     figures = report["temperature"]
     found = []
     for one in figures["wide"]:
@@ -205,7 +205,7 @@ def losses_table(report: Report) -> Table:
 
 
 def reduced_table(report: Report) -> Table:
-    """Errors by part of the labels and by what was learnt from."""
+    """Errors by fraction of the labels and way of learning."""
     figures = report["reduced"]
     labels = {group.name: group.label for group in groups_of(figures["groups"])}
     rows = []
@@ -228,7 +228,7 @@ def reduced_table(report: Report) -> Table:
 
 
 def reduced_sentences(report: Report) -> list[str]:
-    """What the first student kind wins back on each part of what the reference lost."""
+    """Sentences on how much of the reference's loss the first student group recovers for each fraction."""
     groups = groups_of(report["reduced"]["groups"])
     student, reference = with_role(groups, "student"), with_role(groups, "reference")
     if student is None or reference is None:
@@ -238,10 +238,10 @@ def reduced_sentences(report: Report) -> list[str]:
         if one["kind"] == student.name and one["won_back"] is not None:
             apart = one["frame_accuracy"]
             found.append(
-                f"- {100 * one['fraction']:g} % of the labels: {student.in_a_sentence} are "
-                f"{signed_percent(apart['value'])} points from {reference.in_a_sentence} (95 % interval over images "
-                f"{percent_interval(apart['interval'], signed=True)}), and win back {percent(one['won_back'], 0)} % of "
-                "what those lost."
+                f"- {100 * one['fraction']:g} % of the labels: {student.in_a_sentence} differ from "
+                f"{reference.in_a_sentence} by {signed_percent(apart['value'])} points (95 % interval over images "
+                f"{percent_interval(apart['interval'], signed=True)}) and recover {percent(one['won_back'], 0)} % of "
+                "what those lose."
             )
     return found
 
@@ -282,8 +282,8 @@ def page(report: Report) -> str:
         sections += [
             "## Losses against the teacher",
             f"Each loss alone, without hard labels, T = {report['losses']['temperature']:g} where there is one, at "
-            "equal budget. Soft cross-entropy and KL(teacher || student) have the same gradient: what lies between "
-            "them is rounding.",
+            "equal budget. Soft cross-entropy and KL(teacher || student) have the same gradient, so they differ only "
+            "by rounding.",
             to_markdown(losses_table(report)),
             "![Losses](losses.png)",
             "![The limit of high temperature](high_temperature.png)",
@@ -292,17 +292,17 @@ def page(report: Report) -> str:
         sections += [
             "## Soft targets as regularisers",
             f"Parts of the training images keep their labels; {count(report['reduced']['updates'])} updates for every "
-            "network. Soft targets are those of a teacher of all training images but dev, on the part's own images "
-            "unless all are named.",
+            "network. Soft targets come from a teacher trained on all training images but dev, and are given for the "
+            "labelled images only unless the row says all.",
             to_markdown(reduced_table(report)),
             "\n".join(reduced_sentences(report)),
             "![Accuracy over updates](reduced.png)",
         ]
     if report["dark_knowledge"]:
         sections += [
-            "## What dark knowledge is",
-            "The training image of each digit that the first teacher finds least certain while right, with its soft "
-            "targets. At T = 1 the wrong digits hardly show; softened, they say what the image resembles.",
+            "## Dark knowledge",
+            "For each digit, the training image that the first teacher classifies correctly with the least certainty, and "
+            "its soft targets. At T = 1 the wrong digits hardly show; softened, they show what the image resembles.",
             "![Digits and soft targets](dark_knowledge.png)",
         ]
     times = tuple((name, duration(seconds)) for name, seconds in report["timings"]["network_seconds"].items())

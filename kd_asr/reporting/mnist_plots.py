@@ -1,4 +1,4 @@
-"""The pictures of an MNIST run. Every one carries the source of the digits in its title, as it may be shown alone."""
+"""Plots of an MNIST run. Each has the source of the digits in its title, since it may be shown by itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEMPERATURES = (1.0, 4.0, 20.0)
 
 
 def plot_table(report: Report, path: Path) -> None:
-    """Test errors of every repetition, their mean with its interval, and the paper's figures."""
+    """Plot test errors of every repetition, their mean with its interval, and the paper's figures."""
     figure = new_figure(max(8.0, 1.6 * len(systems_of(report).groups)), 4.4, "Test errors", report["label"])
     axes = figure.subplots()
     groups = coloured(systems_of(report)).groups
@@ -50,7 +50,7 @@ def plot_table(report: Report, path: Path) -> None:
 
 
 def plot_temperature(report: Report, path: Path) -> None:
-    """Heat map of dev errors, each width against its own best temperature, with the figures written in."""
+    """Draw a heat map of dev errors relative to the best temperature of each width, with the figures in it."""
     figures = report["temperature"]
     errors = np.array(figures["errors"], dtype=float)
     title = f"Errors of {figures['dev']:,} dev images by width and temperature"
@@ -64,16 +64,16 @@ def plot_temperature(report: Report, path: Path) -> None:
     axes.set_xticks(range(len(figures["temperatures"])), [f"{t:g}" for t in figures["temperatures"]])
     axes.set_yticks(range(len(figures["widths"])), [str(width) for width in figures["widths"]])
     axes.set_xlabel("temperature")
-    axes.set_ylabel("units a hidden layer")
+    axes.set_ylabel("units per hidden layer")
     figure.colorbar(shown, ax=axes, label="% above the row's best")
     save_figure(figure, path)
 
 
 def plot_transfer(report: Report, experiment: str, path: Path) -> None:
-    """Errors before and after the corrections, those on unseen digits apart."""
+    """Plot errors before and after the corrections, on seen and unseen digits."""
     figures = report[experiment]
     seen = ", ".join(map(str, figures["seen"]))
-    figure = new_figure(8.0, 4.4, f"Transfer set of the digits {seen} only", report["label"])
+    figure = new_figure(8.0, 4.4, f"Transfer set with the digits {seen} only", report["label"])
     axes = figure.subplots()
     names = {
         "before": "as trained",
@@ -104,7 +104,7 @@ def plot_transfer(report: Report, experiment: str, path: Path) -> None:
 
 
 def plot_losses(report: Report, path: Path) -> None:
-    """Dev errors and cross-entropy of the students of each loss."""
+    """Plot dev errors and cross-entropy of the students of each loss."""
     figure = new_figure(9.0, 3.8, "Losses against the same teacher at equal budget", report["label"])
     panels = figure.subplots(1, 2, sharey=True)
     losses = report["losses"]["losses"]
@@ -124,7 +124,7 @@ def plot_losses(report: Report, path: Path) -> None:
 
 
 def plot_limit(report: Report, path: Path) -> None:
-    """How the gradient of T^2 times the soft loss tends to (z - v) / N."""
+    """Plot the convergence of the gradient of T^2 times the soft loss to (z - v) / N."""
     figure = new_figure(6.5, 4.2, "The limit of high temperature", report["label"])
     axes = figure.subplots()
     limit = report["losses"]["limit"]
@@ -139,14 +139,14 @@ def plot_limit(report: Report, path: Path) -> None:
 def plot_dark_knowledge(
     images: np.ndarray, labels: Sequence[int], soft_targets: Mapping[float, np.ndarray], label: str, path: Path
 ) -> None:
-    """A page of digits, each with the teacher's soft targets at several temperatures.
+    """Plot digits with the teacher's soft targets at several temperatures.
 
     Args:
         images: (digits, side, side) uint8.
-        labels: of the digits.
-        soft_targets: temperature -> (digits, 10) probabilities.
-        label: the source of the digits.
-        path: of the PNG.
+        labels: labels of the digits.
+        soft_targets: (digits, 10) probabilities by temperature.
+        label: source of the digits, for the title.
+        path: path of the PNG file.
     """
     rows = len(images)
     figure = new_figure(8.0, 0.85 * rows + 1.0, "Dark knowledge: the teacher's soft targets", label)
@@ -170,7 +170,7 @@ def plot_dark_knowledge(
 
 
 def pictures(report: Report, folder: Path, digits: Mapping[str, Any] | None) -> None:
-    """Draw what the report has figures for; `digits` are the arguments of `plot_dark_knowledge` but label and path."""
+    """Draw all plots that the report has figures for; `digits` are arguments of `plot_dark_knowledge`."""
     if "table" in report:
         plot_table(report, folder / "table.png")
     if "temperature" in report:

@@ -1,4 +1,4 @@
-"""The table that a run is set beside."""
+"""The paper's table, shown beside a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PAPER: dict[str, Any] = {
     "citation": "G. Hinton, O. Vinyals, J. Dean, Distilling the Knowledge in a Neural Network, 2015, "
     "arXiv:1503.02531, Table 1",
     "setting": "about 2000 hours of speech, 8 layers of 2560 units, 14,000 HMM states, ten teachers",
-    # By the table's own names, which `Group.paper` quotes.
+    # Names of the table, to which `Group.paper` refers.
     "rows": {
         "Baseline": {"frame_accuracy": 0.589, "wer": 0.109},
         "10xEnsemble": {"frame_accuracy": 0.611, "wer": 0.107},
@@ -23,6 +23,6 @@ PAPER: dict[str, Any] = {
 
 
 def paper_beside(systems: Systems) -> dict[str, Any]:
-    """The paper's figures as a report holds them: its rows by the name of the group that each is set beside."""
+    """The paper's figures for a report: its rows by the name of the group that each is shown beside."""
     rows = {group.name: PAPER["rows"][group.paper] for group in systems.groups if group.paper}
     return {**{key: value for key, value in PAPER.items() if key != "rows"}, "systems": rows}

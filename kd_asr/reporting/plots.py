@@ -1,4 +1,4 @@
-"""The figures of a report as PNG files. Every one carries the corpus in its title, as it may be shown alone."""
+"""Plots of a report as PNG files. Each has the corpus in its title, since it may be shown by itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _POINTS = 300  # of a training curve; more are averaged in groups
 
 
 def new_figure(width: float, height: float, title: str, source: str) -> Figure:
-    # Without pyplot: no global state and no display, in any process.
+    # Without pyplot, which has global state and may need a display.
     figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(f"{title}\n{source}", fontsize=11)
@@ -33,7 +33,7 @@ def new_figure(width: float, height: float, title: str, source: str) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    # Without the software's version in the file: the same figures give the same bytes.
+    # Without the software's version, so that the same figures give the same bytes.
     figure.savefig(path, metadata={"Software": None})
 
 
@@ -42,9 +42,9 @@ def _whiskers(value: float, interval: Sequence[float]) -> list[list[float]]:
 
 
 def plot_frame_accuracy(report: Report, path: Path) -> None:
-    """Frame accuracy on each set: the groups with their intervals, single networks beside them.
+    """Plot frame accuracy on each set: groups with their intervals, and single networks beside them.
 
-    Points, not bars: systems differ by a few points in sixty, which bars from zero would hide.
+    Points rather than bars: systems differ by a few points in sixty, which bars from zero would hide.
     """
     figures, systems = report["figures"], coloured(systems_of(report))
     wide = _width(systems)
@@ -80,7 +80,7 @@ def plot_frame_accuracy(report: Report, path: Path) -> None:
         axes.grid(axis="y", alpha=0.3)
     panels[0].set_ylabel("frame accuracy, %")
     figure.supxlabel(
-        "large: the system, with its 95 % bootstrap interval (dev, test); small: its networks alone; the axes do not "
+        "large: the system, with its 95 % bootstrap interval (dev, test); small: its single networks; the axes do not "
         "begin at zero",
         fontsize=8,
     )
@@ -88,7 +88,7 @@ def plot_frame_accuracy(report: Report, path: Path) -> None:
 
 
 def _width(systems: Systems) -> float:
-    """How much wider a figure is than one of three groups."""
+    """Width of a figure relative to one with three groups."""
     return max(1.0, 0.25 + 0.25 * len(systems.groups))
 
 
@@ -97,7 +97,7 @@ def _dots(axes: Axes, position: float, values: Sequence[float], colour: str) -> 
 
 
 def plot_wer(report: Report, path: Path) -> None:
-    """WER on dev and test as bars of substitutions, deletions and insertions, with the interval of the sum."""
+    """Plot WER on dev and test as bars of substitutions, deletions and insertions, with the interval of the sum."""
     systems = systems_of(report)
     figure = new_figure(8.5 * _width(systems), 4.4, "Word error rate", report["corpus"]["source_label"])
     panels = figure.subplots(1, 2, sharey=True)
@@ -125,7 +125,7 @@ def plot_wer(report: Report, path: Path) -> None:
         axes.set_xticks(range(len(systems.groups)), [in_lines(group.label) for group in systems.groups])
         axes.grid(axis="y", alpha=0.3)
         axes.set_axisbelow(True)
-    # Room for the numbers: bars that end at one height leave none by themselves.
+    # Room for the numbers, also if all bars end at the same height.
     panels[0].set_ylim(0, 1.12 * max(axes.dataLim.ymax for axes in panels))
     panels[0].set_ylabel("errors per 100 reference words")
     handles, labels = panels[0].get_legend_handles_labels()
@@ -136,14 +136,14 @@ def plot_wer(report: Report, path: Path) -> None:
 def plot_training_curves(
     histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], systems: Systems, source: str, path: Path
 ) -> None:
-    """Objective and hard-label loss on train, cross-entropy and frame accuracy on dev, of every network.
+    """Plot objective and hard-label loss on train, cross-entropy and frame accuracy on dev, of every network.
 
     Args:
-        histories: group -> of each of its networks the lines of `history.jsonl`; groups without networks of their own
-            may lack.
-        systems: whose groups these are.
+        histories: lines of `history.jsonl` of each network of a group; groups without networks of their own may be
+            missing.
+        systems: systems of the groups.
         source: name of the corpus, for the title.
-        path: of the PNG.
+        path: path of the PNG file.
     """
     figure = new_figure(9.5, 6.6, "Training", source)
     panels = figure.subplots(2, 2)
@@ -155,7 +155,7 @@ def plot_training_curves(
     )
     groups = [group for group in coloured(systems).groups if histories.get(group.name)]
     handles: dict[str, Any] = {}
-    # Members of combined systems first, thin, and the first group last, so that it lies above the others.
+    # Members of combined systems first, as thin lines, and the first group last, on top of the others.
     below = [group for group in groups if systems.is_combined(group)]
     for group in (*below, *(group for group in reversed(groups) if group not in below)):
         style = {"linewidth": 0.8, "alpha": 0.55} if systems.is_combined(group) else {"linewidth": 1.6}
@@ -188,7 +188,7 @@ def _dev_accuracy(line: Mapping[str, Any]) -> float | None:
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """Means of groups of neighbours, at most `_POINTS` of them."""
+    """At most `_POINTS` points, each the mean of neighbouring ones."""
     group = max(1, math.ceil(len(points) / _POINTS))
     groups = [points[start : start + group] for start in range(0, len(points), group)]
     return (
@@ -198,13 +198,13 @@ def _thinned(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[f
 
 
 def plot_dev_grid(choices: Mapping[str, Mapping[str, Any]], source: str, path: Path) -> None:
-    """Dev WER over acoustic scale and insertion penalty, a panel per group; a frame marks the chosen pair.
+    """Plot dev WER over acoustic scale and insertion penalty, one panel per group; a frame marks the chosen pair.
 
     Args:
-        choices: label of the group -> {"acoustic_scale", "insertion_penalty", "grid": [{"acoustic_scale",
+        choices: by label of the group, {"acoustic_scale", "insertion_penalty", "grid": [{"acoustic_scale",
             "insertion_penalty", "dev_wer"}, ...]}.
         source: name of the corpus, for the title.
-        path: of the PNG.
+        path: path of the PNG file.
     """
     names = list(choices)
     columns = min(3, len(names))

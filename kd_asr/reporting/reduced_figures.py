@@ -1,4 +1,4 @@
-"""Figures of the reduced-data experiment: accuracy and WER of each way of training by fraction of the labels."""
+"""Figures of the reduced-data experiment: accuracy and WER of each way of learning by fraction of the labels."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ Counts = Mapping[tuple[float, str], NDArray[np.int64]]
 def counts_by_key(
     rows: Sequence[Mapping[str, Any]], groups: Sequence[Group], of_rows: Sequence[NDArray[Any]]
 ) -> dict[tuple[float, str], NDArray[np.int64]]:
-    """(fraction, kind) -> counts of every repetition, by rising fraction and in the order of the groups.
+    """Counts of every repetition by (fraction, group), fractions ascending, groups in order.
 
     Args:
-        rows: of the stage's manifest, one per system and repetition.
-        groups: the kinds.
+        rows: rows of the stage's manifest, one per system and repetition.
+        groups: compared groups.
         of_rows: (utterances,) counts of each row.
     """
     found = {
@@ -50,7 +50,7 @@ def counts_by_key(
 
 
 def _estimates(errors: Counts, totals: NDArray[np.int64]) -> dict[tuple[float, str], Estimate]:
-    """Of each system the mean over its repetitions, all on the same draws of utterances."""
+    """Mean of each system over its repetitions, all on the same draws of utterances."""
     keys = list(errors)
     found = estimate_ratios(np.concatenate([errors[key] for key in keys]), totals)
     estimates, first = {}, 0
@@ -70,19 +70,19 @@ def reduced_figures(
     word_errors: Counts | None = None,
     words: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
-    """Figures of every fraction and kind, and what soft targets won back.
+    """Figures of every fraction and group, and the share of the loss that soft targets recover.
 
     Args:
-        rows: of the stage's manifest, one per system and repetition.
-        groups: the kinds; those of the role `student` are compared with the one of the role `reference`.
-        correct: frames of test that were right; or test images, each an utterance of one frame.
+        rows: rows of the stage's manifest, one per system and repetition.
+        groups: compared groups; those with the role `student` are compared with the one with the role `reference`.
+        correct: correct frames of test; or correct test images, each an utterance of one frame.
         frames: (utterances,) frames of test.
-        word_errors: errors in the words of test; None where there are no words.
+        word_errors: word errors on test; None where there are no words.
         words: (utterances,) reference words of test.
 
     Returns:
-        `systems`: for each fraction and kind the means over repetitions, their values, and the interval of the test
-        figures over utterances; `comparisons`: for each fraction every student kind against the reference.
+        `systems`: for each fraction and group the means over repetitions, their values, and the interval of the test
+        figures over utterances; `comparisons`: for each fraction every student group against the reference.
     """
     accuracy = _estimates(correct, frames)
     wer = {} if word_errors is None or words is None else _estimates(word_errors, words)

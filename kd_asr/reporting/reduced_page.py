@@ -19,20 +19,21 @@ from kd_asr.reporting.tables import (
 )
 
 HOW_TO_READ = """\
-- **The part** is what keeps its labels: whole utterances drawn at random, each part inside the larger ones; every
+- **The labelled part** keeps its labels: whole utterances drawn at random, each part inside the larger ones; every
   repetition draws its own. The teacher is the ensemble that was trained on all labels, as in the paper.
-  **Soft targets** are its posteriors on the part's own frames; only *soft targets of all audio* sees frames outside
+  **Soft targets** are its posteriors for the frames of the part; only *soft targets of all audio* uses frames outside
   the part, for which it has no labels.
-- **The same number of updates** for every network, whatever the size of its part, and the same initial weights for
-  those of one repetition. *Stopped early* takes the weights that were best on dev, measured often in the beginning,
-  when a small part is learnt by heart, of the very network whose last weights are *to the end*. The soft kinds are
-  always the last weights: dev chooses nothing for them.
+- **The same number of updates** is made for every network, whatever the size of its part, and networks of one
+  repetition have the same initial weights. *Stopped early* and *to the end* are two sets of weights of one network:
+  those best on dev, which is evaluated often in the beginning, when a small part is memorised, and the last ones. With
+  soft targets the weights are always the last ones: dev chooses nothing for them.
 - **Train accuracy** is on the labelled part, without augmentation; **test** was read once.
-- **Dev cross-entropy** shows what accuracy may hide: a network that has learnt its part by heart goes on becoming surer
-  of what it gets wrong.
-- **Intervals in brackets** are of a bootstrap over test utterances (10,000 draws, the mean over repetitions inside each
-  draw); those over repetitions are Student's t, and say what other parts and seeds would give. Differences are paired.
-- **Won back** is (soft - stopped early) / (all labels, stopped early - stopped early), in test frame accuracy.
+- **Dev cross-entropy** shows what accuracy may hide: a network that has memorised its part becomes ever more certain
+  of its errors.
+- **Intervals in brackets** come from a bootstrap over test utterances (10,000 draws, with the mean over repetitions
+  inside each draw); those over repetitions are Student's t and say what other parts and seeds would give. Differences
+  are paired.
+- **Recovered** is (soft - stopped early) / (all labels, stopped early - stopped early), in test frame accuracy.
 - The acoustic scale was chosen on dev with the first repetition of each row.
 """
 
@@ -43,12 +44,12 @@ def with_role(groups: Sequence[Group], role: str) -> Group | None:
 
 
 def part_name(fraction: float) -> str:
-    """A fraction as a head of rows."""
+    """A fraction in percent, as a row label."""
     return f"{100 * fraction:g} %"
 
 
 def main_table(report: Mapping[str, Any]) -> Table:
-    """Train and test frame accuracy and WER by fraction and kind."""
+    """Train and test frame accuracy and WER by fraction and group."""
     labels = {group.name: group.label for group in groups_of(report["groups"])}
     rows = []
     for one in report["figures"]["systems"]:
@@ -92,7 +93,7 @@ def console_table(report: Mapping[str, Any]) -> Table:
 
 
 def comparison_table(report: Mapping[str, Any]) -> Table:
-    """Every student kind against the reference, on the same part."""
+    """Every student group against the reference, on the same part."""
     groups = groups_of(report["groups"])
     labels = {group.name: group.label for group in groups}
     reference = with_role(groups, "reference")
@@ -109,12 +110,12 @@ def comparison_table(report: Mapping[str, Any]) -> Table:
             )
         )
     against = "" if reference is None else f"against {reference.in_a_sentence}"
-    columns = (against, "frame accuracy, points", "won back %", "WER, points", "p (WER)")
+    columns = (against, "frame accuracy, points", "recovered %", "WER, points", "p (WER)")
     return Table(columns, tuple(rows))
 
 
 def data_table(report: Mapping[str, Any]) -> Table:
-    """What the parts hold."""
+    """Sizes of the parts."""
     rows = tuple(
         (
             f"{part_name(one['fraction'])}, repetition {one['repetition'] + 1}",
@@ -145,7 +146,7 @@ def paper_table() -> Table:
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """The result of the first student kind for the smallest part in a sentence."""
+    """Sentence with the result of the first student group for the smallest part."""
     groups = groups_of(report["groups"])
     student, reference = with_role(groups, "student"), with_role(groups, "reference")
     if student is None or reference is None:
@@ -153,14 +154,14 @@ def summary(report: Mapping[str, Any]) -> str:
     key = min(one["fraction"] for one in report["figures"]["systems"]), student.name
     soft = next((one for one in report["figures"]["comparisons"] if (one["fraction"], one["kind"]) == key), None)
     if soft is None or soft["won_back"] is None:
-        return "Without all labels among the fractions there is nothing to win back."
+        return "Without the fraction 1.0 (all labels) there is no loss to recover."
     accuracy, wer = soft["frame_accuracy"], soft["wer"]
     return (
-        f"With {part_name(key[0])} of the labelled speech, {student.in_a_sentence} are "
-        f"{signed_percent(accuracy['value'])} points of test frame accuracy from {reference.in_a_sentence} (95 % "
-        f"interval {percent_interval(accuracy['interval'], signed=True)}), and win back "
-        f"{percent(soft['won_back'], 0)} % of what those lost; in WER, {signed_percent(wer['value'])} points "
-        f"(p {wer['p_value']:.4f})."
+        f"With {part_name(key[0])} of the labelled speech, {student.in_a_sentence} differ from "
+        f"{reference.in_a_sentence} by {signed_percent(accuracy['value'])} points of test frame accuracy (95 % "
+        f"interval {percent_interval(accuracy['interval'], signed=True)}) and recover "
+        f"{percent(soft['won_back'], 0)} % of what those lose; in WER they differ by {signed_percent(wer['value'])} "
+        f"points (p = {wer['p_value']:.4f})."
     )
 
 

@@ -91,7 +91,7 @@ def report() -> dict:
 def test_the_page_says_what_the_figures_say() -> None:
     content = report()
     assert "+15.00 points of test frame accuracy" in summary(content)
-    assert "win back 75 % of" in summary(content)
+    assert "recover 75 % of" in summary(content)
     soft = next(row for row in main_table(content).rows if row[0] == "10 %: soft targets, to the end")
     assert soft[1:3] == ("70.00", "50.00")
     assert soft[5:8] == ("90.9", "3.00", "30.00")
@@ -107,4 +107,4 @@ def test_without_all_labels_nothing_can_be_won_back() -> None:
     content = report()
     for one in content["figures"]["comparisons"]:
         one["won_back"] = None
-    assert "nothing to win back" in summary(content)
+    assert "no loss to recover" in summary(content)

@@ -146,7 +146,7 @@ def test_page_says_the_figures(run: Path, content: dict) -> None:  # type: ignor
     assert f"| {100 * test['frame_accuracy']:.2f} | {100 * test['wer']:.2f} |" in page
     assert "| 58.9 | 10.9 |" in page
     assert "## How to read this report" in page
-    assert "Temperature and loss weights that were tried" in page
+    assert "Temperatures and loss weights that were tried" in page
     # Every table is whole: all its lines have the same number of cells.
     for block in re.findall(r"(?:^\|.*\n)+", page, flags=re.MULTILINE):
         assert len({line.count("|") - line.count("\\|") for line in block.splitlines()}) == 1
@@ -224,11 +224,11 @@ def test_sentences_for_incomplete_runs(tmp_path: Path) -> None:
 
 def test_targets_and_who_aligned_them() -> None:
     monophones = {"targets": "monophone states", "pdfs": 126, "gaussians": 700}
-    assert targets_sentence(monophones) == "Targets: 126 monophone states; aligned by a GMM-HMM of 700 Gaussians."
+    assert targets_sentence(monophones) == "Targets: 126 monophone states; aligned by a GMM-HMM with 700 Gaussians."
     tied = {"targets": "tied triphone states", "pdfs": 2000, "gaussians": 7017, "networks": 2}
     assert targets_sentence(tied) == (
-        "Targets: 2000 tied triphone states, the leaves of a decision tree; aligned by 2 networks, which learnt from a "
-        "GMM-HMM of 7017 Gaussians."
+        "Targets: 2000 tied triphone states, the leaves of a decision tree; aligned by 2 networks that learnt from a "
+        "GMM-HMM with 7017 Gaussians."
     )
 
 
