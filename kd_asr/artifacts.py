@@ -1,9 +1,9 @@
-"""A stage's output folder: fingerprint, atomic finish, resume.
+"""Output folders of stages: fingerprints, atomic completion, resumption.
 
-A stage writes into `.<name>.partial` beside its final folder and is renamed into place when it is complete, so a
-finished folder is always whole. `manifest.json` holds the fingerprint (settings, inputs, code), metrics and wall
-time. A finished folder with the same fingerprint is not made again; a partial one with the same fingerprint is
-handed to the stage again, which goes on from what it finds there.
+A stage writes into `.<name>.partial` beside its final folder, which is renamed when it is complete, so a finished
+folder is always whole. `manifest.json` has the fingerprint (settings, inputs, code), metrics and wall time. A finished
+folder with the same fingerprint is not made again; a partial one with the same fingerprint is given to the stage again,
+which resumes from what it finds there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished stage: where it lies, what it was made of, and what was measured."""
+    """A finished output folder: its path, fingerprint, metrics and inputs."""
 
     path: Path
     name: str
@@ -43,7 +43,7 @@ class Artifact:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One command at a time works on a folder; the lock goes with the process, however it ends."""
+    """Lock a folder, so that one command at a time works on it; the lock ends with the process, however that ends."""
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,7 +54,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON to a temporary name, flush it to disk, and rename it: never half a file."""
+    """Write JSON to a temporary file, flush it to disk, and rename it, so that there is never half a file."""
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
         json.dump(value, file, indent=2, ensure_ascii=False)
@@ -65,7 +65,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a `UserError` names the file when it is not JSON."""
+    """Read a JSON file; a file that is not JSON is a `UserError` that names it."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -73,17 +73,17 @@ def read_json(path: Path) -> Any:
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """Write a `.npy` file; unlike NumPy's own writing, an `OSError` of a full disk says so."""
+    """Write a `.npy` file; unlike with NumPy's own function, the `OSError` of a full disk says so."""
     packed = io.BytesIO()
     np.save(packed, array, allow_pickle=False)
     path.write_bytes(packed.getbuffer())
 
 
 def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
-    """Read, or map as a private copy, what `write_array` wrote.
+    """Read, or map as a private copy, an array that `write_array` wrote.
 
     Raises:
-        UserError: the file is missing or not whole; it is named.
+        UserError: the file is missing or incomplete; names it.
     """
     try:
         array: np.ndarray = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
@@ -93,7 +93,7 @@ def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
 
 
 def damaged(path: Path, reason: object) -> UserError:
-    """The error for a file of a run folder that cannot be used, and what to do about it."""
+    """The error for a file of a run folder that cannot be used, with what to do about it."""
     text = " ".join(str(reason).split())
     return UserError(f"{path} is damaged ({text}): delete the folder of its stage and run the stage again")
 
@@ -119,10 +119,10 @@ def load_artifact(run_dir: Path, name: str, *, remedy: str = "") -> Artifact:
     Args:
         run_dir: folder of the run.
         name: folder name below it.
-        remedy: the command that makes it, for the message; by default that of the stage the name begins with.
+        remedy: command that makes the artifact, for the message; by default that of the stage named first in `name`.
 
     Raises:
-        UserError: the stage has not been run, or an input of it has been made anew since.
+        UserError: the artifact is missing, or one of its inputs has been made again since.
     """
     path = run_dir / name
     if not (path / MANIFEST).exists():
@@ -145,12 +145,13 @@ def _command(run_dir: Path, name: str) -> str:
 def current_artifact(
     run_dir: Path, name: str, *, code: str | Sequence[str], settings: object, inputs: Iterable[Artifact]
 ) -> Artifact | None:
-    """The artifact that `build_artifact` with these arguments would find done; None where it would have work to do."""
+    """The finished artifact that `build_artifact` with these arguments would reuse; None if it would have to make
+    it."""
     return _with_fingerprint(run_dir / name, digest(_ingredients(code, settings, inputs)))
 
 
 def _ingredients(code: str | Sequence[str], settings: object, inputs: Iterable[Artifact]) -> dict[str, Any]:
-    """What a fingerprint is taken of."""
+    """Values from which a fingerprint is computed."""
     return {
         "settings": canonical(settings),
         "inputs": {artifact.name: artifact.fingerprint for artifact in inputs},
@@ -159,7 +160,7 @@ def _ingredients(code: str | Sequence[str], settings: object, inputs: Iterable[A
 
 
 def _with_fingerprint(path: Path, fingerprint: str) -> Artifact | None:
-    """The finished artifact in `path`, if its fingerprint is this one."""
+    """The finished artifact in `path`, if it has this fingerprint."""
     if not (path / MANIFEST).exists():
         return None
     artifact = _read_manifest(path)
@@ -175,17 +176,17 @@ def build_artifact(
     inputs: Iterable[Artifact],
     work: Callable[[Path], dict[str, Any]],
 ) -> Artifact:
-    """Make the artifact `name`, unless it is there with the same fingerprint.
+    """Make the artifact `name`, unless it exists with the same fingerprint.
 
     Args:
         run_dir: folder of the run; must exist.
         name: folder name below `run_dir`, such as `align` or `ensemble/member-03`.
-        code: the module that makes it, `__name__` where that is the caller, or several: what they import belongs to the
+        code: module or modules that make it, `__name__` where that is the caller; their imports are part of the
             fingerprint.
-        settings: everything that decides the result, beside the inputs.
-        inputs: the artifacts read.
-        work: writes into the folder it is given, returns the metrics. It may find there what an interrupted run with
-            the same fingerprint had left.
+        settings: everything else that decides the result.
+        inputs: input artifacts.
+        work: writes into the folder passed to it and returns the metrics. The folder may contain the output of an
+            interrupted run with the same fingerprint.
     """
     ingredients = _ingredients(code, settings, inputs)
     fingerprint = digest(ingredients)
@@ -223,7 +224,7 @@ def build_artifact(
     for name_left in ("fingerprint", "spent_seconds"):
         (partial / name_left).unlink(missing_ok=True)
     write_json(partial / MANIFEST, manifest)
-    # What is replaced is moved away whole: half deleted, it could still bear the manifest of a finished one.
+    # The old folder is moved away as a whole: half deleted, it could still have the manifest of a finished one.
     old = final.with_name(f".{final.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():
@@ -234,7 +235,7 @@ def build_artifact(
 
 
 def _spent(partial: Path) -> float:
-    """Seconds that interrupted runs have spent on this folder already (those that could still write it down)."""
+    """Seconds that interrupted runs have spent on this folder, as far as they could record them."""
     try:
         return float((partial / "spent_seconds").read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a person sees while a stage runs: messages and progress bars on standard error."""
+"""Messages and progress bars on standard error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPEECH = "seconds of speech"  # unit of progress
 
 
 def say(message: str) -> None:
-    """One line on standard error; standard output is kept for results."""
+    """Print one line on standard error; standard output is for results."""
     console.print(message, markup=False, soft_wrap=True)
 
 

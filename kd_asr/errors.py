@@ -2,8 +2,8 @@
 
 
 class UserError(Exception):
-    """Something the user can mend: a wrong setting, a missing file, a full disk.
+    """An error that the user can fix: a wrong setting, a missing file, a full disk.
 
-    The message is one clear sentence that names the file (and line) or setting and says what to do. `kd-asr`
-    prints it without a traceback and exits with status 2.
+    The message is one clear sentence that names the file (and line) or setting and says what to do. `kd-asr` prints it
+    without a traceback and exits with status 2.
     """

@@ -1,12 +1,12 @@
-"""What a result depends on, as digests: the settings that decide it, and the code that makes it.
+"""Digests of what a result depends on: the settings that decide it, and the code that makes it.
 
-Settings: the canonical form of a frozen value. A field marked `DecidesNothing` is never in it; a field that equals the
-value its `AbsentMeans` declares is left out, so that a new field changes the digest of nothing that exists.
+Settings: the canonical form of a frozen value. A field marked `DecidesNothing` is always left out, and one with
+`AbsentMeans` is left out while it has that value, so that a new field changes no existing digest.
 
 Code: the modules that a module imports, directly or through others, found in their source with `ast` and followed
 inside the package they belong to. Comments, docstrings and layout decide nothing, nor do imports that only annotations
-use, nor the ground floor, which carries values about and decides none. The fields of a class called `...Settings`, and
-its `problems`, are left out as well: their values are in the settings' part.
+use, nor the ground floor, which passes values on and decides none. The fields and `problems` of a class named
+`...Settings` are left out as well, since the values are in the settings' part.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _PACKAGE = __name__.split(".", maxsplit=1)[0]
 
 
 def canonical(value: object) -> Any:
-    """What `digest` is taken of, made of mappings, lists, strings, numbers, booleans and None.
+    """Canonical form of a value, from which its digest is computed: mappings, lists, strings, numbers, booleans, None.
 
     Raises:
-        TypeError: a value is of no such type, nor a dataclass or path.
+        TypeError: a value is of none of these types, nor a dataclass or path.
     """
     if is_dataclass(value) and not isinstance(value, type):
         marks = _marks(type(value))
@@ -60,7 +60,7 @@ def canonical(value: object) -> Any:
 
 @cache
 def _marks(kind: type) -> dict[str, tuple[AbsentMeans | None, bool]]:
-    """Of each field of a dataclass: its `AbsentMeans`, and whether it decides anything."""
+    """The `AbsentMeans` of each field of a dataclass, and whether the field decides anything."""
     hints = get_type_hints(kind, include_extras=True)
     marks: dict[str, tuple[AbsentMeans | None, bool]] = {}
     for item in fields(kind):
@@ -116,7 +116,7 @@ def _on_ground_floor(name: str) -> bool:
 
 @cache
 def _source_file(name: str) -> Path | None:
-    """Where a module's source lies, None for what is no module; its packages are imported, it is not."""
+    """Source file of a module, None if there is none; imports the packages around it, but not the module."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):
@@ -133,13 +133,13 @@ def _imports(name: str, path: Path) -> list[str]:
     return [
         module
         for bound, module in _bindings(_tree(path), name, packages, is_package=path.name == "__init__.py")
-        # What is used nowhere at all is imported for its effects.
+        # An import that is used nowhere is there for its effects.
         if module.split(".", maxsplit=1)[0] in packages and (bound in used or bound not in annotating)
     ]
 
 
 def _bindings(tree: ast.Module, name: str, packages: frozenset[str], *, is_package: bool) -> Iterator[tuple[str, str]]:
-    """Each import: the name that it binds and the module it reads."""
+    """The name that each import binds, and the module that it reads."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for item in node.names:
@@ -157,7 +157,7 @@ def _bindings(tree: ast.Module, name: str, packages: frozenset[str], *, is_packa
 
 
 def _used_names(tree: ast.Module) -> tuple[frozenset[str], frozenset[str]]:
-    """Names that the code reads, and names that annotations do."""
+    """Names that the code reads, and names that annotations read."""
     used: set[str] = set()
     annotating: set[str] = set()
     waiting: list[tuple[ast.AST, set[str]]] = [(tree, used)]
@@ -179,9 +179,9 @@ def _tree(path: Path) -> ast.Module:
 
 @cache
 def _code(path: Path) -> str:
-    """A file's code without what decides nothing."""
+    """A file's code without the parts that decide nothing."""
     tree = _Plain().visit(ast.parse(path.read_text(encoding="utf-8")))
-    # With the fields of settings go the imports that only they need, such as the markers of their ranges.
+    # Imports that only the removed fields need, such as the markers of their ranges, are removed with them.
     before = frozenset().union(*_used_names(_tree(path)))
     still_used = frozenset().union(*_used_names(tree))
     gone = before - still_used
@@ -193,7 +193,7 @@ def _code(path: Path) -> str:
 
 
 class _Plain(ast.NodeTransformer):
-    """Takes out docstrings, and of settings classes the fields and the checks of their values."""
+    """Removes docstrings, and the fields and checks of settings classes."""
 
     def visit_Module(self, node: ast.Module) -> ast.AST:
         node.body = _without_docstring(node.body)

@@ -1,13 +1,13 @@
-"""Names of networks, losses, teachers, methods and corpora: how YAML, flags and Python choose a class.
+"""Names of networks, losses, teachers, methods and corpora, by which YAML, flags and Python choose a class.
 
-A class joins with a decorator and brings a frozen dataclass of its settings:
+A class is registered with a decorator and has a frozen dataclass of settings:
 
     @network("tdnn")
     class Tdnn(nn.Module):
         Settings = TdnnSettings
 
-It is then found by its name, because the modules of its kind's folder are imported when the first name of that kind is
-looked up. A class of one's own needs no entry: `my_package.my_module:MyClass` is a name as well.
+It is then found by its name, because the modules in the folder of its kind are imported when the first name of that
+kind is looked up. Your own class needs no registration: `my_package.my_module:MyClass` is a name as well.
 """
 
 from __future__ import annotations
@@ -138,11 +138,11 @@ def names(kind: str) -> list[str]:
 
 
 def find(kind: str, name: str) -> type[Any]:
-    """The class of a name.
+    """The class with a name.
 
     Raises:
-        UserError: no class is registered under the name (the nearest one and all of them are named), or nothing that
-            can be used is found at the import path.
+        UserError: no class is registered under the name (names the nearest one and all others), or there is no usable
+            class at the import path.
     """
     if ":" in name:
         return _import(kind, name)
@@ -158,7 +158,7 @@ def find(kind: str, name: str) -> type[Any]:
 
 
 def name_of(kind: str, cls: type) -> str:
-    """The name under which `find` gives a class: the registered one, or its import path."""
+    """The name under which `find` returns a class: its registered name, or its import path."""
     for name in names(kind):
         if _CLASSES[kind][name] is cls:
             return name
@@ -187,5 +187,5 @@ def _import(kind: str, path: str) -> type[Any]:
 
 
 def named(kind: str, name: str, settings: Any = None) -> Named:
-    """A named thing; without `settings` it has the defaults of its class."""
+    """A `Named`; without `settings` it has the defaults of its class."""
     return Named(kind, name, find(kind, name).Settings() if settings is None else settings)

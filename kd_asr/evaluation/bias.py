@@ -1,4 +1,4 @@
-"""The bias of classes that a network has never seen, corrected (Hinton, Vinyals, Dean 2015, section 3)."""
+"""Correction of the bias of classes that a network has never seen (Hinton, Vinyals, Dean 2015, section 3)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 
 
 def best_bias(log_probs: np.ndarray, labels: np.ndarray, classes: Sequence[int]) -> float:
-    """What to add to the logits of `classes` for the fewest errors; the smallest error is found, not searched for.
+    """The bias that, added to the logits of `classes`, gives the fewest errors; an exact minimum.
 
-    Adding it to these classes is the same as taking it from all others. An example goes over from its best other class
-    to its best one of `classes` where the bias passes the difference of their logits, so the number of errors is a step
-    function of the bias that changes there only. Of several stretches with the fewest errors the widest is taken, of
-    it the middle.
+    Adding it to these classes is the same as subtracting it from all others. The decision for an example changes from
+    its best other class to its best one of `classes` where the bias exceeds the difference of their logits, so the
+    number of errors is a step function of the bias that changes only there. The result is the middle of the widest
+    interval with the fewest errors.
 
     Args:
         log_probs: (examples, classes) logits or log-posteriors.
-        labels: (examples,) integers.
-        classes: those to be raised, some but not all.
+        labels: (examples,) integer labels.
+        classes: classes to raise, some but not all.
 
     Returns:
         The bias, in nats; 0 where it cannot change any error.
@@ -29,7 +29,7 @@ def best_bias(log_probs: np.ndarray, labels: np.ndarray, classes: Sequence[int])
     rows = np.arange(len(labels))
     into, out_of = inside.argmax(axis=1), outside.argmax(axis=1)
     passes = (outside[rows, out_of] - inside[rows, into]).astype(np.float64)
-    # Passing an example's difference mends it, spoils it, or neither.
+    # Exceeding an example's difference corrects it, spoils it, or does neither.
     change = (out_of == labels).astype(np.int64) - (into == labels).astype(np.int64)
     matters = change != 0
     if not matters.any():

@@ -1,4 +1,4 @@
-"""How sure a recogniser is of each word, from the alternatives it found."""
+"""Confidence of recognised words, from the alternatives of a search."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kd_asr.evaluation.wer import GAP, align_words
 def word_confidences(alternatives: Sequence[Alternative]) -> list[float]:
     """Posterior probability of each word of the cheapest alternative, 0..1.
 
-    An alternative has the probability exp(-cost), normalised over those that were found; a word has that of all
-    alternatives which have it at its place, by the alignment with the fewest errors (Stolcke, Koenig and Weintraub 1997
-    align all with all).
+    An alternative has the probability exp(-cost), normalised over all that were found; a word has the sum of the
+    probabilities of the alternatives that contain it at its place, by the alignment with the fewest errors (Stolcke,
+    Koenig and Weintraub 1997 align all with all).
 
     Args:
-        alternatives: of one utterance, the cheapest first.
+        alternatives: alternatives of one utterance, the cheapest first.
     """
     if not alternatives:
         return []

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class FrameScores:
-    """Counts of a set of utterances, kept apart by utterance so that they can be resampled.
+    """Counts of a set, utterance by utterance, so that they can be resampled.
 
     Attributes:
-        utterance_ids: one per utterance, in the order of the arrays.
+        utterance_ids: Ids in the order of the arrays.
         correct: (utterances,) int64, frames whose most probable pdf is the hard label.
         frames: (utterances,) int64, frames scored.
         cross_entropy_sum: (utterances,) float64, sum over frames of -log posterior of the hard label, in nats.
@@ -44,7 +44,7 @@ class FrameScores:
         return float(self.cross_entropy_sum.sum()) / frames if frames else float("nan")
 
     def select(self, utterance_ids: Sequence[str]) -> FrameScores:
-        """The named utterances in the order given; one that is not here is a `KeyError`."""
+        """Scores of some utterances, in the given order; an unknown utterance is a `KeyError`."""
         position = {utterance_id: index for index, utterance_id in enumerate(self.utterance_ids)}
         rows = np.array([position[utterance_id] for utterance_id in utterance_ids], dtype=np.int64)
         return FrameScores(tuple(utterance_ids), self.correct[rows], self.frames[rows], self.cross_entropy_sum[rows])
@@ -75,9 +75,9 @@ def score_frames(
     """Count one utterance.
 
     Args:
-        utterance_id: kept with the counts.
-        log_posteriors: (frames, pdfs), natural logarithms. Of equal posteriors the lowest pdf counts as the choice.
-        hard_labels: (frames,), pdf of each frame.
+        utterance_id: id of the utterance, part of the result.
+        log_posteriors: (frames, pdfs) natural logarithms. Among equal posteriors the lowest pdf is the choice.
+        hard_labels: (frames,) pdf of each frame.
 
     Raises:
         ValueError: shapes do not fit, a label is no pdf, or a log-posterior is NaN.
@@ -106,7 +106,7 @@ def score_frames(
 
 
 def join_scores(scores: Sequence[FrameScores]) -> FrameScores:
-    """One set of many, in their order."""
+    """Scores of several sets, concatenated."""
     return FrameScores(
         tuple(utterance_id for part in scores for utterance_id in part.utterance_ids),
         np.concatenate([part.correct for part in scores] or [np.zeros(0, np.int64)]),

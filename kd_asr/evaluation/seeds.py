@@ -1,4 +1,4 @@
-"""Intervals over the seeds of a training: what other seeds would have given, on the same test set."""
+"""Intervals over the seeds of a training: results that other seeds would give on the same test set."""
 
 from __future__ import annotations
 

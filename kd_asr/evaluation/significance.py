@@ -1,12 +1,11 @@
 """Confidence intervals and paired comparisons by the bootstrap over utterances.
 
 M. Bisani and H. Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004:
-utterances are drawn with replacement, as many as there are, and the figure of the set (errors / words, or correct
-frames / frames) is computed anew for each draw. All systems are computed on the same draws, so that differences
-between them are free of what makes some utterances harder than others for every system (the paired bootstrap).
-
-The draws say what other utterances of the same kind would have given. They do not say what other seeds of the training
-would have given: that spread has to be shown beside them.
+a sample of utterances, as large as the set, is drawn with replacement, and the figure of the set (errors / words, or correct
+frames / frames) is computed for each draw. All systems are computed on the same draws, so that differences between
+them are not affected by utterances that are hard for every system (the paired bootstrap).
+The draws say what other utterances of the same kind would give. They do not say what other seeds of the training would
+give: the spread over seeds has to be shown beside them.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ class Estimate:
     """A figure of a set of utterances.
 
     Attributes:
-        value: on the set itself.
-        resampled: (resamples,) float64, the figure on each draw. Estimates of one call share the draws.
+        value: Figure of the set itself.
+        resampled: (resamples,) float64, figure of each draw. Estimates of one call share the draws.
     """
 
     value: float
@@ -46,11 +45,11 @@ class Difference:
     """One figure minus another on the same utterances.
 
     Attributes:
-        value: on the set itself.
-        interval: of the difference over the draws, by percentiles.
-        p_value: two-sided. Twice the smaller of two shares: of draws with difference <= 0, and of draws with
-            difference >= 0, where the set itself counts as one draw more on either side; at most 1. So it is below
-            1 - confidence just where the interval excludes zero (up to one draw), and never exactly 0.
+        value: Difference on the set itself.
+        interval: Percentile interval of the difference over the draws.
+        p_value: Two-sided p-value: twice the smaller share of draws with a difference <= 0 or >= 0, where the set
+            itself counts as one more draw on either side; at most 1. It is below 1 - confidence exactly where the
+            interval excludes zero (up to one draw), and never exactly 0.
     """
 
     value: float
@@ -64,9 +63,9 @@ class ShareOfGain:
 
     Attributes:
         value: (student - baseline) / (ensemble - baseline); None where the ensemble gains nothing.
-        interval: over the draws, by percentiles. A draw in which the ensemble gains nothing says nothing of the share:
-            it counts as minus infinity for the lower end and as plus infinity for the upper end. An end that
-            becomes infinite by this is None: the data do not bound the share.
+        interval: Percentile interval over the draws. A draw in which the ensemble gains nothing says nothing about the
+            share: it counts as minus infinity for the lower end and as plus infinity for the upper end. An end that
+            becomes infinite is None: the data do not bound the share.
     """
 
     value: float | None
@@ -77,7 +76,7 @@ def _quantiles(
     low: NDArray[np.float64], high: NDArray[np.float64], confidence: float
 ) -> tuple[float, float]:
     """Lower quantile of `low` and upper quantile of `high`."""
-    # `inverted_cdf` takes values that occurred and does not interpolate, so infinite ones do no harm to the others.
+    # `inverted_cdf` takes values that occur and does not interpolate, so infinite ones do not affect others.
     tail = (1 - confidence) / 2
     return (
         float(np.quantile(low, tail, method="inverted_cdf")),
@@ -93,13 +92,13 @@ def estimate_ratios(
     The WER is errors / reference words, the frame accuracy is correct frames / frames.
 
     Args:
-        numerators: (systems, utterances).
-        denominators: (systems, utterances) or, when they are the same for all, (utterances,).
+        numerators: (systems, utterances) counts.
+        denominators: (systems, utterances) counts or, if equal for all systems, (utterances,).
         resamples: number of draws.
-        seed: of the draws; the same for the same number of utterances.
+        seed: seed of the draws, which depend only on it and on the number of utterances.
 
     Returns:
-        One estimate per system. A draw without any denominator takes the value of the set.
+        One estimate per system. A draw whose denominators are all 0 has the value of the set.
 
     Raises:
         ValueError: there are no utterances, or a sum of denominators is zero.
@@ -131,7 +130,7 @@ def estimate_ratios(
 
 
 def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
-    """Mean over systems, such as the students of several seeds, taken inside each draw."""
+    """Mean over systems, such as students with different seeds, inside each draw."""
     return Estimate(
         float(np.mean([estimate.value for estimate in estimates])),
         np.mean([estimate.resampled for estimate in estimates], axis=0),
@@ -177,8 +176,8 @@ def share_of_gain(
 def sum_by_group(counts: ArrayLike, groups: Sequence[str]) -> NDArray[Any]:
     """Sums of counts (systems, utterances) over the utterances of each group, such as a speaker: (systems, groups).
 
-    Utterances of one speaker are hard or easy together. Resampling whole speakers instead of utterances, by handing
-    these sums to `estimate_ratios`, allows for that; it needs a good number of speakers.
+    Utterances of one speaker are hard or easy together. Passing these sums to `estimate_ratios` resamples whole
+    speakers instead of utterances, which accounts for that; it needs many speakers.
     """
     table = np.asarray(counts)
     _, group_of_utterance = np.unique(np.asarray(groups), return_inverse=True)

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 import jiwer
 
-# Stands where one side of an alignment has no word.
+# Placeholder where one side of an alignment has no word.
 GAP = "***"
-# The words are words already and are compared as they are: jiwer only takes them apart again, at line ends, so that a
-# word may hold any other character.
+# Words are compared as they are: jiwer gets them joined by line ends and only splits them again, so a word may contain
+# any other character.
 _WORDS = jiwer.ReduceToListOfListOfWords(word_delimiter="\n")
 
 
 @dataclass(frozen=True)
 class WordErrors:
-    """Counts of an alignment; `a + b` are the counts of both.
+    """Counts of an alignment; `a + b` adds the counts of both.
 
     The number of errors is the minimum edit distance and therefore unique. How it splits into substitutions, deletions
     and insertions is not: among alignments of equal cost, the one that jiwer finds is counted.
@@ -26,7 +26,7 @@ class WordErrors:
         substitutions: reference words aligned with another word.
         deletions: reference words that the hypothesis lacks.
         insertions: hypothesis words that the reference lacks.
-        hits: reference words found.
+        hits: reference words recognised correctly.
     """
 
     substitutions: int = 0
@@ -36,12 +36,12 @@ class WordErrors:
 
     @property
     def reference_words(self) -> int:
-        """Words of the reference: substitutions + deletions + hits."""
+        """Number of reference words: substitutions + deletions + hits."""
         return self.substitutions + self.deletions + self.hits
 
     @property
     def errors(self) -> int:
-        """Substitutions + deletions + insertions."""
+        """Number of errors: substitutions + deletions + insertions."""
         return self.substitutions + self.deletions + self.insertions
 
     @property
@@ -75,7 +75,7 @@ class AlignedWords:
 def align_words(reference: Sequence[str], hypothesis: Sequence[str]) -> AlignedWords:
     """Align two word sequences with the fewest errors; either may be empty.
 
-    Words are compared exactly: case and punctuation are the caller's to normalise.
+    Words are compared exactly; the caller normalises case and punctuation.
 
     >>> aligned = align_words("THE CAT SAT".split(), "THE BAT ON SAT".split())
     >>> " ".join(aligned.reference), " ".join(aligned.hypothesis)
@@ -113,5 +113,5 @@ def score_words(reference: Sequence[str], hypothesis: Sequence[str]) -> WordErro
 
 
 def total_errors(errors: Iterable[WordErrors]) -> WordErrors:
-    """Sum over utterances: the WER of a set is that of its sum, not the mean of its utterances' WERs."""
+    """Sum over utterances, whose WER is that of the set; it is not the mean of the utterances' WERs."""
     return sum(errors, WordErrors())

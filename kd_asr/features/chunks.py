@@ -15,17 +15,17 @@ class FrameChunks:
     """Utterances cut into chunks of the same number of frames, each with the frames around it.
 
     Indexing with (batch,) int64 chunk numbers gives (batch, left_context + length + right_context, num_mel_bins)
-    float32. The last chunk of an utterance ends where it ends, and so may overlap the one before; an utterance shorter
-    than a chunk is one, filled up with its last frame.
+    float32. The last chunk of an utterance ends with it and so may overlap the one before; an utterance shorter than a
+    chunk is padded with its last frame.
 
-    With a stride, every `stride` chunks lie in the same stretch: the first has its frames 0, stride, 2 stride, ..., the
+    With a stride, groups of `stride` chunks share a stretch: the first has its frames 0, stride, 2 stride, ..., the
     second 1, stride + 1, .... Indexing gives each the (length - 1) stride + 1 frames from its first to its last, and
     those around them.
 
     Attributes:
-        frames: (chunks, length) int64, the frames that a chunk covers, numbered through all utterances in their order.
-        counted: (chunks, length) bool, False for frames that an earlier chunk has covered or that were filled up:
-            every frame is counted once.
+        frames: (chunks, length) int64, frames that a chunk covers, numbered across all utterances in their order.
+        counted: (chunks, length) bool, False for padding and for frames that an earlier chunk covers: every frame is
+            counted once.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class FrameChunks:
         self._around = torch.arange(-left_context, (length - 1) * stride + 1 + right_context)
         stretches = _joined(begins)
         sizes = _joined(ends) - (_joined(starts) - stretches)
-        # What the stretch before, of the same utterance, has covered.
+        # Frames covered by the previous stretch of the same utterance.
         same = torch.zeros(len(stretches), dtype=torch.bool)
         same[1:] = _joined(firsts)[1:] == _joined(firsts)[:-1]
         covered = torch.zeros(len(stretches), dtype=torch.int64)
@@ -87,7 +87,7 @@ def _joined(parts: list[np.ndarray]) -> Tensor:
 
 
 def whole_utterance(store: FrameStore, utterance_id: str, *, left_context: int, right_context: int) -> Tensor:
-    """(1, left_context + frames + right_context, num_mel_bins) float32: an utterance and the frames around it.
+    """(1, left_context + frames + right_context, num_mel_bins) float32, an utterance with its margins.
 
     Raises:
         UserError: the context is wider than the store's margin.

@@ -1,4 +1,4 @@
-"""Images as inputs of a network, gathered by number, jittered on the fly."""
+"""Images as inputs of a network, gathered by number and jittered on the fly."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 class Images:
     """Grey images as rows of numbers 0..1: `images[(batch,) int64]` gives (batch, height * width) float32.
 
-    With `jitter_pixels` every image is shifted by a whole number of pixels up to that many, in each direction and
-    anew each time it is asked for; what comes in at the border is 0. The shifts come from torch's global generator,
-    whose state the checkpoints hold, so a resumed training sees the same ones.
+    With `jitter_pixels` every image is shifted each time by a whole number of pixels, up to that many in each
+    direction; pixels beyond the border are 0. The shifts come from torch's global generator, whose state the
+    checkpoints hold, so a resumed training sees the same ones.
     """
 
     def __init__(self, pixels: Tensor, *, jitter_pixels: int = 0) -> None:
         """`pixels`: (images, height, width) uint8, 0..255."""
         count, height, width = pixels.shape
         self._shifts = 2 * jitter_pixels + 1
-        # A shift of the image is a window on the padded image: which of its pixels, for each of the shifts.
+        # A shift of the image is a window on the padded image: indices of its pixels for each shift.
         self._padded = F.pad(pixels, (jitter_pixels,) * 4).reshape(count, -1)
         padded_width = width + 2 * jitter_pixels
         corner = torch.arange(self._shifts)

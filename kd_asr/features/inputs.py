@@ -1,4 +1,4 @@
-"""What inputs of a network are to those who gather them."""
+"""The interface of inputs that are gathered by number."""
 
 from __future__ import annotations
 

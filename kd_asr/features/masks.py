@@ -1,4 +1,4 @@
-"""Masks over time and frequency (SpecAugment: Park and others, Interspeech 2019), for networks to train behind."""
+"""Masks over time and frequency for training (SpecAugment: Park and others, Interspeech 2019)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def masked(inputs: Tensor, *, frequency_mask: int, time_mask: int) -> Tensor:
     """A copy with one band of bins and one stretch of frames of each example set to 0, the mean of normalised frames.
 
     Width and place of both are drawn from torch's global generator, whose state the checkpoints hold: the width
-    uniformly from 0 to the largest, the place uniformly from where the mask fits (section 2).
+    uniformly from 0 to the largest, the place uniformly among those where the mask fits (section 2).
 
     Args:
         inputs: (batch, frames, bins) float.
@@ -34,7 +34,7 @@ def _hidden(batch: int, size: int, largest: int) -> Tensor:
 
 
 class MaskedInputs:
-    """Windows or chunks to train on, each behind masks that are drawn anew whenever it is gathered."""
+    """Windows or chunks for training, with new random masks each time they are gathered."""
 
     def __init__(
         self, inputs: Indexable, settings: AugmentSettings, *, num_mel_bins: int

@@ -1,4 +1,4 @@
-"""Perturbed copies of utterances: other speakers, other rates and other microphones, from finished log-mel frames.
+"""Perturbed copies of utterances, with other speakers, rates and microphones, from finished log-mel frames.
 
 A copy has its frequency axis warped (`features.vocal_tract`), its time axis stretched, and a smooth curve over
 frequency added to all its frames, as another microphone or room would. Audio is not read again.
@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.vocal_tract import warp_matrix
 
-# Warps are drawn from so many, so that their matrices are made once.
+# Number of different warps, few enough to compute each matrix once.
 _WARPS = 33
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """What is done to one copy of an utterance.
+    """Perturbation of one copy of an utterance.
 
     Attributes:
-        warp: factor of the frequency axis; above 1 formants move up.
-        rate: of speech; above 1 the copy is shorter.
-        curve: weights of the first three Legendre polynomials over the bins, added to normalised frames.
+        warp: Factor of the frequency axis; above 1, formants move up.
+        rate: Factor of the rate of speech; above 1, the copy is shorter.
+        curve: Weights of the first three Legendre polynomials over the bins, added to normalised frames.
     """
 
     warp: float
@@ -36,12 +36,12 @@ class Perturbation:
 
 @dataclass(frozen=True)
 class Spread:
-    """How far copies may be from the original.
+    """Ranges from which perturbations are drawn.
 
     Attributes:
-        warp: largest change of the frequency axis: 0.15 draws factors from 0.85 to 1.15.
-        rate: largest change of the rate of speech.
-        curve: standard deviation of each weight of the curve.
+        warp: Largest change of the frequency axis: 0.15 draws factors from 0.85 to 1.15.
+        rate: Largest change of the rate of speech.
+        curve: Standard deviation of each weight of the curve.
     """
 
     warp: float
@@ -50,7 +50,7 @@ class Spread:
 
 
 def draw(spread: Spread, *, seed: int, utterance_id: str, copy: int) -> Perturbation:
-    """The perturbation of one copy: a function of the arguments alone, whatever else is drawn."""
+    """The perturbation of one copy, which depends only on the arguments."""
     rng = np.random.default_rng([seed, zlib.crc32(utterance_id.encode()), copy])
     step = int(rng.integers(_WARPS))
     warp = 1.0 + spread.warp * (2 * step / (_WARPS - 1) - 1)
@@ -60,7 +60,7 @@ def draw(spread: Spread, *, seed: int, utterance_id: str, copy: int) -> Perturba
 
 
 def copied_frames(count: int, perturbation: Perturbation) -> int:
-    """Frames of the copy of an utterance of `count` frames."""
+    """Number of frames in the copy of an utterance with `count` frames."""
     return max(1, round(count / perturbation.rate))
 
 
@@ -71,12 +71,12 @@ def perturb(
 
     Args:
         frames: (frames, bins), normalised.
-        perturbation: what is done.
-        features: of the filterbank.
+        perturbation: perturbation of the copy.
+        features: settings of the filterbank.
 
     Returns:
-        (copied frames, bins) float32, and (copied frames,) the frame of the original that lies nearest to each: its
-        label is the copy's.
+        (copied frames, bins) float32, and (copied frames,) int64, the nearest frame of the original, whose label is
+        that of the copied frame.
     """
     count = copied_frames(len(frames), perturbation)
     position = np.minimum(np.arange(count) * perturbation.rate, len(frames) - 1)

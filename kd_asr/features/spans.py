@@ -1,4 +1,4 @@
-"""Which row of a store an example is: utterances lie apart in it, examples are numbered through them."""
+"""Rows of a store for example numbers: utterances are apart in the store, examples are numbered across them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 class Spans:
     """Rows of the frames of some utterances, one utterance after the other.
 
-    Only the spans are kept, not the row of every frame: that would be 8 bytes a frame in every process.
+    Only the spans are kept, not the row of every frame, which would be 8 bytes per frame in every process.
     """
 
     def __init__(self, spans: Sequence[range]) -> None:
@@ -20,7 +20,7 @@ class Spans:
         lengths = np.array([len(span) for span in spans], dtype=np.int64)
         self._ends = torch.from_numpy(np.cumsum(lengths))
         starts = np.array([span.start for span in spans], dtype=np.int64)
-        # Added to an example's number it gives the row, for all examples of the utterance.
+        # Offset from example number to row, the same for all examples of an utterance.
         self._offsets = torch.from_numpy(starts - (np.cumsum(lengths) - lengths))
 
     def __len__(self) -> int:

@@ -33,16 +33,17 @@ def _layout(frame_counts: Sequence[int]) -> np.ndarray:
 def create_store(
     folder: Path, utterance_ids: Sequence[str], frame_counts: Sequence[int], settings: FeatureSettings
 ) -> None:
-    """Lay out an empty store for utterances whose lengths are known; `write_frames` fills it, in any order.
+    """Make an empty store for utterances of known lengths; `FrameStore.write` fills it, in any order.
 
     Raises:
-        OSError: the disk is too full for the whole matrix (it is reserved at once).
+        OSError: the disk has no room for the whole matrix, which is reserved at once.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = int(sum(frame_counts)) + 2 * MARGIN * len(frame_counts)
     with (folder / "frames.f16").open("wb") as file:
         size = rows * settings.num_mel_bins * 2
-        # Reserve the blocks now: a full disk is an error here, instead of a bus error when a mapped page is written.
+        # Reserve the blocks now, so that a full disk is an error here instead of a bus error when a mapped page is
+        # written.
         if size and hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)
         else:
@@ -57,9 +58,9 @@ class FrameStore:
 
     Attributes:
         matrix: (rows, num_mel_bins) float16, memory-mapped.
-        utterance_ids: in the order of the manifest.
-        margin: frames repeated before and after each utterance.
-        features: the settings the frames were made with, as a mapping.
+        utterance_ids: Ids in the order of the manifest.
+        margin: Number of repeated frames before and after each utterance.
+        features: Settings with which the frames were made, as a mapping.
     """
 
     def __init__(self, folder: Path, *, writable: bool = False) -> None:
@@ -94,36 +95,36 @@ class FrameStore:
         """Map the store in `folder`.
 
         Raises:
-            UserError: its matrix does not have the announced size.
+            UserError: the matrix does not have the size in its header.
         """
         return cls(folder)
 
     def check_finite(self) -> None:
-        """Read every frame; a `UserError` names the utterance that has one that is not a finite number."""
+        """Read every frame; a frame that is not finite is a `UserError` that names its utterance."""
         for utterance_id in self.utterance_ids:
             if not np.isfinite(self.frames(utterance_id)).all():
                 raise damaged(self._folder / "frames.f16", f"frames of {utterance_id} are not finite numbers")
 
     def present(self, utterances: Iterable[Utterance]) -> list[Utterance]:
-        """Those that are in the store, in the order given."""
+        """Those of some utterances that are in the store, in order."""
         return [item for item in utterances if item.utterance_id in self._number]
 
     def rows(self, utterance_id: str) -> range:
-        """Rows of `matrix` that are this utterance's frames, without the margin."""
+        """Rows of `matrix` with the utterance's frames, without the margin."""
         start, count = self.layout[self._number[utterance_id]]
         return range(int(start), int(start + count))
 
     def num_frames(self, utterance_id: str) -> int:
-        """Frames of the utterance."""
+        """Number of frames of the utterance."""
         return int(self.layout[self._number[utterance_id], 1])
 
     def frames(self, utterance_id: str) -> np.ndarray:
-        """(frames, num_mel_bins) float32, a copy without the margin."""
+        """(frames, num_mel_bins) float32 copy of the utterance's frames, without the margin."""
         rows = self.rows(utterance_id)
         return self.matrix[rows.start : rows.stop].astype(np.float32)
 
     def write(self, utterance_id: str, frames: np.ndarray) -> None:
-        """Put an utterance's frames, (frames, num_mel_bins), and its margins in place; for `writable` stores."""
+        """Write an utterance's (frames, num_mel_bins) frames and its margins; the store must be `writable`."""
         rows = self.rows(utterance_id)
         self.matrix[rows.start : rows.stop] = frames
         self.matrix[rows.start - self.margin : rows.start] = frames[0]
@@ -131,7 +132,7 @@ class FrameStore:
 
 
 def check_context(store: FrameStore, left_context: int, right_context: int) -> None:
-    """A `UserError` if a network sees more frames around one than the store repeats at an utterance's ends."""
+    """Raise a `UserError` if a network's context is wider than the store's margin."""
     if max(left_context, right_context) > store.margin:
         raise UserError(
             f"the network sees {left_context} frames before and {right_context} after each, more than the margin of "

@@ -1,8 +1,8 @@
-"""Vocal tract length perturbation (Jaitly and Hinton, ICML 2013 workshop): other speakers from the frames of one.
+"""Vocal tract length perturbation (Jaitly and Hinton, ICML 2013 workshop): variation of speakers in log-mel frames.
 
-A longer or shorter vocal tract moves the formants. Each window of a batch is seen with its frequency axis warped by
-one of a few factors, so that a network meets a frame with many vocal tracts in the course of its epochs. The warp is
-applied to the finished log-mel frames, as an interpolation between neighbouring bins: nothing is computed anew.
+A longer or shorter vocal tract moves the formants. The frequency axis of each window of a batch is warped by one of a
+few factors, so that over the epochs a network sees a frame with many vocal tracts. The warp is an interpolation between
+neighbouring bins of the finished log-mel frames; features are not computed again.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from kd_asr.features.settings import FeatureSettings
 _LOW_HZ = 20.0
 # Below this frequency, which covers the formants, the warp is linear (Jaitly and Hinton 2013).
 _FORMANTS_HZ = 4800.0
-# Warps of a batch.
+# Number of warps in a batch.
 _FACTORS = 9
 
 
 def warped_frequency(hertz: NDArray[np.float64], factor: float, nyquist: float) -> NDArray[np.float64]:
     """Frequencies after the warp of Jaitly and Hinton (2013), section 3: `factor` times the frequency up to a knee,
-    from there linear to `nyquist`, which stays where it is.
+    from there linear to `nyquist`, which is unchanged.
 
     Args:
         hertz: frequencies from 0 to `nyquist`.
-        factor: above 1 formants move up.
+        factor: warp factor; above 1, formants move up.
         nyquist: half the sample rate, Hz.
     """
     top = min(_FORMANTS_HZ, 0.6 * nyquist) * min(factor, 1.0)
@@ -42,14 +42,14 @@ def warp_matrix(factor: float, features: FeatureSettings) -> Tensor:
     """(bins, bins) float32 matrix that warps frames: `frames @ matrix`; the identity for factor 1.
 
     Column b reads the log-mel output at the frequency that bin b's centre is warped to, interpolated linearly between
-    the two bins it lies between; beyond the first and the last centre their own values hold.
+    the two nearest bins; beyond the first and last centre their values are extended.
     """
     bins, nyquist = features.num_mel_bins, features.sample_rate / 2
     low, high = (1127.0 * np.log1p(hertz / 700.0) for hertz in (_LOW_HZ, nyquist))
     step = (high - low) / (bins + 1)
     centres = 700.0 * np.expm1((low + step * np.arange(1, bins + 1)) / 1127.0)
     mel = 1127.0 * np.log1p(warped_frequency(centres, factor, nyquist) / 700.0)
-    # Rounded, so that factor 1 gives bins exactly.
+    # Rounded, so that factor 1 reproduces the bins exactly.
     position = np.clip(np.round((mel - low) / step - 1.0, 9), 0, bins - 1)
     below = np.minimum(position.astype(np.int64), bins - 2)
     matrix = np.zeros((bins, bins), dtype=np.float32)
@@ -60,10 +60,10 @@ def warp_matrix(factor: float, features: FeatureSettings) -> Tensor:
 
 
 class WarpedWindows:
-    """Windows or chunks to train on, each warped by one of nine factors between 1 - `largest` and 1 + `largest`.
+    """Windows or chunks for training, each warped by one of nine factors between 1 - `largest` and 1 + `largest`.
 
-    The first ninth of a batch has the first factor, and so on: batches come in random order, so that the factor of a
-    frame is random, changes from epoch to epoch, and is the same when a training is resumed.
+    The first ninth of a batch has the first factor, and so on. As batches are in random order, the factor of a frame is
+    random, changes from epoch to epoch, and is the same when a training is resumed.
     """
 
     def __init__(self, windows: Indexable, largest: float, features: FeatureSettings) -> None:

@@ -1,4 +1,4 @@
-"""Context windows, gathered from the frame store when a batch is made."""
+"""Context windows, gathered from the frame store for each batch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from kd_asr.features.store import FrameStore, check_context
 
 
 class FrameWindows:
-    """The spliced input of every frame of some utterances, as one indexable matrix that is never stored.
+    """Context windows of every frame of some utterances, as an indexable matrix that is never stored.
 
-    Indexing with (batch,) int64 example numbers gives (batch, window * num_mel_bins) float32. Examples are the
-    utterances' frames, one utterance after the other, in the order given.
+    Indexing with (batch,) int64 example numbers gives (batch, window * num_mel_bins) float32. Examples are the frames,
+    one utterance after the other.
     """
 
     def __init__(

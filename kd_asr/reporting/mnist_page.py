@@ -301,7 +301,7 @@ def page(report: Report) -> str:
     if report["dark_knowledge"]:
         sections += [
             "## Dark knowledge",
-            "For each digit, the training image that the first teacher classifies correctly with the least certainty, and "
+            "For each digit, the training image that the first teacher classifies correctly but least certainly, with "
             "its soft targets. At T = 1 the wrong digits hardly show; softened, they show what the image resembles.",
             "![Digits and soft targets](dark_knowledge.png)",
         ]
