@@ -1,4 +1,4 @@
-"""Objectives: the weighted mean of losses, each logged by its name, unweighted."""
+"""Objectives: weighted means of losses. Each loss is logged by its name, unweighted."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from kd_asr.registry import Named, Weighted, find
 
 @dataclass(frozen=True)
 class ObjectiveValue:
-    """The scalar to minimise and its parts.
+    """Value of an objective.
 
     Attributes:
-        total: scalar tensor with a gradient.
-        losses: scalar tensors by name, before weights, in nats.
+        total: Scalar tensor with a gradient, to minimise.
+        losses: Scalar tensors by name, without weights, in nats.
     """
 
     total: Tensor
@@ -33,17 +33,17 @@ class ObjectiveValue:
 
 
 class Objective(Protocol):
-    """Maps a network's outputs and the batch they belong to, to the value to minimise."""
+    """Function of a network's outputs and their batch that returns the value to minimise."""
 
     def __call__(self, outputs: Outputs, batch: Batch, /) -> ObjectiveValue: ...
 
 
 @dataclass(frozen=True)
 class MeanObjective:
-    """sum of w_i L_i / sum of w_i, each loss a mean over the labels of the batch.
+    """Weighted mean of losses, sum of w_i L_i / sum of w_i, where each L_i is a mean over the labels of the batch.
 
     Attributes:
-        losses: name, loss and weight of each.
+        losses: Name, function and weight of each loss.
     """
 
     losses: tuple[tuple[str, Loss, float], ...]
@@ -62,9 +62,9 @@ class HintonObjective:
     """(l1 T^2 L_soft + l2 L_hard) / (l1 + l2) (Hinton, Vinyals, Dean 2015, section 2), fused.
 
     Attributes:
-        temperature: T of the soft loss.
-        soft_weight: l1.
-        hard_weight: l2; 0 leaves the hard labels out.
+        temperature: Temperature T of the soft loss.
+        soft_weight: Weight l1.
+        hard_weight: Weight l2; 0 ignores the hard labels.
     """
 
     temperature: float
@@ -86,10 +86,10 @@ class HintonObjective:
 
 @dataclass(frozen=True)
 class PeersObjective:
-    """The sum of an objective over several networks, for each of which the others are peers.
+    """Sum of an objective over several networks, each of which has the others as peers.
 
     Attributes:
-        one: objective of each network; `Signal.members` are the others' log-posteriors, as constants.
+        one: Objective of each network; `Signal.members` are the others' log-posteriors, as constants.
     """
 
     one: Objective
@@ -108,7 +108,7 @@ class PeersObjective:
 
 
 def weighted(name: str, settings: object = None, *, weight: float = 1.0) -> Weighted:
-    """A registered loss with its settings, by default those it has by itself, and its weight."""
+    """A registered loss with settings, by default its own defaults, and a weight."""
     return Weighted(Named("loss", name, settings if settings is not None else find("loss", name).Settings()), weight)
 
 
@@ -132,7 +132,8 @@ def described(losses: Sequence[Weighted]) -> str:
 
 
 def objective_of(losses: Sequence[Weighted], *, who: str = "losses") -> Objective:
-    """The objective of a list of losses; exactly a soft and a hard one are computed together, with a closed gradient.
+    """The objective of a list of losses; the pair of `soft` and `hard` is computed together, with a closed-form
+    gradient.
 
     Args:
         losses: with their weights.
@@ -155,15 +156,15 @@ def objective_of(losses: Sequence[Weighted], *, who: str = "losses") -> Objectiv
 
 
 def check_needs(losses: Sequence[Weighted], gives: frozenset[str], *, who: str) -> None:
-    """Refuse losses that want what their teacher does not give.
+    """Refuse losses that need more than there is.
 
     Args:
-        losses: of a job.
-        gives: what its teacher gives, and `labels` where the data has some.
-        who: begins the sentence, such as `methods.decoupled`.
+        losses: losses of a job.
+        gives: outputs of its teacher, and `labels` if the data has any.
+        who: beginning of the error message, such as `the method decoupled`.
 
     Raises:
-        UserError: names loss, want and what there is.
+        UserError: a loss needs what there is not; names both.
     """
     for item in losses:
         lacking = sorted(find("loss", item.loss.name).needs - gives)

@@ -1,11 +1,11 @@
 """Confidence intervals and paired comparisons by the bootstrap over utterances.
 
 M. Bisani and H. Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004:
-a sample of utterances, as large as the set, is drawn with replacement, and the figure of the set (errors / words, or correct
-frames / frames) is computed for each draw. All systems are computed on the same draws, so that differences between
-them are not affected by utterances that are hard for every system (the paired bootstrap).
-The draws say what other utterances of the same kind would give. They do not say what other seeds of the training would
-give: the spread over seeds has to be shown beside them.
+a sample of utterances, as large as the set, is drawn with replacement, and the figure of the set (errors / words, or
+correct frames / frames) is computed for each draw. All systems are computed on the same draws, so that differences
+between them are not affected by utterances that are hard for every system (the paired bootstrap). The draws say what
+other utterances of the same kind would give. They do not say what other seeds of the training would give: the spread
+over seeds has to be shown beside them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A training as one frozen value: what it says is what decides the networks, and its fingerprint is taken of it."""
+"""A training as one frozen value, which decides the networks and from which their fingerprint is computed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ MODEL = "model"
 
 @dataclass(frozen=True)
 class Material:
-    """What a job's data come to, once they are opened.
+    """Opened data of a job.
 
     Attributes:
-        examples: To learn from; with a teacher if the job has one.
-        dev: To measure on between updates; None where no example is left for that.
-        num_classes: Outputs of the networks.
-        input_shape: What the networks are told of their inputs.
-        header: What saved networks say of their inputs, such as the settings of the features.
-        followed: Training examples, as they are, whose accuracy is written into the history; None: none.
+        examples: Examples for training; with a teacher if the job has one.
+        dev: Examples for validation; None if there are none.
+        num_classes: Number of outputs of the networks.
+        input_shape: Shape of the networks' inputs.
+        header: Description of the inputs for saved networks, such as the settings of the features.
+        followed: Training examples, without augmentation, whose accuracy is written into the history; None: none.
     """
 
     examples: Examples
@@ -41,18 +41,18 @@ class Material:
 
 
 class Data(Protocol):
-    """A frozen value that says what is learnt from; its class is in the room of a task."""
+    """A frozen value that describes the training data; its class belongs to a task."""
 
     def artifacts(self) -> Sequence[str]:
-        """Names of the artifacts that are read."""
+        """Names of the input artifacts."""
         ...
 
     def count(self, run_dir: Path) -> int:
-        """Labels that make an epoch, whatever part of them, or more than them, the networks see."""
+        """Number of labels in an epoch, which does not depend on subsets or copies."""
         ...
 
     def open(self, run_dir: Path, job: Job, /) -> Material:
-        """What the job learns from and is measured on."""
+        """Training and evaluation data of the job."""
         ...
 
 
@@ -61,7 +61,7 @@ class StoredPosteriors:
     """A teacher whose posteriors are read from a posterior store.
 
     Attributes:
-        artifact: That holds the store. It is an input of the job, which decides by its fingerprint, not by its name.
+        artifact: Artifact with the store. It is an input of the job; its fingerprint decides, not its name.
     """
 
     artifact: Annotated[str, DecidesNothing()]
@@ -72,14 +72,14 @@ class Job:
     """One training.
 
     Attributes:
-        name: Of its artifact, such as `ensemble/member-03`.
-        networks: Network, with its settings, by the name, which is that of its file. Several are trained together, each
-            learning from the same batches and, with the loss `peers`, from the others; all see the data in one way.
-        data: What is learnt from.
+        name: Name of the artifact, such as `ensemble/member-03`.
+        networks: Network with its settings, by the name of its file. Several are trained together, each on the same
+            batches and, with the loss `peers`, on the outputs of the others; all must have the same view.
+        data: Training data.
         losses: Losses and their weights.
         budget: Epochs, optimiser and precision.
         seed: Seed of initial weights, order of the data and dropout.
-        teacher: Where soft targets come from; None: hard labels only.
+        teacher: Source of soft targets; None: hard labels only.
         keep: Weights to save: the best on dev (the last where there is no dev) or the last ones, as `<network>`, or
             both, the last ones as `<network>-last`.
         max_norm: Largest Euclidean norm of a unit's incoming weights, held after each update; 0: no limit.
@@ -109,28 +109,28 @@ class Job:
 
     @property
     def network(self) -> Named:
-        """The network and its settings; the first one, whose view is that of all."""
+        """The first network, whose view all networks share."""
         return next(iter(self.networks.values()))
 
     def artifacts(self) -> list[str]:
-        """Names of the artifacts that are read."""
+        """Names of the input artifacts."""
         return [*self.data.artifacts(), *([self.teacher.artifact] if self.teacher is not None else [])]
 
     def code(self) -> list[str]:
-        """Modules whose code decides the networks, with all that they import."""
+        """Modules whose code decides the networks, not counting their imports."""
         losses = {find("loss", item.loss.name).__module__ for item in self.losses}
         networks = {network_class(item.name).__module__ for item in self.networks.values()}
         return sorted({"kd_asr.jobs.run", type(self.data).__module__, *losses, *networks})
 
     def epoch_updates(self, run_dir: Path) -> int:
-        """Updates of an epoch."""
+        """Number of updates in an epoch."""
         return batches_per_epoch(self.data.count(run_dir), self.budget.batch_frames)
 
     def updates(self, run_dir: Path) -> int:
-        """Updates of the whole training."""
+        """Number of updates in the whole training."""
         return max(1, round((self.epochs or self.budget.epochs) * self.epoch_updates(run_dir)))
 
 
 def network_seed(seed: int, name: str) -> int:
-    """Seed of one network of a run: the same for the same run seed and name, unrelated for any other."""
+    """Seed of one network of a run, which depends on the run's seed and the network's name."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")

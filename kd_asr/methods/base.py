@@ -1,4 +1,4 @@
-"""What every method is: it plans trainings and the systems to compare, and trains nothing itself.
+"""The interface of methods, which plan trainings and the systems to compare but train nothing themselves.
 
 A method is one file in this folder: a class with `@method("name")` and a frozen dataclass of its settings. The contract
 tests, `tests/methods/test_every_method.py`, find it by themselves.
@@ -18,30 +18,30 @@ from kd_asr.registry import Named, Weighted
 
 
 class Task(Protocol):
-    """What methods plan with: the data, student network and budget of a run, on speech, digits or anything else."""
+    """Data, student network and budget of a run, on speech, digits or anything else, with which methods plan."""
 
     @property
     def students(self) -> int:
-        """Students of each method, with seeds of their own."""
+        """Number of students of each method, with different seeds."""
         ...
 
     @property
     def paper_row(self) -> str:
-        """Row of the table of Hinton, Vinyals and Dean (2015) for their distilled network."""
+        """Row of the distilled network in the table of Hinton, Vinyals and Dean (2015)."""
         ...
 
     def taught(self, name: str, number: int, losses: Sequence[Weighted]) -> Job:
         """Training of a student on a teacher's posteriors and hard labels.
 
         Args:
-            name: of the method's students, the beginning of their artifacts' names.
-            number: of the student.
-            losses: to minimise.
+            name: name of the method's students, with which their artifacts' names begin.
+            number: number of the student.
+            losses: losses to minimise.
         """
         ...
 
     def untaught(self, name: str, number: int, losses: Sequence[Weighted], *, networks: int = 1) -> Job:
-        """Training of the same network, or of several together, on hard labels alone."""
+        """Training of a network like a student, or of several together, on hard labels alone."""
         ...
 
 
@@ -51,8 +51,8 @@ class Plan:
 
     Attributes:
         jobs: Trainings.
-        group: How reports show the systems.
-        systems: Systems to compare, all of the group.
+        group: Group of the systems in reports.
+        systems: Systems to compare, all in the group.
     """
 
     jobs: tuple[Job, ...]
@@ -61,7 +61,7 @@ class Plan:
 
 
 class Method(Protocol):
-    """Plans what a published method needs; made from its settings."""
+    """A published method, made from its settings."""
 
     Settings: ClassVar[type[Any]]
 
@@ -69,16 +69,16 @@ class Method(Protocol):
         """Trainings and systems of the method for a task.
 
         Raises:
-            UserError: a loss needs what its teacher does not give.
+            UserError: a loss needs more than its teacher gives.
         """
         ...
 
 
 def planned(methods: Sequence[Named], task: Task) -> list[Plan]:
-    """The plans of some methods for a task.
+    """Plans of some methods for a task.
 
     Raises:
-        UserError: two of the methods make groups of one name, or a loss needs what its teacher does not give.
+        UserError: two of the methods make groups of the same name, or a loss needs more than its teacher gives.
     """
     plans: list[Plan] = [named.make().plan(task) for named in methods]
     groups = [plan.group.name for plan in plans]
@@ -89,23 +89,23 @@ def planned(methods: Sequence[Named], task: Task) -> list[Plan]:
 
 
 def cohort(network: Named, networks: int) -> dict[str, Named]:
-    """One network as a job has it, or several alike that are trained together, by name."""
+    """Networks of a job by name: one, or several equal ones to be trained together."""
     if networks == 1:
         return {MODEL: network}
     return {f"network-{number}": network for number in range(networks)}
 
 
 def plan_students(task: Task, name: str, losses: Sequence[Weighted], group: Group) -> Plan:
-    """Students of the task's teacher that differ from those of other methods in their losses alone.
+    """Plan students of the task's teacher that differ from those of other methods only in their losses.
 
     Args:
-        task: to plan for.
-        name: of the students.
-        losses: to minimise.
-        group: of the systems, of one student each.
+        task: task to plan for.
+        name: name of the students.
+        losses: losses to minimise.
+        group: group of the systems, which have one student each.
 
     Raises:
-        UserError: a loss needs what posteriors and labels do not give.
+        UserError: a loss needs more than posteriors and labels.
     """
     check_needs(losses, frozenset({"posteriors", "labels"}), who=f"the method {group.name}")
     jobs = tuple(task.taught(name, number, losses) for number in range(task.students))
@@ -113,20 +113,20 @@ def plan_students(task: Task, name: str, losses: Sequence[Weighted], group: Grou
 
 
 def plan_cohorts(task: Task, name: str, losses: Sequence[Weighted], group: Group, *, networks: int) -> Plan:
-    """Cohorts of networks that are trained together without a teacher; the first network of each is a system.
+    """Plan cohorts of networks that are trained together without a teacher; the first network of each is a system.
 
-    The networks of a cohort are alike but not independent: one of each keeps the systems as independent as the students
-    of other methods.
+    The networks of a cohort are not independent; with one of each, the systems are as independent as the students of
+    other methods.
 
     Args:
-        task: to plan for.
-        name: of the cohorts.
-        losses: of each network.
-        group: of the systems.
-        networks: number in a cohort.
+        task: task to plan for.
+        name: name of the cohorts.
+        losses: losses of each network.
+        group: group of the systems.
+        networks: number of networks in a cohort.
 
     Raises:
-        UserError: a loss needs what labels and the other networks do not give.
+        UserError: a loss needs more than labels and the other networks.
     """
     gives = {"labels", "members"} if networks > 1 else {"labels"}
     check_needs(losses, frozenset(gives), who=f"the method {group.name}")

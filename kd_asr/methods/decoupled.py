@@ -12,11 +12,10 @@ from kd_asr.registry import Weighted, method
 
 @dataclass(frozen=True)
 class DecoupledMethodSettings:
-    """Students that learn the label's posterior and the distribution of the others with a weight for each.
+    """Students on the decoupled loss, which weights the label's posterior and the distribution of the other classes.
 
     Attributes:
-        losses: Losses of a student and their weights; in the paper the decoupled loss stands beside the hard loss, both
-            with weight 1.
+        losses: Losses of a student and their weights (paper: the decoupled and the hard loss, both with weight 1).
     """
 
     losses: tuple[Weighted, ...] = (weighted("decoupled"), *HARD)

@@ -15,8 +15,8 @@ class HintonMethodSettings:
     """Students on a teacher's softened posteriors and on hard labels.
 
     Attributes:
-        losses: Losses of a student and their weights; a soft and a hard loss are computed together. The paper has
-            temperature 2 and a hard loss of half the weight on speech, temperature 20 on digits.
+        losses: Losses of a student and their weights; a soft and a hard loss are computed together (paper: for speech
+            temperature 2 and weights 1 and 0.5, for digits temperature 20).
     """
 
     losses: tuple[Weighted, ...] = hinton_losses(temperature=2.0, soft_weight=1.0, hard_weight=0.5)
@@ -24,7 +24,7 @@ class HintonMethodSettings:
 
 @method("hinton")
 class Hinton:
-    """Students of a teacher's posteriors and of the hard labels."""
+    """Students on a teacher's posteriors and the hard labels."""
 
     Settings = HintonMethodSettings
 

@@ -17,8 +17,8 @@ class MutualMethodSettings:
     """Networks without a teacher, trained together, each on the labels and on the posteriors of the others.
 
     Attributes:
-        networks: Networks that are trained together, which differ in their initial weights (paper: 2 to 7). The first
-            of them is compared with the other systems.
+        networks: Networks of a cohort, which differ in their initial weights (paper: 2 to 7). The first of them is
+            compared with the other systems.
         losses: Losses of each network and their weights (paper: both 1).
     """
 

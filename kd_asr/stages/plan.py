@@ -23,17 +23,17 @@ def member_names(settings: Settings) -> list[str]:
 
 
 def baseline_names(settings: Settings) -> list[str]:
-    """Artifacts of the networks that the students are compared with."""
+    """Artifacts of the baselines."""
     return [f"baseline/baseline-{number:02d}" for number in range(settings.baseline.networks)]
 
 
 def member_jobs(settings: Settings) -> list[Job]:
-    """The teachers: equal but for initial weights and order of the data."""
+    """Trainings of the teachers, which differ only in initial weights and order of the data."""
     return [hard_job(settings, name, settings.teacher_network) for name in member_names(settings)]
 
 
 def baseline_jobs(settings: Settings) -> list[Job]:
-    """Networks on hard labels, which the students are compared with."""
+    """Trainings of the baselines on hard labels."""
     return [hard_job(settings, name, settings.student_network) for name in baseline_names(settings)]
 
 
@@ -42,7 +42,7 @@ class SpeechTask:
     """Students of a run's ensemble, or networks like them on hard labels, for the methods.
 
     Attributes:
-        settings: Of the run.
+        settings: Settings of the run.
     """
 
     settings: Settings
@@ -58,13 +58,13 @@ class SpeechTask:
         return soft_job(self.settings, f"distil/{name}-{number:02d}", losses)
 
     def untaught(self, name: str, number: int, losses: Sequence[Weighted], *, networks: int = 1) -> Job:
-        """The baselines' networks and data with other losses."""
+        """A training like a baseline's, with other losses."""
         job = hard_job(self.settings, f"distil/{name}-{number:02d}", self.settings.student_network)
         return replace(job, networks=cohort(job.network, networks), losses=tuple(losses))
 
 
 def plans(settings: Settings) -> list[Plan]:
-    """What each method of a run trains and compares.
+    """Plans of the methods of a run.
 
     Raises:
         UserError: a method cannot work with these settings, or two of them have the same name.
@@ -98,7 +98,7 @@ def sweep_jobs(settings: Settings) -> list[Job]:
 
 
 def realignment_jobs(settings: Settings) -> list[Job]:
-    """Networks of the teachers' kind, on the first alignment, for `align.network_epochs` epochs."""
+    """Trainings of networks like the teachers on the first alignment, for `align.network_epochs` epochs."""
     brief = replace(settings, train=replace(settings.train, epochs=settings.align.network_epochs))
     names = [f"align_networks/network-{number:02d}" for number in range(settings.align.networks)]
     return [hard_job(brief, name, settings.teacher_network, aligned=FIRST_ALIGNMENT) for name in names]
