@@ -1,4 +1,4 @@
-"""The commands `kd-asr mnist ...`: parsing and printing only."""
+"""The commands `kd-asr mnist ...`: parsing and printing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kd_asr.settings.files import load_settings_of, parse_settings_of, save_sett
 
 @dataclass(frozen=True)
 class MnistStage:
-    """A command of the MNIST recipe: its name, the file of its stage, what it does in one line and in full."""
+    """A command of the MNIST recipe: name, module of its stage, summary and description."""
 
     name: str
     module: str
@@ -31,7 +31,7 @@ MNIST_STAGES = (
     MnistStage(
         "digits",
         "digits",
-        "get and check the digits (every experiment does it first)",
+        "get and check the digits (every experiment does so first)",
         "Downloads MNIST's four files if the settings name a folder without them; writes digits/.",
     ),
     MnistStage(
@@ -76,7 +76,7 @@ MNIST_STAGES = (
     MnistStage(
         "report",
         "report",
-        "one page of tables and pictures of the experiments that have been run",
+        "write one page of tables and plots of the finished experiments",
         "Writes report/report.md, report.json and PNG files, and prints the main table.",
     ),
 )
@@ -103,8 +103,8 @@ def add_mnist(commands: argparse._SubParsersAction[Any]) -> None:
         "mnist",
         help="the MNIST recipe: the same distillation on handwritten digits (its own commands)",
         description="Distillation on MNIST, by the code that distils acoustic models: the first table of Hinton, "
-        "Vinyals and Dean (2015) and their odd experiments. `kd-asr mnist configure RUN` makes a run folder; each "
-        "experiment then trains what it needs and is missing. `kd-asr run digits` does it all.",
+        "Vinyals and Dean (2015) and their further experiments. `kd-asr mnist configure RUN` makes a run folder; each "
+        "experiment then trains the networks that it needs and that are missing. `kd-asr run digits` does all of this.",
     )
     inner = group.add_subparsers(dest="mnist_command", required=True, metavar="COMMAND")
     configure = inner.add_parser(
@@ -114,11 +114,11 @@ def add_mnist(commands: argparse._SubParsersAction[Any]) -> None:
         allow_abbrev=False,
     )
     configure.settings = MnistSettings
-    configure.add_argument("run", type=Path, help="run folder, made if it is not there")
+    configure.add_argument("run", type=Path, help="run folder, made if it does not exist")
     configure.add_argument("--config", metavar="PRESET|FILE", help="name of a preset, or a YAML file of settings")
     add_digit_options(configure, "--mnist")
     configure.add_argument(
-        "--data", type=Path, default=Path("data"), metavar="DIR", help="where downloads land (default: data)"
+        "--data", type=Path, default=Path("data"), metavar="DIR", help="folder for downloads (default: data)"
     )
     for stage in MNIST_STAGES:
         command = inner.add_parser(
@@ -138,18 +138,18 @@ def run_mnist(arguments: argparse.Namespace, flags: Sequence[str]) -> None:
         with locked(arguments.run):
             save(arguments.run, settings)
         return
-    load_mnist_settings(arguments.run)  # a folder that is no run is refused before it is given a lock
+    load_mnist_settings(arguments.run)  # refuses a folder that is not a run before a lock is made in it
     with locked(arguments.run):
         make(arguments.mnist_command, arguments.run, load_mnist_settings(arguments.run))
 
 
 def load_mnist_settings(run_dir: Path) -> MnistSettings:
-    """The settings of a run on digits."""
+    """Settings of a run on digits."""
     return load_settings_of(MnistSettings, run_dir, "mnist configure")
 
 
 def make(name: str, run_dir: Path, settings: MnistSettings) -> None:
-    """Run one of `MNIST_STAGES` on a run folder that the caller has locked, and print the table it has."""
+    """Run one of `MNIST_STAGES` on a run folder that the caller has locked, and print its table, if it has one."""
     stage = next(one for one in MNIST_STAGES if one.name == name)
     getattr(importlib.import_module(f"kd_asr.experiments.mnist.{stage.module}"), name)(run_dir, settings)
     if name == "report":
@@ -161,13 +161,13 @@ def make(name: str, run_dir: Path, settings: MnistSettings) -> None:
 def choose_digit_settings(
     arguments: argparse.Namespace, flags: Sequence[str], config: Path | None, data: Path
 ) -> MnistSettings:
-    """All settings of a run, its digits chosen.
+    """All settings of a run, with the chosen digits.
 
     Args:
         arguments: values of `add_digit_options`, and `run`, the run folder.
         flags: settings such as `--teacher.epochs=8`.
-        config: YAML file below the flags.
-        data: where downloads land.
+        config: YAML file, which flags override.
+        data: folder for downloads.
 
     Raises:
         UserError: an option or a setting cannot work, or there are no such digits.
@@ -175,7 +175,7 @@ def choose_digit_settings(
     from kd_asr.corpora.mnist import choose_digits
     from kd_asr.experiments.mnist.table import table_systems
 
-    # What is wrong in the settings is said before the digits are looked for.
+    # Errors in the settings are reported before the digits are looked for.
     early = parse_settings_of(MnistSettings, flags, config)
     table_systems(early)  # refuses methods that cannot work
     check_run_folder(arguments.run)

@@ -1,4 +1,4 @@
-"""The commands for a user's own audio: `kd-asr transcribe` and `kd-asr align-files`; parsing and printing only."""
+"""The commands `kd-asr transcribe` and `kd-asr align-files` for a user's own audio: parsing and printing."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
     transcribe = commands.add_parser(
         "transcribe",
         help="recognise audio files of your own with a trained system",
-        description="Recognise audio files with a system of a run whose `decode` is done. Prints one line a file, its "
-        "name, a tab, the words; or with --json one object a file, with the times of the words in seconds and the mean "
-        "posterior of each; with --alternatives also the probability of each word among them. Files that cannot be "
-        "read are named on standard error.",
+        description="Recognise audio files with a system of a run whose `decode` is done. Prints one line per file: "
+        "name, tab, words; with --json one object per file, with the times of the words in seconds and the mean posterior of "
+        "each; with --alternatives also the probability of each word among them. Files that cannot be read are named "
+        "on standard error.",
     )
     align = commands.add_parser(
         "align-files",
@@ -42,8 +42,8 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
         command.add_argument(
             "--one-speaker",
             action="store_true",
-            help="all files are of one speaker: normalise their frames together, as training does (default: each file "
-            "for itself, which is less exact for short ones)",
+            help="all files are of one speaker: normalise their frames together, as in training (default: each file by "
+            "itself, which is less accurate for short files)",
         )
         command.add_argument("--jobs", type=int, default=0, help="processes (default: one per core)")
     transcribe.add_argument("--json", action="store_true", help="print JSON with word times")
@@ -52,14 +52,16 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="find the N best word sequences of each file: they stand in the JSON, and every word gets a confidence, "
-        "its probability among them (default: 0, the single best)",
+        help="add the N best word sequences of each file to the JSON, and to every word a confidence, its probability "
+        "among them (default: 0, only the best)",
     )
-    align.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: this one)")
+    align.add_argument(
+        "--out", type=Path, default=Path(), help="folder for the results (default: the working directory)"
+    )
 
 
 def run_own_audio(arguments: argparse.Namespace) -> None:
-    """Run one of `COMMANDS`; an error only if no file at all could be used."""
+    """Run one of `COMMANDS`; it is an error only if no file could be used."""
     from kd_asr.stages.own_audio import align_files, transcribe
 
     if arguments.jobs < 0:

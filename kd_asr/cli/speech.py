@@ -48,15 +48,15 @@ def add_configure(commands: argparse._SubParsersAction[Any]) -> None:
         "configure",
         help="make a run folder: choose the corpus, check every setting, write settings.yaml",
         description="Make (or change) the run folder RUN and check everything that can be checked before work starts. "
-        "Later stages read RUN/settings.yaml; what a change touches is made again, the rest is kept.",
+        "The stages read RUN/settings.yaml; after a change they make again what it affects and keep everything else.",
         allow_abbrev=False,
     )
     command.settings = Settings
-    command.add_argument("run", type=Path, help="run folder, made if it is not there")
+    command.add_argument("run", type=Path, help="run folder, made if it does not exist")
     command.add_argument("--config", metavar="PRESET|FILE", help="name of a preset, or a YAML file of settings")
     add_corpus_options(command)
     command.add_argument(
-        "--data", type=Path, default=Path("data"), metavar="DIR", help="where corpora land (default: data)"
+        "--data", type=Path, default=Path("data"), metavar="DIR", help="folder for corpora (default: data)"
     )
 
 

@@ -72,7 +72,7 @@ def report(run_dir: Path, settings: Settings) -> Artifact:
 
 
 def print_table(report_json: Path, file: TextIO | None = None) -> None:
-    """Print the main table and the summary of a report on standard output (or `file`), and where the page is."""
+    """Print the main table, the summary and the path of the page of a report on standard output or `file`."""
     content = read_json(report_json)
     console = Console(file=file or sys.stdout, highlight=False)
     console.print(to_rich(console_table(content)))
@@ -81,7 +81,7 @@ def print_table(report_json: Path, file: TextIO | None = None) -> None:
 
 
 def _load_artifacts(run_dir: Path, systems: Systems) -> dict[str, Artifact]:
-    """Every artifact that the report reads, by name, in the order of the work."""
+    """Every artifact that the report reads, by name, in the order of the stages."""
 
     def networks(*groups: Group | None) -> list[str]:
         return [
@@ -171,7 +171,7 @@ def _write_report(
         "fingerprints": {name: artifact.fingerprint for name, artifact in artifacts.items()},
         "files": {"utterances": utterance_files},
     }
-    # Tables and page are made of what is written, so that they can be made of the file alone.
+    # Tables and page are made from the written JSON, so that the file alone is enough to make them.
     content = json.loads(json.dumps(content))
     label = content["corpus"]["source_label"]
     plot_frame_accuracy(content, folder / "frame_accuracy.png")
@@ -195,7 +195,7 @@ def _write_report(
 
 
 def _example(run_dir: Path, artifacts: Mapping[str, Artifact], settings: Settings) -> dict[str, Any]:
-    """The utterance of `evaluate`: its words in time, and the posteriors of its aligned states by group."""
+    """The utterance of `evaluate`: timed words, and the posteriors of its aligned states by group."""
     chosen = read_json(artifacts["evaluate"].path / "utterance.json")
     name = chosen["utterance_id"]
     [spoken] = [
@@ -212,7 +212,7 @@ def _example(run_dir: Path, artifacts: Mapping[str, Artifact], settings: Setting
 
 
 def _frames(run_dir: Path, example: Mapping[str, Any]) -> np.ndarray:
-    """(frames, bands) of the utterance."""
+    """(frames, bins) of the utterance."""
     return FrameStore.open(run_dir / "features" / "dev").frames(example["utterance_id"])
 
 
@@ -235,7 +235,7 @@ def _read_scores(
 
 
 def _histories(artifacts: Mapping[str, Artifact], systems: Systems) -> dict[str, list[list[dict[str, Any]]]]:
-    """Group -> training curves of its networks, each with the first group that has it."""
+    """Training curves of the networks of each group; each network is in the first group that has it."""
     taken: set[str] = set()
     histories: dict[str, list[list[dict[str, Any]]]] = {}
     for group in sorted(systems.groups, key=systems.is_combined):  # a network of its own is no mere member
@@ -251,7 +251,8 @@ def _rejected_files(artifacts: Mapping[str, Artifact]) -> list[Path]:
 
 
 def _sizes(artifacts: Mapping[str, Artifact], systems: Systems) -> dict[str, dict[str, int]]:
-    """Parameters and bytes of a system of each group, its members' together; all seeds of a group are of one size."""
+    """Parameters and bytes of a system of each group, summed over its members; all seeds of a group have the same
+    size."""
     return {
         group.name: {
             field: sum(int(artifacts[one.artifact].metrics[field]) for one in systems.of_group(group)[0].members)
@@ -267,7 +268,7 @@ def _timings(
     network_seconds: Mapping[str, Any],
     decoded_test: Mapping[str, Sequence[DecodedUtterance]],
 ) -> dict[str, Any]:
-    """What differs from run to run on the same machine; everything else in `report.json` does not."""
+    """Times, which differ from run to run on the same machine, unlike everything else in `report.json`."""
     wall: dict[str, float] = {}
     for name, artifact in artifacts.items():
         wall[_stage_of(name)] = wall.get(_stage_of(name), 0.0) + artifact.wall_seconds

@@ -18,7 +18,7 @@ from kd_asr.tasks.digits import ARRAYS, DIGITS
 
 
 def digits(run_dir: Path, settings: MnistSettings) -> Artifact:
-    """Get, check and lay down the digits in `digits/`."""
+    """Get and check the digits, and write them into `digits/`."""
     data = settings.data
     if data.source == "mnist":
         obtain_mnist(Path(data.root))
@@ -44,7 +44,7 @@ def digits(run_dir: Path, settings: MnistSettings) -> Artifact:
         DIGITS,
         code=__name__,
         settings={
-            # Not the folder, which may lie anywhere, but what was in it.
+            # The content, not the folder, which may be anywhere.
             "content": digest([_checksum(array) for array in arrays.values()]),
             "source": data.source,
             "dev_images": data.dev_images,
@@ -60,7 +60,7 @@ def _checksum(array: np.ndarray) -> str:
 
 
 def _dev_numbers(count: int, data: DigitDataSettings, seed: int) -> Tensor:
-    """Numbers of the dev images, in order: `data.dev_images` of 60,000, the same share of fewer."""
+    """Numbers of the dev images, ascending: `data.dev_images` of 60,000, or the same share of fewer."""
     dev = data.dev_images * count // 60_000
     generator = torch.Generator().manual_seed(seed)
     return torch.randperm(count, generator=generator)[:dev].sort().values

@@ -35,8 +35,8 @@ LIMIT_TEMPERATURES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000
 def losses(run_dir: Path, settings: MnistSettings) -> Artifact:
     """Train students with each loss alone, without hard labels: `losses/`; test is not read.
 
-    Students of equal number have the same initial weights and order of the images. The high-temperature limit is shown
-    on the logits of teacher and student for the dev images.
+    Students with the same number have the same initial weights and order of the images. The high-temperature limit is
+    computed from the logits of teacher and student for the dev images.
     """
     source = digits(run_dir, settings)
     train_teachers(run_dir, settings, [CHOOSING_TEACHER])
@@ -83,7 +83,7 @@ def losses(run_dir: Path, settings: MnistSettings) -> Artifact:
 
 @dataclass(frozen=True)
 class _Compared:
-    """A loss, its name among the networks, and what the report calls it."""
+    """A loss, its name in the names of networks, and its label in the report."""
 
     name: str
     label: str
@@ -91,7 +91,7 @@ class _Compared:
 
 
 def losses_jobs(settings: MnistSettings) -> list[tuple[_Compared, Job]]:
-    """Each loss with a student's job; students of equal number have equal seeds."""
+    """Each loss with the job of a student; students with the same number have the same seed."""
     temperature = settings.losses.temperature
     compared = (
         _Compared("soft_cross_entropy", "soft cross-entropy", Named("loss", "soft", SoftSettings(temperature))),
@@ -123,12 +123,12 @@ def losses_jobs(settings: MnistSettings) -> list[tuple[_Compared, Job]]:
 
 
 def limit_difference(logits: torch.Tensor, targets: SoftTargets, temperature: float) -> float:
-    """How far the gradient of T^2 times the soft loss is from its limit (z - v) / N, relative to the limit's norm.
+    """Distance of the gradient of T^2 times the soft loss from its limit (z - v) / N, relative to the limit's norm.
 
     Args:
-        logits: (batch, classes) z.
-        targets: of the same batch, with v as log-probabilities.
-        temperature: T.
+        logits: (batch, classes) logits z.
+        targets: soft targets of the same batch, with log-probabilities v.
+        temperature: temperature T.
     """
 
     z = logits.double().clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""What the MNIST experiments share: jobs for their networks, posteriors of these, and posterior stores."""
+"""Jobs, posteriors and posterior stores of the networks of the MNIST experiments."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def digit_job(
     """A network on digits.
 
     Args:
-        name: of its artifact, such as `networks/teacher-03`.
+        name: name of the artifact, such as `networks/teacher-03`.
         recipe: architecture, regularisation and budget.
-        seed: of initial weights, order of the images, jitter and dropout.
-        images: every training image (final networks), or all but dev (what is measured on dev).
-        classes: digits that are left in the transfer set.
-        posteriors: artifact with the teacher's posteriors; empty: there is no teacher.
-        losses: to minimise.
+        seed: seed of initial weights, order of the images, jitter and dropout.
+        images: all training images (final networks), or all but dev (networks that are evaluated on dev).
+        classes: digits in the transfer set.
+        posteriors: artifact with the teacher's posteriors; empty: no teacher.
+        losses: losses to minimise.
     """
     return Job(
         name=name,
@@ -81,7 +81,7 @@ def load_digit_network(run_dir: Path, network: NetworkRef) -> nn.Module:
 
 @dataclass(frozen=True)
 class _Outputs:
-    """Networks, averaged if several, and the images whose posteriors are wanted."""
+    """A request for posteriors: networks, averaged if several, and images."""
 
     run_dir: Path
     networks: tuple[NetworkRef, ...]
@@ -118,7 +118,7 @@ def digit_log_posteriors(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One thread, as in the workers: the sums of a matrix product, and so its bits, depend on their number."""
+    """Use one thread, as in the workers: the last bits of a matrix product depend on the number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -129,7 +129,7 @@ def _one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _StoreTask:
-    """A posterior store to fill with all training images, not jittered: its artifact and the networks averaged."""
+    """A posterior store of all training images, without jitter: its artifact and the networks to average."""
 
     run_dir: Path
     name: str
@@ -137,7 +137,7 @@ class _StoreTask:
 
 
 def _store_ingredients(task: _StoreTask) -> dict[str, Any]:
-    """What decides a posterior store, for `build_artifact`."""
+    """Arguments of `build_artifact` that decide a posterior store."""
     return {
         "code": __name__,
         "settings": {"average": "arithmetic"},
@@ -168,7 +168,7 @@ def _store(task: _StoreTask) -> None:
 
 
 def store_posteriors(run_dir: Path, settings: MnistSettings, stores: Mapping[str, Sequence[str]]) -> None:
-    """Fill the posterior stores that are missing, each by its name with the averaged posteriors of its networks."""
+    """Fill the missing posterior stores, each with the averaged posteriors of its networks."""
     tasks = [_StoreTask(run_dir, name, tuple(networks)) for name, networks in stores.items()]
     missing = [one for one in tasks if current_artifact(run_dir, one.name, **_store_ingredients(one)) is None]
     if missing:
@@ -193,7 +193,7 @@ def posteriors_name(teacher: str) -> str:
 
 
 def train_teachers(run_dir: Path, settings: MnistSettings, names: Sequence[str]) -> list[Artifact]:
-    """Train teachers and store their posteriors, what is missing of them."""
+    """Train teachers and store their posteriors, as far as they are missing."""
     jobs = [teacher_job(settings, name) for name in names]
     trained = train(run_dir, settings, jobs, f"teachers ({len(jobs)})")
     store_posteriors(run_dir, settings, {posteriors_name(name): [name] for name in names})
@@ -201,5 +201,5 @@ def train_teachers(run_dir: Path, settings: MnistSettings, names: Sequence[str])
 
 
 def with_updates_of(recipe: DigitNetworkSettings, *, epochs: int, share: float) -> DigitNetworkSettings:
-    """As many epochs over a transfer set, a `share` of all images, as make the updates of `epochs` over all."""
+    """The recipe with so many epochs over a `share` of the images that the updates equal `epochs` over all images."""
     return replace(recipe, epochs=max(1, round(epochs / share)))

@@ -28,7 +28,7 @@ from kd_asr.training.measure import measure
 
 @dataclass(frozen=True)
 class ReducedDigits:
-    """One network of the experiment: its way of learning, the share of the labels it sees, and its repetition."""
+    """One network of the experiment: way of learning, share of the labels, and repetition."""
 
     arm: Arm
     fraction: float
@@ -39,7 +39,7 @@ class ReducedDigits:
 def reduced(run_dir: Path, settings: MnistSettings) -> Artifact:
     """Train the networks; `reduced/correct.npy` says which test images each got right, (systems, images) bool.
 
-    Dev is apart from all parts; early stopping goes by it. The teacher has learnt from all other training images.
+    Dev is outside all parts and used for early stopping. The teacher has learnt from all other training images.
     """
     source = digits(run_dir, settings)
     train_teachers(run_dir, settings, [CHOOSING_TEACHER])
@@ -77,7 +77,7 @@ def reduced(run_dir: Path, settings: MnistSettings) -> Artifact:
 
 
 def reduced_jobs(settings: MnistSettings) -> list[ReducedDigits]:
-    """All networks of the experiment; with all labels there is nothing beyond the part to be soft about."""
+    """All networks of the experiment; with all labels there are no other examples for soft targets."""
     return [
         ReducedDigits(arm, fraction, repetition, _job(settings, fraction, arm, repetition))
         for fraction in settings.reduced.fractions
@@ -110,7 +110,7 @@ def _job(settings: MnistSettings, fraction: float, arm: Arm, repetition: int) ->
 
 @dataclass(frozen=True)
 class _Measured:
-    """Weights to measure, which a job trained."""
+    """Weights of a job's network, to be evaluated."""
 
     run_dir: Path
     job: Job
@@ -118,7 +118,7 @@ class _Measured:
 
 
 def _measure(task: _Measured) -> tuple[dict[str, Any], np.ndarray]:
-    """Accuracy and cross-entropy on the labelled part and on dev; (images,) bool, which of test are right."""
+    """Accuracy and cross-entropy on the labelled subset and on dev; (images,) bool, which test images are right."""
     arrays, data = DigitArrays.load(task.run_dir / DIGITS), task.job.data
     assert isinstance(data, DigitData)
     model = load_network(task.run_dir / task.weights.artifact / task.weights.file)

@@ -1,4 +1,4 @@
-"""Stage `report` of the MNIST recipe: the experiments that have been run, on one page, as JSON and as pictures."""
+"""Stage `report` of the MNIST recipe: all finished experiments on one page, as JSON and as plots."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ EXPERIMENTS = ("table", "temperature", "omit3", "only78", "losses", "reduced")
 
 
 def report(run_dir: Path, settings: MnistSettings) -> Artifact:
-    """Write `report/`: `report.md`, `report.json` and PNG files, of the experiments that have been run.
+    """Write `report/`: `report.md`, `report.json` and PNG files of all finished experiments.
 
     Raises:
         UserError: no experiment has been run, or one is out of date.
@@ -59,7 +59,7 @@ def report(run_dir: Path, settings: MnistSettings) -> Artifact:
     def work(folder: Path) -> dict[str, Any]:
         content = _content(run_dir, settings, digits, done)
         content["dark_knowledge"] = teacher is not None
-        content = json.loads(json.dumps(content))  # page and pictures are made of what is written
+        content = json.loads(json.dumps(content))  # page and plots are made from the written JSON
         pictures(content, folder, _dark_knowledge(digits, teacher) if teacher is not None else None)
         if "reduced" in done:
             rows = done["reduced"].metrics["rows"]
@@ -86,7 +86,7 @@ def report(run_dir: Path, settings: MnistSettings) -> Artifact:
 
 
 def print_table(report_json: Path, file: TextIO | None = None) -> None:
-    """Print the main table on standard output (or `file`), if there is one, and where the page is."""
+    """Print the main table, if there is one, and the path of the page on standard output or `file`."""
     content = read_json(report_json)
     console = Console(file=file or sys.stdout, highlight=False)
     if "table" in content:
@@ -165,14 +165,15 @@ def _network_seconds(run_dir: Path, done: Mapping[str, Artifact]) -> dict[str, f
 
 
 def _dark_knowledge(digits: Artifact, teacher: Artifact) -> dict[str, Any]:
-    """Of each digit the training image that the teacher is least certain of while right, with its soft targets."""
+    """For each digit the training image that the teacher classifies correctly but least certainly, with soft
+    targets."""
     arrays = DigitArrays.load(digits.path)
     store = PosteriorStore(teacher.path, expect={"digits": digits.fingerprint})
     targets = store.targets(torch.arange(len(arrays.train_labels)))
     log_probs = targets.dense_log_probs(1.0)
     labels = arrays.train_labels.long()
     own = log_probs.gather(1, labels[:, None])[:, 0]
-    own = own.masked_fill(log_probs.argmax(dim=1) != labels, 1.0)  # an error is no example of knowledge
+    own = own.masked_fill(log_probs.argmax(dim=1) != labels, 1.0)  # errors are not shown
     chosen = torch.stack([own.masked_fill(labels != digit, 1.0).argmin() for digit in range(CLASSES)])
     return {
         "images": arrays.train_images[chosen].numpy(),

@@ -27,10 +27,10 @@ class DigitDataSettings:
     """Where the digits come from.
 
     Attributes:
-        source: Data set: MNIST, or scikit-learn's 8 x 8 digits for want of it; named first in every title.
+        source: Data set: MNIST, or scikit-learn's 8 x 8 digits in its place; named in every title.
         root: Folder of MNIST's four IDX files.
-        dev_images: Training images to set apart, on which every choice is made (of 60,000; of fewer images the same
-            share).
+        dev_images: Training images to hold out for dev, on which every choice is made (of 60,000; of fewer images the
+            same share).
     """
 
     source: Literal["mnist", "digits"] = "mnist"
@@ -39,7 +39,7 @@ class DigitDataSettings:
 
 
 def _dnn(hidden_units: int, *, dropout: float, batch_normalisation: bool) -> Named:
-    """Two hidden layers; every image is a window of its own."""
+    """A network with two hidden layers; every image is a window of its own."""
     settings = replace(
         named("network", "dnn").settings,
         left_context=0,
@@ -54,10 +54,10 @@ def _dnn(hidden_units: int, *, dropout: float, batch_normalisation: bool) -> Nam
 
 @dataclass(frozen=True)
 class DigitNetworkSettings:
-    """A network, how it is kept from overfitting, and its budget.
+    """A network with its regularisation and budget.
 
     Attributes:
-        network: The network.
+        network: Architecture of the network.
         max_norm: Largest Euclidean norm of a unit's incoming weights (Hinton and others 2012); 0: no limit.
         jitter_pixels: Largest shift of an image, drawn again for each epoch.
         epochs: Passes over the training images.
@@ -82,7 +82,7 @@ class DigitNetworkSettings:
     weight_decay: NotNegative = 0.0
 
     def budget(self) -> TrainSettings:
-        """What the fit loop is told."""
+        """Settings for the training loop."""
         return TrainSettings(
             epochs=self.epochs,
             batch_frames=self.batch_images,
@@ -97,7 +97,7 @@ class DigitNetworkSettings:
 class TeacherSettings(DigitNetworkSettings):
     """The teachers; 784-1200-1200-10 in the paper. See `DigitNetworkSettings`.
 
-    Batch normalisation, which the paper did not know, lets a teacher be trained in minutes: with 20 epochs, dropout
+    With batch normalisation, which the paper did not have, a teacher can be trained in minutes: with 20 epochs, dropout
     0.15 and one seed it made 41 errors on dev, without it 52.
     """
 
@@ -112,15 +112,15 @@ class TeacherSettings(DigitNetworkSettings):
 
 @dataclass(frozen=True)
 class TemperatureSettings:
-    """The grid of widths and temperatures, measured on dev.
+    """The grid of widths and temperatures, evaluated on dev.
 
     Attributes:
-        widths: Hidden units in each layer to compare.
+        widths: Numbers of hidden units per layer to compare.
         temperatures: Temperatures of the soft loss to compare.
         hard_weight: Weight of the hard loss beside a soft loss of weight 1.
         students: Students to train for each temperature, one number for each of `widths`; narrow students are cheap and
             their results vary most.
-        epochs: Passes over the training images for each student; what is not compared is that of `distilled`.
+        epochs: Passes over the training images for each student; everything else is as in `distilled`.
     """
 
     widths: Annotated[tuple[Count, ...], NotEmpty] = (30, 100, 300, 800)
@@ -137,8 +137,7 @@ class TransferSettings:
     Attributes:
         temperature: Temperature of the soft loss.
         hard_weight: Weight of the hard loss beside a soft loss of weight 1.
-        epochs: Passes over all images; a smaller transfer set is passed over more often, for the same number of
-            updates.
+        epochs: Passes over all images; a smaller transfer set is used more often, for the same number of updates.
     """
 
     temperature: Positive = 20.0
@@ -153,7 +152,7 @@ class LossesSettings:
     Attributes:
         temperature: Temperature of the losses that have one.
         students: Students to train with each loss.
-        epochs: Passes over the training images for each student; what is not compared is that of `distilled`.
+        epochs: Passes over the training images for each student; everything else is as in `distilled`.
     """
 
     temperature: Positive = 4.0
@@ -188,7 +187,7 @@ class MnistSettings:
     Attributes:
         preset: Name of the budget, shown in the report.
         seed: Seed of everything random.
-        jobs: Processes to use; 0: one for each core. Never changes a result.
+        jobs: Processes to use; 0: one per core. Never changes a result.
         seeds: Number of teachers, hard students and distilled students of the table, and of students that never see
             some digits.
         members: Teachers in the ensemble; the first `seeds` of them are the teachers of the table.
@@ -237,9 +236,9 @@ class MnistSettings:
 
 
 def flags_for_bundled_digits(settings: MnistSettings) -> list[str]:
-    """Settings that suit 1500 images of 8 x 8 pixels instead of 60,000 of 28 x 28, as flags.
+    """Flags with settings for 1500 images of 8 x 8 pixels instead of 60,000 of 28 x 28.
 
-    Less jitter (2 of 28 pixels are 1 of 8), and batches of 32 so that an epoch still has some fifty updates.
+    Less jitter, and batches of 32, so that an epoch still has some fifty updates.
     """
     flags = [f"--{name}.batch_images=32" for name in ("teacher", "hard", "distilled")]
     return [*flags, f"--teacher.jitter_pixels={min(settings.teacher.jitter_pixels, 1)}"]

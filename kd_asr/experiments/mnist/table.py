@@ -130,7 +130,7 @@ def table(run_dir: Path, settings: MnistSettings) -> Artifact:
     trained = train_teachers(run_dir, settings, teachers)
     members = [one.artifact for one in systems.system("ensemble").members]
     store_posteriors(run_dir, settings, {ENSEMBLE_POSTERIORS: members})
-    # None beside teachers, which take the cache from students and a third of their speed.
+    # Not together with teachers, which would take the cache and a third of the speed from students.
     jobs = student_jobs(settings)
     trained += train(run_dir, settings, jobs, f"{len(jobs)} students")
 

@@ -26,11 +26,11 @@ from kd_asr.tasks.digits import DIGITS, DigitArrays
 
 
 def temperature(run_dir: Path, settings: MnistSettings) -> Artifact:
-    """Train a student of each width at each temperature: `temperature/`; test is not read.
+    """Train a student of each width at each temperature into `temperature/`; test is not read.
 
-    Students of equal width and number have the same initial weights and order of the images, so that they differ in
-    their temperature alone. `wrong.npy` says which dev images every student got wrong, (students, images) bool, in
-    the order of the metrics' rows.
+    Students with the same width and number have the same initial weights and order of the images, so that they differ
+    only in their temperature. `wrong.npy` has the errors of every student on dev, (students, images) bool, in the order
+    of the metrics' rows.
     """
     source = digits(run_dir, settings)
     train_teachers(run_dir, settings, [CHOOSING_TEACHER])
@@ -65,9 +65,9 @@ def temperature(run_dir: Path, settings: MnistSettings) -> Artifact:
 
 
 def temperature_jobs(settings: MnistSettings) -> list[tuple[tuple[int, float], Job]]:
-    """Width and temperature of each student, and its job; the longest first, so that no core is left idle at the end.
+    """Width, temperature and job of each student; the longest job first, so that no core is idle at the end.
 
-    Students of equal width and number have equal seeds.
+    Students with the same width and number have the same seed.
     """
     grid = settings.temperature
     found = [
@@ -90,7 +90,7 @@ def temperature_jobs(settings: MnistSettings) -> list[tuple[tuple[int, float], J
 
 
 def _of_width(settings: MnistSettings, width: int) -> DigitNetworkSettings:
-    """What a student of `width` hidden units in each layer is."""
+    """Recipe of a student with `width` hidden units per layer."""
     network = settings.distilled.network
     narrow = replace(network, settings=replace(network.settings, hidden_units=width))
     return replace(settings.distilled, network=narrow, epochs=settings.temperature.epochs)

@@ -31,21 +31,21 @@ SEEN = {"omit3": tuple(digit for digit in range(CLASSES) if digit != 3), "only78
 
 
 def omit3(run_dir: Path, settings: MnistSettings) -> Artifact:
-    """Students that never see a 3: `omit3/`."""
+    """Train students that never see a 3 into `omit3/`."""
     return _transfer(run_dir, settings, "omit3")
 
 
 def only78(run_dir: Path, settings: MnistSettings) -> Artifact:
-    """Students that see 7s and 8s only: `only78/`."""
+    """Train students that see only 7s and 8s into `only78/`."""
     return _transfer(run_dir, settings, "only78")
 
 
 def _transfer(run_dir: Path, settings: MnistSettings, experiment: str) -> Artifact:
     """Train the students and count errors before and after a bias is added to the digits they have not seen.
 
-    The bias is fitted on dev by a student, and its teacher, that have not seen dev; the students whose errors on
-    test are counted learn from all images of the transfer set. For comparison it is also fitted on test itself, as
-    in the paper.
+    The bias is fitted on dev with a student and a teacher that have not seen dev; the students whose test errors are
+    counted learn from all images of the transfer set. For comparison it is also fitted on test itself, as in the
+    paper.
     """
     source = digits(run_dir, settings)
     seen = SEEN[experiment]
@@ -101,7 +101,8 @@ def _teachers(settings: MnistSettings) -> list[str]:
 
 
 def transfer_jobs(settings: MnistSettings, experiment: str, share: float) -> list[Job]:
-    """The student that the bias is fitted with, then those whose errors are counted; the images left are a `share`."""
+    """Jobs of the student with which the bias is fitted, and of those whose errors are counted; the transfer set is a
+    `share` of the images."""
     transfer = settings.transfer
     recipe = with_updates_of(settings.distilled, epochs=transfer.epochs, share=share)
     losses = hinton_losses(temperature=transfer.temperature, soft_weight=1.0, hard_weight=transfer.hard_weight)
@@ -121,6 +122,6 @@ def transfer_jobs(settings: MnistSettings, experiment: str, share: float) -> lis
 
 
 def _errors(log_probs: np.ndarray, labels: np.ndarray, unseen: tuple[int, ...]) -> dict[str, int]:
-    """Errors in all, and those on images of the digits that were not seen."""
+    """Numbers of all errors and of those on unseen digits."""
     wrong = log_probs.argmax(axis=1) != labels
     return {"errors": int(wrong.sum()), "errors_on_unseen": int(wrong[np.isin(labels, unseen)].sum())}

@@ -1,4 +1,4 @@
-"""The compared ways of learning when the labels of a part of the training set are left."""
+"""Compared ways of learning when only a part of the training set has labels."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def losses_of_arm(arm: Arm, losses: tuple[Weighted, ...]) -> tuple[Weighted, ...
 
 
 def others_of_arm(arm: Arm) -> Literal["left out", "soft"]:
-    """What an arm does with examples outside the part."""
+    """Use of examples outside the labelled part by an arm."""
     return "soft" if arm == "soft_everywhere" else "left out"
 
 
 def weights_of(arm: Arm) -> list[tuple[str, str]]:
-    """Weights of an arm's networks that are measured, each with the network of the artifact
-    that has them: with hard labels those best on dev as well."""
+    """Evaluated weights of an arm's networks, each with its network in the artifact: the last ones, and with hard
+    labels also the best on dev."""
     if arm == "hard":
         return [("best", "model"), ("last", "model-last")]
     return [("last", "model")]

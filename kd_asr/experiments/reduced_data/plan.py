@@ -1,4 +1,4 @@
-"""Networks that see the labels of a part of the training set, and the systems that are compared."""
+"""Networks that see the labels of a part of the training set, and the compared systems."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class ReducedNetwork:
     """One network of the experiment.
 
     Attributes:
-        arm: What it learns from.
+        arm: Way of learning.
         fraction: Share of the training set that has labels.
-        repetition: Decides the part and the initial weights.
-        job: Its training.
+        repetition: Number of the repetition, which decides the labelled part and the initial weights.
+        job: Training of the network.
     """
 
     arm: Arm
@@ -38,34 +38,34 @@ class ReducedNetwork:
 
 @dataclass(frozen=True)
 class ReducedSystem:
-    """A network, and which of its weights: those of the last update or, by early stopping, those best on dev."""
+    """A network with its weights of the last update or, by early stopping, those best on dev."""
 
     network: ReducedNetwork
     weights: str
 
     @property
     def weights_ref(self) -> NetworkRef:
-        """The weights, in the artifact of the network."""
+        """Reference to the weights in the artifact of the network."""
         return NetworkRef(self.network.job.name, dict(weights_of(self.network.arm))[self.weights])
 
     @property
     def kind(self) -> str:
-        """How the table calls it, whatever its fraction and repetition."""
+        """Name of its group in the table, for all fractions and repetitions."""
         return f"{self.network.arm}_{self.weights}"
 
     @property
     def key(self) -> tuple[float, str]:
-        """Fraction and kind: what one choice of scale and penalty holds for."""
+        """Fraction and kind, for which scale and penalty are chosen once."""
         return self.network.fraction, self.kind
 
     @property
     def name(self) -> str:
-        """Of its file of hypotheses."""
+        """Name of its file of hypotheses."""
         return f"{self.network.fraction:g}-{self.kind}-{self.network.repetition}"
 
 
 def reduced_networks(settings: Settings) -> list[ReducedNetwork]:
-    """All networks of the experiment; with all labels there is nothing beyond the part to be soft about."""
+    """All networks of the experiment; with all labels there are no other examples for soft targets."""
     return [
         ReducedNetwork(arm, fraction, repetition, reduced_job(settings, fraction, arm, repetition))
         for fraction in settings.reduced.fractions
@@ -76,7 +76,7 @@ def reduced_networks(settings: Settings) -> list[ReducedNetwork]:
 
 
 def reduced_systems(settings: Settings) -> list[ReducedSystem]:
-    """The compared systems: hard labels with early stopping and without, soft targets to their last update."""
+    """The compared systems: hard labels with and without early stopping, soft targets to the last update."""
     return [
         ReducedSystem(network, weights)
         for network in reduced_networks(settings)
@@ -85,7 +85,7 @@ def reduced_systems(settings: Settings) -> list[ReducedSystem]:
 
 
 def reduced_job(settings: Settings, fraction: float, arm: Arm, repetition: int) -> Job:
-    """The training of one network; all make the same number of updates."""
+    """Training of one network; all have the same number of updates."""
     reduced = settings.reduced
     subset = LabelledSubset(
         fraction, network_seed(settings.seed, f"reduced/part-{repetition}"), reduced.draw, others_of_arm(arm)

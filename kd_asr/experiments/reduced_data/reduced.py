@@ -1,4 +1,4 @@
-"""Stage `reduced`: soft targets as regularisers, when the labels of a small part of the training set are left."""
+"""Stage `reduced`: soft targets as regularisers when only a small part of the training set has labels."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from kd_asr.stages.settings import Settings
 
 
 def reduced(run_dir: Path, settings: Settings) -> Artifact:
-    """Train the networks of `reduced_networks`, recognise test with each; `reduced/` lists the figures.
+    """Train the networks of `reduced_networks`, recognise test with each, and write the figures into `reduced/`.
 
-    Acoustic scale and insertion penalty of a system are chosen on dev with its first repetition; the penalty only
-    once, with the first repetition of all labels, since so many systems are compared.
+    The acoustic scale of a system is chosen on dev with its first repetition; the insertion penalty is chosen only
+    once, with the first repetition of all labels, since there are many systems.
     """
     systems, planned = reduced_systems(settings), reduced_networks(settings)
     jobs = [one.job for one in planned]
@@ -79,12 +79,12 @@ def reduced(run_dir: Path, settings: Settings) -> Artifact:
 def _recognise_all(
     run_dir: Path, settings: Settings, systems: list[ReducedSystem], aligned: Artifact, folder: Path
 ) -> dict[tuple[float, str], dict[str, float]]:
-    """Write `<system>.jsonl`, the hypotheses on test; those of an interrupted run are kept. Gives what was chosen."""
+    """Write `<system>.jsonl` with the hypotheses on test, keeping those of an interrupted run; return the choices."""
     num_pdfs = Topology.load(aligned.path / "topology.json").num_pdfs
     prior = log_prior(AlignmentStore.open(aligned.path / "train"), num_pdfs)
     search = Search(acoustic_scale=1.0, beam=settings.reduced.beam, max_active=settings.reduced.max_active)
     decode = settings.decode
-    # All labels first: there the penalty is chosen.
+    # All labels first, since the penalty is chosen with them.
     ordered = sorted(systems, key=lambda one: (one.network.repetition, -one.network.fraction))
     choices: dict[tuple[float, str], dict[str, float]] = {}
 
@@ -142,7 +142,7 @@ def _recognise_all(
 
 
 def _stopped_at_the_end(run_dir: Path, system: ReducedSystem) -> ReducedSystem | None:
-    """For the last weights of a network on hard labels: its best ones, which come before them, if they are the same."""
+    """The system with the best weights of a network whose last weights are the same; None otherwise."""
     if system.kind != "hard_last":
         return None
     twin = ReducedSystem(system.network, "best")

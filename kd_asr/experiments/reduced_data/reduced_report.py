@@ -1,4 +1,4 @@
-"""Stage `reduced_report`: the reduced-data experiment on one page, as JSON and as a picture."""
+"""Stage `reduced_report`: the reduced-data experiment on one page, as JSON and as a plot."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def reduced_report(run_dir: Path, settings: Settings) -> Artifact:
 
 
 def print_table(report_json: Path, file: TextIO | None = None) -> None:
-    """Print the table on standard output (or `file`), and where the page is."""
+    """Print the table and the path of the page on standard output or `file`."""
     content = read_json(report_json)
     console = Console(file=file or sys.stdout, highlight=False)
     console.print(to_rich(console_table(content)))

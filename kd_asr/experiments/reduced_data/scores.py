@@ -1,4 +1,4 @@
-"""What the networks of the experiment get right, on their part of the training set, on dev and on test."""
+"""Scores of the experiment's networks on their part of the training set, on dev and on test."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kd_asr.training.measure import measure
 
 @dataclass(frozen=True)
 class _ScoreTask:
-    """A system to measure; the file that its scores go to."""
+    """A system to score, and the file for its scores."""
 
     system: ReducedSystem
     path: Path
@@ -35,7 +35,7 @@ def score_systems(
 ) -> dict[str, dict[str, Any]]:
     """Accuracy and cross-entropy of each system on `part` and `dev`, and counts for every utterance of `test`.
 
-    Each is written into the folder as soon as it is there, and kept when an interrupted run goes on.
+    Each is written into the folder at once and kept when an interrupted run resumes.
     """
     tasks = [_ScoreTask(system, folder / f"scores-{system.name}.json") for system in systems]
     missing = [one for one in tasks if not one.path.exists()]
@@ -68,7 +68,7 @@ def _score(task: _ScoreTask, *, run_dir: Path) -> None:
 def describe_parts(
     run_dir: Path, settings: Settings, networks: Sequence[ReducedNetwork], trained: Sequence[Artifact]
 ) -> list[dict[str, Any]]:
-    """Of each part its size, and how a network on its hard labels went through it."""
+    """Size of each part, and figures of the training of a network on its hard labels."""
     alignments = AlignmentStore.open(run_dir / "align" / "train")
     speakers = {item.utterance_id: item.speaker_id for item in read_manifest(run_dir / "prepare" / "train.jsonl")}
     found = []
