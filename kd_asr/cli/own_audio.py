@@ -23,8 +23,8 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
         help="recognise audio files of your own with a trained system",
         description="Recognise audio files with a system of a run whose `decode` is done. Prints one line per file: "
         "name, tab, words; with --json one object per file, with the times of the words in seconds and the mean "
-        "posterior of each; with --alternatives also the probability of each word among them. Files that cannot be read are named "
-        "on standard error.",
+        "posterior of each; with --alternatives also the probability of each word among them. Files that cannot be "
+        "read are named on standard error.",
     )
     align = commands.add_parser(
         "align-files",

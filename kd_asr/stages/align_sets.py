@@ -1,4 +1,4 @@
-"""What aligned sets have in common, whoever aligned them: their stores, who is left out, and figures."""
+"""Stores, rejected utterances and figures of aligned sets, by mixtures or by networks."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def write_sets(
     *,
     unknown: set[str],
 ) -> dict[str, Any]:
-    """Write the stores `train`, `dev` and `test`, and `rejected.tsv`: who has no alignment.
+    """Write the stores `train`, `dev` and `test`, and `rejected.tsv` with the utterances that have no alignment.
 
     Args:
-        folder: of the artifact that is being made.
+        folder: folder of the artifact that is being made.
         run_dir: folder of the run.
-        settings: of the run.
-        topology: of the aligner.
-        found: of each set its utterances and their alignments, None for one that has none.
-        unknown: words that the lexicon lacks.
+        settings: settings of the run.
+        topology: topology of the aligner.
+        found: utterances and alignments of each set; None for an utterance without alignment.
+        unknown: words that are not in the lexicon.
 
     Returns:
         Figures of each set, and `rejected`.
@@ -68,7 +68,7 @@ def write_sets(
 
 
 def utterances_with_features(run_dir: Path, set_name: str) -> list[Utterance]:
-    """Those of the manifest that have features."""
+    """Utterances of the manifest that have features."""
     store = FrameStore.open(run_dir / "features" / set_name)
     return store.present(read_manifest(run_dir / "prepare" / f"{set_name}.jsonl"))
 
@@ -79,8 +79,8 @@ def _reject(item: Utterance) -> Rejected:
 
 
 def _silence_probability(alignments: Sequence[Alignment], utterances: Sequence[Utterance]) -> float:
-    """Share of the places where silence may stand, before, between and after words, at which it does; 0 and 1 excluded,
-    as for one more place with silence and one without it."""
+    """Share of the places before, between and after words that have silence, counting one more place with and one
+    without it, so that the share is never 0 or 1."""
     silences = sum(segment.phone == SILENCE for item in alignments for segment in item.phones)
     places = sum(len(item.words) + 1 for item in utterances)
     return (silences + 1) / (places + 2)
@@ -110,7 +110,7 @@ def _figures(
 
 
 def _truth(settings: Settings, name: str) -> dict[str, list[TruePhone]] | None:
-    """True phone times, which the embedded corpus has."""
+    """True phone times of a set, which only the embedded corpus has."""
     subsets = {"train": settings.corpus.train, "dev": settings.corpus.dev, "test": settings.corpus.test}
     path = Path(settings.corpus.root) / subsets[name] / FILE_NAME
     return read_true_phones(path) if path.is_file() else None

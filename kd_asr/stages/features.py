@@ -23,7 +23,7 @@ from kd_asr.stages.settings import Settings
 
 @dataclass(frozen=True)
 class _Result:
-    """What one worker has to tell of one group of utterances; the frames are in the store already."""
+    """Result of a worker for one group of utterances, whose frames are already in the store."""
 
     rejected: list[Rejected]
     frames: int
@@ -42,7 +42,7 @@ def frames_of_file(path: str | Path, settings: FeatureSettings) -> np.ndarray | 
 
 
 def _compute(utterance: Utterance, settings: FeatureSettings) -> np.ndarray | str:
-    """`frames_of_file`, as many as were announced."""
+    """`frames_of_file`, checked against the expected number of frames."""
     frames = frames_of_file(utterance.audio_path, settings)
     expected = num_frames(utterance.num_samples, utterance.sample_rate, settings)
     if not isinstance(frames, str) and len(frames) != expected:
@@ -70,7 +70,7 @@ def _extract(group: list[Utterance], *, folder: Path, settings: FeatureSettings)
 
 
 def features(run_dir: Path, settings: Settings) -> Artifact:
-    """Make the frame stores `train`, `dev` and `test`; what cannot be computed is listed in `rejected.tsv`."""
+    """Make the frame stores `train`, `dev` and `test`; utterances without features are listed in `rejected.tsv`."""
     prepared = load_artifact(run_dir, "prepare")
 
     def work(folder: Path) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _groups(utterances: list[Utterance], normalisation: str) -> list[list[Uttera
 
 
 def _drop(folder: Path, utterance_ids: set[str]) -> None:
-    """Take utterances out of a store's list; their rows stay unused."""
+    """Remove utterances from a store's list; their rows stay unused."""
     if not utterance_ids:
         return
     names = (folder / "utterances.txt").read_text(encoding="utf-8").split()

@@ -1,4 +1,4 @@
-"""Stage `language_model`: an n-gram model that was given, or one of the training transcripts."""
+"""Stage `language_model`: the n-gram model named in the settings, or one estimated from the training transcripts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ARPA_FILES = ("lm.arpa", "lm.arpa.gz")
 
 
 def arpa_file(language_model: Artifact) -> Path:
-    """The model that the stage wrote: plain or gzipped."""
+    """The stage's ARPA file, gzipped or not."""
     for name in ARPA_FILES:
         if (language_model.path / name).is_file():
             return language_model.path / name
@@ -87,7 +87,7 @@ def language_model(run_dir: Path, settings: Settings) -> Artifact:
 
 
 def _copy_checked(given: Path, folder: Path, order: int) -> ArpaModel:
-    """Read a model and put it into `folder`: the very file if nothing of it changes."""
+    """Read a model and write it into `folder`, as an exact copy if nothing in it changes."""
     whole = read_arpa(given)
     model = in_upper_case(whole.cut(order))
     if model is whole:

@@ -30,7 +30,7 @@ from kd_asr.stages.settings import Settings
 
 
 def lexicon(run_dir: Path, settings: Settings) -> Artifact:
-    """Write `lexicon.txt`, `phones.txt` and `g2p.tsv` (the pronunciations that no dictionary gave).
+    """Write `lexicon.txt`, `phones.txt` and `g2p.tsv` (the pronunciations that come from no dictionary).
 
     The words are those of all transcripts, so that test can be aligned, and those of the ARPA file of the settings.
     Which words can be recognised is decided by the language model alone.
@@ -100,7 +100,8 @@ def dictionary_file(settings: Settings) -> Iterator[Path]:
 
 
 def _check_phones(whole: Lexicon, dictionary: Path, missing: Sequence[str]) -> None:
-    """Guessed pronunciations are in CMUdict's phones: they cannot stand beside those of another phone set."""
+    """Refuse a dictionary with other phones than CMUdict's where guessed pronunciations, in CMUdict's phones, are
+    needed."""
     foreign = [phone for phone in whole.phones[2:] if phone.rstrip("012") not in ARPABET]
     if foreign:
         raise UserError(
@@ -110,7 +111,8 @@ def _check_phones(whole: Lexicon, dictionary: Path, missing: Sequence[str]) -> N
 
 
 def _write_guesses(path: Path, guesses: Sequence[Guess], complete: Lexicon, words: dict[str, set[str]]) -> None:
-    """A table: word, phones, what they come from (a word of the dictionary or IPA), the sets the word occurs in."""
+    """Write a table: word, phones, their origin (a word of the dictionary, or IPA), the sets in which the word
+    occurs."""
     with path.open("w", encoding="utf-8") as file:
         file.write("word\tphones\tmade_from\toccurs_in\n")
         for guess in guesses:
@@ -126,7 +128,7 @@ def given_arpa(settings: Settings) -> Path | None:
 
 
 def check_given_files(settings: Settings) -> None:
-    """Refuse a lexicon or a language model that is none, before work starts; the stages read them to their end.
+    """Refuse, before work starts, a lexicon or language model that is none; the stages read them completely.
 
     Raises:
         UserError: names file and line.
@@ -139,7 +141,7 @@ def check_given_files(settings: Settings) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, 16 hexadecimal digits: a changed file is noticed, one that only moved is not."""
+    """SHA-256 of a file's bytes, 16 hexadecimal digits, which do not depend on its path."""
     total = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -1,4 +1,4 @@
-"""What the stages that apply networks share: outputs for utterances, and how good they are."""
+"""Outputs of networks for utterances, and their scores, shared by several stages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PIECE = 4096
 def log_posteriors_of_inputs(
     model: nn.Module, inputs: Sequence[torch.Tensor], *, precision: Literal["auto", "bf16", "fp32"]
 ) -> torch.Tensor:
-    """(frames, pdfs) float32 log-posteriors of `View.utterances`."""
+    """(frames, pdfs) float32 log-posteriors of the batches of `View.utterances`."""
     found = [log_posteriors_of_batch(model, batch, precision=precision) for batch in inputs]
     return found[0] if len(found) == 1 else torch.cat(found)
 
@@ -34,9 +34,9 @@ def posteriors_by_group(
     *,
     precision: Literal["auto", "bf16", "fp32"],
 ) -> Iterator[tuple[list[str], list[torch.Tensor]]]:
-    """Groups of consecutive utterances and every model's (frames, pdfs) log-posteriors of them.
+    """Groups of consecutive utterances, with every model's (frames, pdfs) log-posteriors.
 
-    A group is so small that the outputs of ten networks stay in the processor's cache while they are used.
+    Groups are small enough for the outputs of ten networks to stay in the processor's cache.
     """
     for names, _ in utterance_chunks(alignments, _PIECE, utterance_ids):
         yield names, posteriors_of(models, store, names, precision=precision)
@@ -49,13 +49,13 @@ def posteriors_of(
     *,
     precision: Literal["auto", "bf16", "fp32"],
 ) -> list[torch.Tensor]:
-    """Every model's (frames, pdfs) float32 log-posteriors of some utterances, which each sees in its own view."""
+    """(frames, pdfs) float32 log-posteriors of some utterances by every model, each through its own view."""
     inputs = {view: view.utterances(store, utterance_ids) for view in {model.own_view for model in models}}
     return [log_posteriors_of_inputs(model, inputs[model.own_view], precision=precision) for model in models]
 
 
 def score_utterances(alignments: AlignmentStore, utterance_ids: Sequence[str], log_probs: torch.Tensor) -> FrameScores:
-    """Frame accuracy of (frames, pdfs) log-posteriors that belong to some utterances, one after the other."""
+    """Scores of the (frames, pdfs) log-posteriors of some utterances, one after the other."""
     scores, first = [], 0
     for name in utterance_ids:
         pdfs = alignments.pdfs(name)

@@ -31,7 +31,7 @@ from kd_asr.stages.systems import ENSEMBLE, load_networks
 from kd_asr.tasks.speech import labels
 
 SHARD_FRAMES = 50_000
-# Of a set: a reader maps every shard, and Linux allows a process 65,530 mappings.
+# Largest number of shards of a set: a reader maps them all, and Linux allows a process 65,530 mappings.
 _MOST_SHARDS = 1000
 
 
@@ -71,7 +71,7 @@ def _load(run_dir: Path, settings: Settings) -> None:
 
 
 def _compute(shard: _Shard, *, folder: Path) -> None:
-    """Write one shard, and beside it the frame accuracy of the ensemble and its members, unless these are copies."""
+    """Write one shard and, except for copies, the frame accuracy of the ensemble and its members."""
     scores_path = folder / f"scores-{shard.number:05d}.json"
     if scores_path.exists():  # written after the shard, by an interrupted run
         return
