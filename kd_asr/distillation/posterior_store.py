@@ -28,7 +28,7 @@ from kd_asr.errors import UserError
 def encode(targets: SoftTargets) -> np.ndarray:
     """(frames, 2 k + 1) uint16 rows of a shard."""
     values = torch.cat([targets.log_probs, targets.tail_mass[:, None]], dim=1)
-    # The smallest float16 is -65504; a class that improbable is as good as impossible.
+    # float16 ends at -65504; a class that improbable is as good as impossible.
     bits = values.clamp_min(-60000.0).to(torch.float16).numpy().view(np.uint16)
     return np.concatenate([targets.classes.numpy().astype(np.uint16), bits], axis=1)
 

@@ -167,7 +167,7 @@ def problems_of(network: Named, input_shape: tuple[int, ...]) -> list[str]:
 def new_network(
     network: Named, inputs: Indexable, input_shape: tuple[int, ...], num_classes: int, seed: int
 ) -> Network:
-    """A network to be trained on these inputs, its weights drawn from `seed`; torch's global generator is unchanged."""
+    """The network that `seed` draws, to be trained on these inputs; torch's global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return network_class(network.name).for_training(inputs, input_shape, num_classes, network.settings)

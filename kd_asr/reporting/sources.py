@@ -24,6 +24,6 @@ def source_description(corpus: CorpusSettings) -> str:
     if corpus.source == "embedded":
         return (
             "The speech of this run was made by espeak-ng from a small grammar, with noise and reverberation: its "
-            "figures show that the pipeline works and say nothing about real speech."
+            "figures show that the pipeline works, and say nothing of real speech."
         )
     return "The speech of this run is read from a folder in LibriSpeech's layout."

@@ -110,7 +110,7 @@ def _figures(
 
 
 def _truth(settings: Settings, name: str) -> dict[str, list[TruePhone]] | None:
-    """True phone times of a set, which only the embedded corpus has."""
+    """True phone times, which the embedded corpus has."""
     subsets = {"train": settings.corpus.train, "dev": settings.corpus.dev, "test": settings.corpus.test}
     path = Path(settings.corpus.root) / subsets[name] / FILE_NAME
     return read_true_phones(path) if path.is_file() else None

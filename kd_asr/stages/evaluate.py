@@ -173,8 +173,7 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
 
 
 def _one_utterance(run_dir: Path, settings: Settings, systems: Systems) -> dict[str, Any]:
-    """An utterance of dev of median length, with the posteriors of its aligned pdfs by the first system of every
-    group."""
+    """An utterance of dev of middling length: posteriors of its aligned pdfs by the first system of every group."""
     alignments = AlignmentStore.open(run_dir / "align" / "dev")
     chosen = _of_median_length(alignments)
     pdfs = torch.from_numpy(alignments.pdfs(chosen).astype(np.int64))

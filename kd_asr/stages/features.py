@@ -42,7 +42,7 @@ def frames_of_file(path: str | Path, settings: FeatureSettings) -> np.ndarray | 
 
 
 def _compute(utterance: Utterance, settings: FeatureSettings) -> np.ndarray | str:
-    """`frames_of_file`, checked against the expected number of frames."""
+    """`frames_of_file`, as many as were announced."""
     frames = frames_of_file(utterance.audio_path, settings)
     expected = num_frames(utterance.num_samples, utterance.sample_rate, settings)
     if not isinstance(frames, str) and len(frames) != expected:

@@ -21,7 +21,7 @@ ARPA_FILES = ("lm.arpa", "lm.arpa.gz")
 
 
 def arpa_file(language_model: Artifact) -> Path:
-    """The stage's ARPA file, gzipped or not."""
+    """The model that the stage wrote: plain or gzipped."""
     for name in ARPA_FILES:
         if (language_model.path / name).is_file():
             return language_model.path / name
@@ -87,7 +87,7 @@ def language_model(run_dir: Path, settings: Settings) -> Artifact:
 
 
 def _copy_checked(given: Path, folder: Path, order: int) -> ArpaModel:
-    """Read a model and write it into `folder`, as an exact copy if nothing in it changes."""
+    """Read a model and put it into `folder`: the very file if nothing of it changes."""
     whole = read_arpa(given)
     model = in_upper_case(whole.cut(order))
     if model is whole:

@@ -55,7 +55,7 @@ def posteriors_of(
 
 
 def score_utterances(alignments: AlignmentStore, utterance_ids: Sequence[str], log_probs: torch.Tensor) -> FrameScores:
-    """Scores of the (frames, pdfs) log-posteriors of some utterances, one after the other."""
+    """Frame accuracy of (frames, pdfs) log-posteriors that belong to some utterances, one after the other."""
     scores, first = [], 0
     for name in utterance_ids:
         pdfs = alignments.pdfs(name)

@@ -29,7 +29,7 @@ class Settings:
     Attributes:
         preset: Name of the budget, shown in the report.
         seed: Seed of everything random in the run, except the embedded corpus.
-        jobs: Processes to use; 0: one per core. Never changes a result.
+        jobs: Processes to use; 0: one for each core. Never changes a result.
         corpus: Where the speech comes from.
         features: Acoustic features.
         lexicon: Pronunciations.
@@ -85,7 +85,7 @@ class Settings:
         return self.student.network or self.network
 
     def problems(self) -> list[str]:
-        """Settings of different sections that contradict each other."""
+        """What does not go together, of different sections."""
         found, mask = [], self.augment.frequency_mask
         if mask > self.features.num_mel_bins:
             found.append(f"augment.frequency_mask: {mask} is more than features.num_mel_bins")

@@ -49,10 +49,10 @@ class LiveTeacher:
         """Freeze the members.
 
         Args:
-            members: networks of the ensemble.
-            inputs: inputs of the teacher, which may differ from the student's.
-            settings: how posteriors are averaged, and how many are kept.
-            tail_prior: (classes,) weights for the mass outside the top k, see `SoftTargets`; uniform by default.
+            members: networks.
+            inputs: what the teacher sees, which need not be what the student sees.
+            settings: how they are averaged, what is kept.
+            tail_prior: (classes,) how the mass outside the top k is shared, see `SoftTargets`; by default evenly.
         """
         self._model = Ensemble(members, settings.average).eval().requires_grad_(False)
         self._inputs = inputs

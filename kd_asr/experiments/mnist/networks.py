@@ -168,7 +168,7 @@ def _store(task: _StoreTask) -> None:
 
 
 def store_posteriors(run_dir: Path, settings: MnistSettings, stores: Mapping[str, Sequence[str]]) -> None:
-    """Fill the missing posterior stores, each with the averaged posteriors of its networks."""
+    """Fill the posterior stores that are missing, each by its name with the averaged posteriors of its networks."""
     tasks = [_StoreTask(run_dir, name, tuple(networks)) for name, networks in stores.items()]
     missing = [one for one in tasks if current_artifact(run_dir, one.name, **_store_ingredients(one)) is None]
     if missing:

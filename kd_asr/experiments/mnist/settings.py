@@ -187,7 +187,7 @@ class MnistSettings:
     Attributes:
         preset: Name of the budget, shown in the report.
         seed: Seed of everything random.
-        jobs: Processes to use; 0: one per core. Never changes a result.
+        jobs: Processes to use; 0: one for each core. Never changes a result.
         seeds: Number of teachers, hard students and distilled students of the table, and of students that never see
             some digits.
         members: Teachers in the ensemble; the first `seeds` of them are the teachers of the table.
