@@ -1,4 +1,4 @@
-"""Settings in plain form made into frozen dataclasses; all that is wrong with them is said at once."""
+"""Frozen dataclasses of settings from their plain form; all errors are reported at once."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from kd_asr.settings.yaml_text import line_of
 class SettingsClass(Protocol):
     """A frozen dataclass of settings.
 
-    It may have a method `problems() -> list[str]` that checks its fields against each other. It is called when each
-    field is in its range; what it says begins with a field: `retry_beam: 3.0 is less than beam, 4.0`.
+    It may have a method `problems() -> list[str]` that checks its fields against each other. It is called when all
+    fields are in their ranges; each of its sentences begins with a field: `retry_beam: 3.0 is less than beam, 4.0`.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -51,13 +51,13 @@ def build(
 
     Args:
         cls: frozen dataclass of the settings.
-        content: mapping of keys to values; keys it lacks have their defaults.
-        file: where those values come from whose lines `content` knows.
-        wrong_flags: what is wrong with flags that could not be laid over `content`.
+        content: mapping of keys to values; missing keys have their defaults.
+        file: file of those values whose lines `content` knows.
+        wrong_flags: sentences about flags that could not be merged into `content`.
 
     Raises:
-        UserError: a key is unknown, a value has the wrong type or is out of its range, or values do not go together;
-            all of this is said at once.
+        UserError: a key is unknown, a value has the wrong type or is out of range, or values contradict each other;
+            names all errors at once.
     """
     builder = _Builder(cls, content)
     made = builder.section(cls, content, ())
@@ -74,16 +74,16 @@ def build(
 
 
 def validate(settings: SettingsClass) -> None:
-    """Check settings that were made in Python as those of a file are.
+    """Check settings made in Python as strictly as those from a file.
 
     Raises:
-        UserError: names all that is wrong at once.
+        UserError: settings are wrong; names all errors at once.
     """
     build(type(settings), dump(settings))
 
 
 class _Builder:
-    """Collects all that is wrong while it builds: `found` has a path and a sentence for each problem."""
+    """Builder of settings; `found` collects the path and a sentence of every problem."""
 
     def __init__(self, cls: type, whole: Any) -> None:
         self.found: list[tuple[KeyPath, str]] = []
@@ -185,7 +185,7 @@ class _Builder:
         return _FAILED
 
     def fail(self, path: KeyPath, sentence: str) -> None:
-        """Note a problem of the value at a path."""
+        """Record a problem with the value at a path."""
         self.found.append((path, f"{_dotted(path)}: {sentence}" if path else sentence))
 
 
@@ -196,7 +196,7 @@ def _adapter(hint: Any, markers: tuple[Any, ...]) -> TypeAdapter[Any]:
 
 
 def _odd(value: Any) -> str:
-    """What makes a scalar unfit for any setting."""
+    """Reason why a scalar cannot be the value of any setting."""
     if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
         return "is beyond 2^63"
     if isinstance(value, str) and ("\0" in value or any("\ud800" <= character <= "\udfff" for character in value)):
@@ -205,12 +205,12 @@ def _odd(value: Any) -> str:
 
 
 def _counts(problem: Any) -> bool:
-    """Not the emptiness that pydantic finds when it has dropped every wrong element of a tuple."""
+    """Whether to report a problem; not the empty tuple that pydantic finds after dropping all wrong elements."""
     return problem["type"] != "too_short" or not problem["input"]
 
 
 def _explain(hint: Any, problem: Any) -> str:
-    """What pydantic finds wrong, in the words of settings."""
+    """Sentence for a problem found by pydantic."""
     kind, value = problem["type"], shown(problem["input"])
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
@@ -234,12 +234,12 @@ def _a_name(kind: str) -> str:
 
 
 def _dotted(path: KeyPath) -> str:
-    """Dotted name of a value; numbers of a list's entries are left out."""
+    """Dotted name of a value, without the numbers of list entries."""
     return ".".join(str(key) for key in path if not isinstance(key, int) or isinstance(key, bool))
 
 
 def shown(value: Any, depth: int = 0) -> str:
-    """A value as YAML has it, on one line and cut short."""
+    """A value in YAML, on one line, shortened if necessary."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, (list, tuple, Mapping)):

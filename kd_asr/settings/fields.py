@@ -1,7 +1,7 @@
-"""What a dataclass of settings says about each of its fields, and the plain form of its values.
+"""Fields of a dataclass of settings, and the plain form of their values.
 
-In plain form (what YAML holds) a section is a mapping, a tuple a list, a named thing `{name: {key: value}}` or its bare
-name, and a weighted loss such a mapping with `weight` beside the name.
+In plain form, which is that of YAML, a section is a mapping, a tuple a list, a named thing `{name: {key: value}}` or
+its bare name, and a weighted loss such a mapping with `weight` beside the name.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Setting:
             `weighted_list`: a tuple of `Named` or of `Weighted`.
         type: Type without None and without the field's own markers (a tuple's element type keeps its markers).
         optional: Whether None is a value.
-        markers: What `Annotated` adds to the type.
+        markers: Markers that `Annotated` adds to the type.
         default: Default value, or `dataclasses.MISSING`.
     """
 
@@ -45,7 +45,7 @@ class Setting:
     default: Any
 
     def marker(self, kind: type[Marker]) -> Marker | None:
-        """The field's marker of a class, if it has one."""
+        """The field's marker of a given class, if any."""
         return next((one for one in self.markers if isinstance(one, kind)), None)
 
     @property
@@ -68,7 +68,7 @@ class Setting:
 
 @cache
 def settings_of(cls: type) -> dict[str, Setting]:
-    """The fields of a dataclass of settings, in their order.
+    """Fields of a dataclass of settings, in order.
 
     Raises:
         TypeError: a field has a type that settings cannot have.
@@ -122,7 +122,7 @@ def _is_scalar(hint: Any) -> bool:
 
 
 def dump(value: Any) -> Any:
-    """Plain form of a value of settings, every field of it."""
+    """Plain form of a value of settings, with all of its fields."""
     if isinstance(value, Named):
         return {value.name: dump(value.settings)}
     if isinstance(value, Weighted):
@@ -135,7 +135,7 @@ def dump(value: Any) -> Any:
 
 
 def defaults(cls: type) -> Marked:
-    """Plain form of the fields' defaults; fields without one are left out."""
+    """Plain form of the fields' defaults; fields without a default are left out."""
     return Marked(
         (name, dump(setting.default))
         for name, setting in settings_of(cls).items()
@@ -144,7 +144,7 @@ def defaults(cls: type) -> Marked:
 
 
 def named_entry(content: Any, *, weighted: bool = False) -> Marked | None:
-    """Plain form of a named thing as a mapping; None: it is not one."""
+    """Plain form of a named thing as a mapping; None if it is not a named thing."""
     if isinstance(content, str):
         return Marked({content: Marked()})
     if isinstance(content, Mapping):
@@ -170,7 +170,7 @@ def known_names(cls: type, prefix: str = "") -> list[str]:
 
 
 def unknown(name: str, siblings: Iterable[str], everything: Iterable[str]) -> str:
-    """What is said of an unknown dotted name, with the nearest known one."""
+    """Sentence about an unknown dotted name, with the nearest known one."""
     for candidates in (siblings, everything):
         near = difflib.get_close_matches(name, list(candidates), n=1)
         if near:

@@ -16,16 +16,16 @@ SETTINGS_FILE = "settings.yaml"
 
 
 def parse_settings_of(cls: type[AnySettings], flags: Sequence[str], config: Path | None = None) -> AnySettings:
-    """Settings from their defaults, a YAML file and flags, the later ones over the earlier.
+    """Settings from their defaults, a YAML file and flags, each overriding the one before.
 
     Args:
         cls: frozen dataclass of the settings.
-        flags: such as `["--train.epochs", "8"]`.
-        config: YAML file; keys it lacks have their defaults.
+        flags: flags such as `["--train.epochs", "8"]`.
+        config: YAML file; missing keys have their defaults.
 
     Raises:
         UserError: the file is missing or not YAML, a key is unknown (the nearest known one is named), a value has the
-            wrong type or is out of its range. What is wrong in the file is said of the file.
+            wrong type or is out of its range. Errors in the file name the file.
     """
     content: Any = defaults(cls)
     if config is not None:
@@ -51,17 +51,17 @@ def _read(path: Path) -> Any:
 
 
 def save_settings(run_dir: Path, settings: SettingsClass) -> None:
-    """Write `settings.yaml` into a run folder, every key of it."""
+    """Write all settings to `settings.yaml` in a run folder."""
     temporary = run_dir / f".{SETTINGS_FILE}.tmp"
     temporary.write_text(write_yaml(dump(settings)), encoding="utf-8")
     temporary.replace(run_dir / SETTINGS_FILE)
 
 
 def load_settings_of(cls: type[AnySettings], run_dir: Path, command: str) -> AnySettings:
-    """The settings of a run, which `kd-asr COMMAND` has written.
+    """Settings of a run, written by `kd-asr COMMAND`.
 
     Raises:
-        UserError: the folder has none, or they cannot work.
+        UserError: the folder has no settings, or they are wrong.
     """
     path = run_dir / SETTINGS_FILE
     if not path.is_file():

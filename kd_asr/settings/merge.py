@@ -1,4 +1,4 @@
-"""Settings in plain form laid over others: a file over the defaults, flags over both.
+"""Merging of settings in plain form: a file into the defaults, flags into both.
 
 Mappings merge. Lists are replaced whole. A named thing replaces another one but merges with one of its own name, also
 as an entry of a list: `[hinton, decoupled]` over `[{hinton: {losses: ...}}]` keeps those losses.
@@ -17,7 +17,7 @@ from kd_asr.settings.yaml_text import Marked, YamlError, read_yaml
 
 
 def merge_section(cls: type, base: Any, over: Any) -> Any:
-    """A section in plain form with another one laid over it; what is no section replaces it."""
+    """A section in plain form, with another one merged into it; anything but a section replaces it."""
     if not isinstance(over, Mapping) or not isinstance(base, Mapping):
         return over
     known, below = settings_of(cls), {**defaults(cls), **base}
@@ -29,7 +29,7 @@ def merge_section(cls: type, base: Any, over: Any) -> Any:
 
 
 def merge(setting: Setting, base: Any, over: Any) -> Any:
-    """A field's value in plain form with another one laid over it."""
+    """A field's value in plain form, with another one merged into it."""
     if setting.shape == "section":
         return merge_section(setting.type, base, over)
     if setting.shape == "named":
@@ -62,15 +62,15 @@ def _merge_named(kind: str, base: Any, over: Any) -> Any:
 
 
 class _Refused(Exception):
-    """A flag that cannot be laid over the settings; the message says why."""
+    """A flag that cannot be merged into the settings; the message says why."""
 
 
 def with_flags(cls: type, content: Any, flags: Sequence[str]) -> tuple[Any, list[str]]:
-    """Settings in plain form with flags laid over them, and what is wrong with those flags that could not be.
+    """Settings in plain form with flags merged into them, and sentences about flags that could not be merged.
 
     Args:
         cls: dataclass of the settings.
-        content: the settings below, in plain form.
+        content: settings that the flags override, in plain form.
         flags: `--section.key VALUE` or `--section.key=VALUE`. Text is taken as it stands, any other value is YAML.
     """
     problems: list[str] = []
@@ -84,19 +84,19 @@ def with_flags(cls: type, content: Any, flags: Sequence[str]) -> tuple[Any, list
 
 
 def _split(flags: Sequence[str], problems: list[str]) -> Iterator[tuple[str, str, str]]:
-    """Each flag as it was written, its dotted name and the text of its value."""
-    rest = list(flags)
-    while rest:
-        flag = rest.pop(0)
+    """Each flag as written, its dotted name and the text of its value."""
+    remaining = list(flags)
+    while remaining:
+        flag = remaining.pop(0)
         name, equals, text = flag[2:].partition("=")
         if not flag.startswith("--") or not name:
             problems.append(f"{flag!r} is not a setting: write --section.key VALUE")
             continue
         if not equals:
-            if not rest or rest[0].startswith("--"):
+            if not remaining or remaining[0].startswith("--"):
                 problems.append(f"{flag} needs a value")
                 continue
-            text = rest.pop(0)
+            text = remaining.pop(0)
         yield flag, name, text
 
 

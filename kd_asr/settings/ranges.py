@@ -1,7 +1,7 @@
 """Markers for the fields of settings, as in `epochs: Annotated[int, AtLeast(1), Unit("epochs")] = 4`.
 
-The ranges are those of `annotated_types`, which pydantic checks, under names that read as the error messages do. On
-the element type of a tuple they hold for every element: `tuple[Annotated[float, Above(0)], ...]`.
+The ranges are those of `annotated_types`, which pydantic checks, under names that read like the error messages. On the
+element type of a tuple they apply to every element: `tuple[Annotated[float, Above(0)], ...]`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ __all__ = [
 
 @dataclass(frozen=True)
 class AbsentMeans:
-    """The field is left out of fingerprints while it has this value, so that adding it changed none of them."""
+    """The field is left out of fingerprints while it has this value, so that adding it changes no existing
+    fingerprint."""
 
     value: object
 
@@ -51,6 +52,6 @@ class OfKind:
 
 @dataclass(frozen=True)
 class Inherits:
-    """The top-level field whose settings hold where this one names the same thing and does not give them."""
+    """The top-level field whose settings apply where this field names the same thing without settings."""
 
     field: str

@@ -28,7 +28,7 @@ _MAX_DIGITS = 19
 
 
 class Marked(dict[Any, Any]):
-    """A mapping that knows on which line of a file each of its keys stands; 0 for keys that a flag has set."""
+    """A mapping that knows the line of a file for each of its keys; 0 for keys that a flag has set."""
 
     def __init__(self, content: Mapping[Any, Any] | Iterable[tuple[Any, Any]] = (), *, flag: bool = False) -> None:
         super().__init__(content)
@@ -37,12 +37,12 @@ class Marked(dict[Any, Any]):
             self.lines = dict.fromkeys(self, _FLAG)
 
     def set_by_flag(self, key: str) -> None:
-        """Note that the value of `key` comes from a flag."""
+        """Record that the value of `key` comes from a flag."""
         self.lines[key] = _FLAG
 
 
 def line_of(content: Any, path: Iterable[str | int]) -> int | None:
-    """Line of the file on which a value, or else the mapping around it, stands; None: it is not from the file."""
+    """Line of the file with a value, or else with the mapping around it; None if it does not come from the file."""
     line: int | None = None
     for key in path:
         if isinstance(content, Marked):
@@ -77,7 +77,7 @@ def read_yaml(text: str, *, flag: bool = False) -> Any:
 
     Args:
         text: the document.
-        flag: it is the value of a flag, so lines do not count.
+        flag: whether the document is the value of a flag, so that lines do not matter.
 
     Raises:
         YamlError: the text is not YAML, or nested too deeply, a key is doubled, a number has a leading zero or more
@@ -93,7 +93,7 @@ def read_yaml(text: str, *, flag: bool = False) -> Any:
 
 
 def _plain(node: yaml.Node, flag: bool, seen: dict[int, Any]) -> Any:
-    """The value of a node; one that an alias repeats is made once."""
+    """Value of a node; a value that an alias repeats is made once."""
     if id(node) not in seen:
         if isinstance(node, yaml.ScalarNode):
             seen[id(node)] = _scalar(node)
@@ -145,6 +145,6 @@ def _scalar(node: yaml.ScalarNode) -> str | bool | int | float | None:
 
 
 def write_yaml(content: Any) -> str:
-    """YAML that `read_yaml` reads back as it was."""
-    # Escaped, for PyYAML writes line breaks of Unicode, such as U+0085, as they are and reads them as spaces.
+    """YAML that `read_yaml` reads back unchanged."""
+    # Escaped, since PyYAML writes Unicode line breaks such as U+0085 unescaped and reads them as spaces.
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=False)
