@@ -1,4 +1,4 @@
-"""The command `kd-asr`: parsing and printing only."""
+"""The command `kd-asr`: parsing and printing."""
 
 from kd_asr.cli.main import main
 

@@ -1,4 +1,4 @@
-"""What happens to speech between mouth and file: room, microphone, noise. Pure functions of samples and a generator.
+"""Acoustics of a recording: room, microphone and noise. Pure functions of samples and a generator.
 
 Samples are float64, one channel, full scale 1. Everything is NumPy, so that the same generator gives the same samples.
 """
@@ -15,14 +15,15 @@ DECAY_60_DB = np.log(1e3)  # amplitude falls by e^-6.9 = 60 dB
 
 @dataclass(frozen=True)
 class Difficulty:
-    """How bad the recordings of the embedded corpus are; each value is drawn evenly from its range.
+    """Difficulty of the embedded corpus's recordings; values are drawn uniformly from their ranges.
 
     Attributes:
-        snr_db: power of the speech over that of all noise, in dB, drawn for each utterance.
+        snr_db: Power of the speech relative to all noise, in dB, drawn for each utterance.
         reverberation_seconds: T60 of the room, drawn for each chapter.
-        direct_to_reverberant_db: energy of the direct sound over that of the reverberation, drawn for each chapter.
-        colour_db: largest gain of the microphone's uneven response in either direction.
-        babble: share of the noise power that is a babble of voices; the rest is coloured noise.
+        direct_to_reverberant_db: Energy of the direct sound relative to the reverberation, in dB, drawn for each
+            chapter.
+        colour_db: Largest gain of the microphone's uneven response in either direction, in dB.
+        babble: Share of the noise power that is babble of voices; the other part is coloured noise.
     """
 
     snr_db: tuple[float, float] = (2.0, 18.0)
@@ -33,10 +34,10 @@ class Difficulty:
 
 
 def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
-    """Band-limited resampling by cutting (or filling up) the spectrum; (samples,) -> (new samples,).
+    """Band-limited resampling by cutting or padding the spectrum; (samples,) -> (new samples,).
 
-    The signal is taken as periodic: let it begin and end in silence. The result has round(samples * new_rate / rate)
-    samples, and sample n of it lies at n / new_rate seconds.
+    The signal is treated as periodic, so it should begin and end in silence. The result has round(samples * new_rate /
+    rate) samples, and sample n of it lies at n / new_rate seconds.
     """
     divisor = np.gcd(rate, new_rate)
     up, down = new_rate // divisor, rate // divisor
@@ -49,7 +50,7 @@ def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 
 
 def _smooth(least: int) -> int:
-    """The smallest number from `least` up that has no prime factor but 2, 3 and 5."""
+    """The smallest number >= `least` without prime factors other than 2, 3 and 5."""
     number = least
     while True:
         rest = number
@@ -73,8 +74,8 @@ def room_response(
     """Impulse response of a room: direct sound at sample 0, then noise that decays exponentially.
 
     Polack's stochastic model (J.-D. Polack, La transmission de l'energie sonore dans les salles, 1988): after the first
-    reflection, the response is white Gaussian noise times exp(-6.9 t / T60). Higher frequencies die away sooner here
-    too: the noise is smoothed over two samples. The direct sound's time is kept, so phoneme times stay true.
+    reflection, the response is white Gaussian noise times exp(-6.9 t / T60). The noise is smoothed over two samples, so
+    that higher frequencies decay sooner. The time of the direct sound is kept, so phoneme times stay correct.
     """
     first_reflection = int(rate * rng.uniform(0.002, 0.01))
     times = np.arange(int(rate * reverberation_seconds)) / rate
@@ -109,7 +110,7 @@ def coloured_noise(rng: np.random.Generator, num_samples: int, exponent: float) 
 
 
 def babble(rng: np.random.Generator, voices: Sequence[np.ndarray], num_samples: int, talkers: int = 6) -> np.ndarray:
-    """Several talkers at once, mean power 1: pieces of `voices` from random places, played backwards and added up."""
+    """Several talkers at once, mean power 1: random pieces of `voices`, reversed and added."""
     total = np.zeros(num_samples)
     for _ in range(talkers):
         voice = voices[int(rng.integers(len(voices)))]
@@ -118,20 +119,20 @@ def babble(rng: np.random.Generator, voices: Sequence[np.ndarray], num_samples: 
 
 
 def unit_power(samples: np.ndarray) -> np.ndarray:
-    """Scaled to a mean power of 1; silence stays silence."""
+    """Samples scaled to a mean power of 1; silence stays silence."""
     power = float(np.mean(samples**2))
     return samples / np.sqrt(power) if power > 0 else samples
 
 
 def add_noise(speech: np.ndarray, noise: np.ndarray, snr_db: float, active: slice) -> np.ndarray:
-    """`speech` plus noise of mean power 1 at `snr_db` below the mean power that the speech has in `active`."""
+    """`speech` plus `noise` of mean power 1, scaled to `snr_db` below the mean power of the speech in `active`."""
     power = float(np.mean(speech[active] ** 2))
     noisy: np.ndarray = speech + noise * np.sqrt(power / 10 ** (snr_db / 10))
     return noisy
 
 
 def set_level(samples: np.ndarray, level_db: float, peak: float = 0.95) -> np.ndarray:
-    """Scaled to a mean power of `level_db` below full scale, or less where a sample would pass `peak`: no clipping."""
+    """Samples scaled to a mean power of `level_db` relative to full scale, or less to keep them within `peak`."""
     scaled = unit_power(samples) * 10 ** (level_db / 20)
     highest = float(np.max(np.abs(scaled), initial=0.0))
     return scaled * (peak / highest) if highest > peak else scaled

@@ -1,4 +1,4 @@
-"""Small parts of a training set, nested: each fraction's part lies inside every larger one's."""
+"""Nested subsets of a training set: that of each fraction is part of those of all larger fractions."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from numpy.typing import NDArray
 
 
 def subset_of_utterances(frame_counts: Sequence[int], fraction: float, *, seed: int) -> NDArray[np.int64]:
-    """Numbers of utterances drawn until their frames are nearest to a fraction of all.
+    """Draw utterances until their frames are closest to a fraction of all frames.
 
-    The utterances are put into a random order that `seed` alone decides, and the first of them are taken: at least
-    one, all for fraction 1.
+    The utterances are taken from a random order that depends only on `seed`: at least one, all for fraction 1.
 
     Args:
-        frame_counts: of every utterance.
-        fraction: above 0, at most 1.
-        seed: of the order.
+        frame_counts: number of frames of every utterance.
+        fraction: share of the frames, above 0, at most 1.
+        seed: seed of the order.
 
     Returns:
         (drawn,) int64, ascending.
@@ -30,6 +29,6 @@ def subset_of_utterances(frame_counts: Sequence[int], fraction: float, *, seed: 
 
 
 def subset_of_frames(num_frames: int, fraction: float, *, seed: int) -> NDArray[np.int64]:
-    """Numbers of single frames, drawn evenly from all; nested as `subset_of_utterances`, (drawn,) int64, ascending."""
+    """(drawn,) int64 numbers of single frames, ascending, drawn uniformly and nested as in `subset_of_utterances`."""
     order = np.random.default_rng(seed).permutation(num_frames)
     return np.sort(order[: max(1, round(fraction * num_frames))])

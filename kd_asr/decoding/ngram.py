@@ -7,7 +7,7 @@ words to the left for all others),
     p(w | h) = (a(hw) - D(a(hw))) / sum_v a(hv) + gamma(h) p(w | h without its first word)
     gamma(h) = (D1 N1(h) + D2 N2(h) + D3 N3+(h)) / sum_v a(hv)
 
-where Nk(h) is the number of words that follow h with a = k. Below the unigrams stands the uniform distribution over the
+where Nk(h) is the number of words that follow h with a = k. Unigrams back off to the uniform distribution over the
 words of the text, `</s>` and `<unk>`, so that unseen words have a probability as well. As gamma is the back-off weight,
 a back-off model gives these probabilities exactly.
 """
@@ -26,10 +26,10 @@ from kd_asr.errors import UserError
 
 # The first words of every vocabulary.
 SPECIALS = (BEGIN, END, UNKNOWN[0])
-# D1, D2, D3+ where the text is too small to estimate them: the middle of what they can be, as in KenLM's
+# D1, D2, D3+ where the text is too small to estimate them: the middle of their ranges, as in KenLM's
 # `lmplz --discount_fallback`.
 SMALL_TEXT = (0.5, 1.0, 1.5)
-# log10 p(<s>): it is never predicted, but a unigram must have a probability. SRILM writes this one.
+# log10 p(<s>), which is never predicted, but a unigram must have a probability. SRILM writes this value.
 _NEVER = -99.0
 
 
@@ -53,16 +53,16 @@ class _Order:
 
 
 def estimate_ngrams(sentences: Iterable[Sequence[str]], order: int) -> ArpaModel:
-    """An interpolated modified Kneser-Ney model of a text; none of its n-grams is pruned.
+    """Estimate an interpolated modified Kneser-Ney model of a text, without pruning.
 
-    Each order has discounts of its own.
+    Each order has its own discounts.
 
     Args:
         sentences: lists of words, without `<s>` and `</s>`; `<unk>` among them counts as the unknown word.
         order: length of the longest n-grams; less where no sentence is long enough.
 
     Raises:
-        UserError: there are no words, or `<s>` or `</s>` stands in a sentence.
+        UserError: there are no words, or a sentence contains `<s>` or `</s>`.
     """
     text = [tuple(sentence) for sentence in sentences]
     if not any(text):
@@ -95,7 +95,7 @@ def estimate_ngrams(sentences: Iterable[Sequence[str]], order: int) -> ArpaModel
 
 
 def _count(text: Sequence[Sequence[str]], words: Sequence[str], order: int) -> list[_Order]:
-    """The n-grams of each length up to `order` of which there is at least one."""
+    """The n-grams of each length up to `order` that occurs."""
     number = {word: index for index, word in enumerate(words)}
     lengths = np.array([len(sentence) + 2 for sentence in text])
     stream = np.array([number[word] for sentence in text for word in (BEGIN, *sentence, END)], dtype=np.int64)
@@ -123,9 +123,9 @@ def _count(text: Sequence[Sequence[str]], words: Sequence[str], order: int) -> l
 
 
 def _kneser_ney_counts(levels: Sequence[_Order]) -> list[NDArray[np.int64]]:
-    """For each order the counts a: of the text for the longest, else different words to the left.
+    """Counts a of each order: those of the text for the longest n-grams, else numbers of different words to the left.
 
-    Nothing can stand to the left of an n-gram that begins with `<s>`: it keeps the count of the text.
+    Nothing can precede an n-gram that begins with `<s>`, so it keeps the count of the text.
     """
     counts = [
         np.where(level.begins, level.occurrences, np.bincount(longer.suffix, minlength=len(level.last)))
@@ -137,8 +137,8 @@ def _kneser_ney_counts(levels: Sequence[_Order]) -> list[NDArray[np.int64]]:
 def discounts(counts: NDArray[np.int64]) -> tuple[float, float, float]:
     """D1, D2 and D3+ from the numbers n1 ... n4 of n-grams whose count is 1 ... 4.
 
-    They are `SMALL_TEXT` where the equation cannot be used: one of n1 ... n4 is 0, or a discount is not between 0 and
-    its count (exclusive), so that nothing would be left for unseen words or for the n-gram itself.
+    They are `SMALL_TEXT` where the equation cannot be used, because one of n1 ... n4 is 0, or a discount is not between
+    0 and its count (exclusive), so that nothing would be left for unseen words or for the n-gram itself.
     """
     n1, n2, n3, n4 = (int(np.count_nonzero(counts == value)) for value in (1, 2, 3, 4))
     if min(n1, n2, n3, n4) == 0:
@@ -153,8 +153,8 @@ def discounts(counts: NDArray[np.int64]) -> tuple[float, float, float]:
 def _discounted(
     prefix: NDArray[np.int64], count: NDArray[np.int64], histories: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(ngrams,) the share of its history's mass that each n-gram keeps, and (histories,) gamma, the share left over."""
+    """(ngrams,) share of its history's mass that each n-gram keeps, and (histories,) gamma, the remaining share."""
     discount = np.array((0.0, *discounts(count)))[np.minimum(count, 3)]
-    # Where nothing follows a history both its sums are 0, and so is its gamma.
+    # If nothing follows a history, both its sums and its gamma are 0.
     total = np.maximum(np.bincount(prefix, count, histories), 1)
     return (count - discount) / total[prefix], np.bincount(prefix, discount, histories) / total

@@ -1,1 +1,1 @@
-"""Losses, soft targets, teachers, the posterior store and objectives. Knows nothing of speech."""
+"""Losses, soft targets, teachers, the posterior store and objectives. Knows nothing about speech."""

@@ -1,1 +1,1 @@
-"""One room an experiment: its settings, its plan and its report."""
+"""One room per experiment: its settings, plan and report."""

@@ -1,1 +1,1 @@
-"""From waves to normalised log-mel frames, kept in a memory-mapped frame store."""
+"""From audio to normalised log-mel frames in a memory-mapped store, and their variation in training."""

@@ -1,1 +1,1 @@
-"""Trainings as values, the one place that carries them out, and the systems that are made of what they trained."""
+"""Trainings as values, the one place that runs them, and the systems made of the trained networks."""

@@ -1,1 +1,1 @@
-"""Networks; the ensemble is a model too."""
+"""Network architectures, their views of utterances, and ensembles."""

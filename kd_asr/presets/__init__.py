@@ -1,4 +1,4 @@
-"""Presets: settings for a budget, one YAML file each, which travel with the package."""
+"""Presets: settings for a budget, one YAML file each, which are part of the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading what the stages of a run have left: scores, decoded words, training histories, utterances left out."""
+"""Readers of the output of stages: scores, decoded words, training histories, rejected utterances."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class DecodedUtterance:
     """One utterance of one system.
 
     Attributes:
-        utterance_id: as in the corpus.
-        aligned: reference and hypothesis side by side, with the errors.
-        seconds: of audio.
-        search_seconds: spent in the beam search.
+        utterance_id: Id of the utterance.
+        aligned: Reference and hypothesis side by side, with the errors.
+        seconds: Length of the audio.
+        search_seconds: Time of the beam search.
     """
 
     utterance_id: str
@@ -84,7 +84,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 
 def read_rejected(files: Iterable[Path]) -> list[Rejected]:
-    """The utterances left out by all stages, each once per stage."""
+    """Utterances rejected by any stage, each once per stage."""
     rejected: dict[tuple[str, str, str], Rejected] = {}
     for file in files:
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
@@ -100,7 +100,7 @@ def read_rejected(files: Iterable[Path]) -> list[Rejected]:
 def count_rejected(rejected: Iterable[Rejected]) -> list[dict[str, Any]]:
     """Counts by stage and kind of reason, most frequent first within a stage, each with up to three examples.
 
-    Reasons that differ only in numbers or in what stands in brackets or quotes are of one kind.
+    Reasons that differ only in numbers or in text in brackets or quotes are of the same kind.
     """
     by_kind: dict[tuple[str, str], list[str]] = {}
     for entry in rejected:
@@ -118,7 +118,7 @@ def count_rejected(rejected: Iterable[Rejected]) -> list[dict[str, Any]]:
 def paired_scores(
     by_system: Mapping[str, FrameScores], systems: Sequence[str], set_name: str
 ) -> dict[str, FrameScores]:
-    """Scores of some systems with the utterances in the same order, as a paired comparison needs them.
+    """Scores of some systems with the utterances in the same order, for paired comparisons.
 
     Raises:
         UserError: the systems were not scored on the same utterances and frames.

@@ -1,4 +1,4 @@
-"""One utterance frame by frame: what the networks see, the words, and what each group's system says of it."""
+"""Plot of an utterance frame by frame: inputs, words, and posteriors of a system of each group."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from kd_asr.reporting.plots import new_figure, save_figure
 
 
 def plot_utterance(example: Mapping[str, Any], systems: Systems, frames: np.ndarray, source: str, path: Path) -> None:
-    """Log-mel frames with the words above, and below them the posterior of the aligned state for each group.
+    """Plot log-mel frames with the words above, and below them the posterior of the aligned state for each group.
 
     Args:
-        example: `utterance_id`, `frame_shift_seconds`, `transcript`, `words` as (word, first frame, frames), and of
-            `groups` by name the `posteriors`, one for each frame.
-        systems: whose groups these are.
-        frames: (frames, bands) as the networks see them.
+        example: `utterance_id`, `frame_shift_seconds`, `transcript`, `words` as (word, first frame, frames), and
+            `groups` by name, each with `posteriors`, one per frame.
+        systems: systems of the groups.
+        frames: (frames, bins) inputs of the networks.
         source: name of the corpus, for the title.
-        path: of the PNG.
+        path: path of the PNG file.
     """
     import librosa.display  # here, as it takes a second to import
 
@@ -32,7 +32,7 @@ def plot_utterance(example: Mapping[str, Any], systems: Systems, frames: np.ndar
     title = f"{example['utterance_id']} of dev: {' '.join(example['transcript'])}"
     figure = new_figure(min(16.0, max(8.0, 3.0 + 2.2 * seconds)), 5.2, title, source)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    # Edges, not middles: a frame is drawn over its own time, under which its posterior stands.
+    # Edges rather than centres: a frame is drawn over its own time span, with its posterior below.
     edges = shift * np.arange(len(frames) + 1)
     shown = librosa.display.specshow(
         frames.T, x_coords=edges, y_coords=np.arange(frames.shape[1] + 1), x_axis="s", ax=upper, cmap="magma"

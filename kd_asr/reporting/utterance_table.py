@@ -21,9 +21,9 @@ COLUMNS = (
 
 
 def write_utterance_table(path: Path, decoded: Sequence[DecodedUtterance]) -> None:
-    """Write a head line and one line per utterance, in the order given.
+    """Write a header line and one line per utterance, in order.
 
-    `reference` and `hypothesis` have equal numbers of words; `***` stands where a word has no partner.
+    `reference` and `hypothesis` have equal numbers of words; `***` is where a word has no counterpart.
     """
     with path.open("w", encoding="utf-8") as file:
         file.write("\t".join(COLUMNS) + "\n")

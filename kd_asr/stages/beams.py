@@ -1,4 +1,4 @@
-"""Stage `beams`: what a narrower search saves in time and costs in words, on dev, with one system."""
+"""Stage `beams`: time and word error rate of narrower searches, on dev, with one system."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def beams(run_dir: Path, settings: Settings) -> Artifact:
 
 
 def print_table(artifact: Artifact) -> None:
-    """Print the table on standard output, and where the plot is."""
+    """Print the table and the path of the plot on standard output."""
     console = Console(file=sys.stdout, highlight=False)
     console.print(to_rich(beam_table(artifact.metrics["rows"], artifact.metrics["system"])))
     console.print(f"Plot: {artifact.path / 'beams.png'}", markup=False, soft_wrap=True)

@@ -1,4 +1,5 @@
-"""Stage `distil`: students of the baseline's architecture and budget, on the ensemble's posteriors and hard labels."""
+"""Stage `distil`: students with the baseline's architecture and budget, on the ensemble's posteriors and hard
+labels."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from kd_asr.stages.settings import Settings
 def distil(run_dir: Path, settings: Settings) -> list[Artifact]:
     """Train the students into `distil/student-00`, ..., and the baselines, unless they are there.
 
-    The baselines need nothing of the ensemble, but beside the students they leave no core idle.
+    The baselines do not need the ensemble, but trained together with the students they leave no core idle.
     """
     students, baselines = student_jobs(settings), baseline_jobs(settings)
     described = f"students ({len(students)}), baselines ({len(baselines)})"

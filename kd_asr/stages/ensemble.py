@@ -1,4 +1,4 @@
-"""Stage `ensemble`: the teachers, equal to the baseline but for initial weights and order of the data."""
+"""Stage `ensemble`: the teachers, which differ only in initial weights and order of the data."""
 
 from __future__ import annotations
 

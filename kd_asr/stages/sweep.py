@@ -12,10 +12,10 @@ from kd_asr.stages.settings import Settings
 
 
 def sweep(run_dir: Path, settings: Settings) -> Artifact:
-    """Train the students into `sweep_networks/`; `sweep/` lists their figures on dev, for the report.
+    """Train the students into `sweep_networks/` and write their figures on dev into `sweep/`, for the report.
 
-    With no temperatures the list is empty. All have the same initial weights and order of the data, so that they differ
-    in their objective alone.
+    Without temperatures there are none. All students have the same initial weights and order of the data, so that they
+    differ only in their objective.
     """
     points, jobs = sweep_points(settings), sweep_jobs(settings)
     students = run(jobs, run_dir, processes=settings.jobs, description=f"sweep of {len(jobs)} students")

@@ -1,4 +1,4 @@
-"""The systems that are compared, and the artifacts they are made of."""
+"""The systems that a run compares, and loading of their networks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from kd_asr.stages.plan import baseline_names, member_names, plans
 from kd_asr.stages.settings import Settings
 
 ENSEMBLE = "ensemble"
-# Of Okabe and Ito, so that a group looks the same whatever it is compared with.
+# Okabe and Ito's colours; fixed, so that a group looks the same in every report.
 BLUE, ORANGE = "#0072B2", "#E69F00"
 
 
 def run_systems(settings: Settings) -> Systems:
-    """What a run compares: the baselines, the ensemble and each method's students.
+    """Compared systems of a run: the baselines, the ensemble and each method's students.
 
     Raises:
         UserError: a method cannot work with these settings.
@@ -57,9 +57,9 @@ def _equal(settings: Settings) -> str:
 
 
 def load_networks(run_dir: Path, networks: Sequence[NetworkRef], features: Mapping[str, object]) -> list[Network]:
-    """Some trained networks of a run.
+    """Load trained networks of a run.
 
     Raises:
-        UserError: one is missing, or was trained on other features.
+        UserError: a network is missing, or was trained on other features.
     """
     return [load_network(load_artifact(run_dir, one.artifact).path / one.file, features) for one in networks]

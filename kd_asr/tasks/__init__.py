@@ -1,1 +1,1 @@
-"""One file a task: what networks learn from and are measured on, for jobs that know no task."""
+"""One file per task: data for training and evaluation, for jobs that know nothing about tasks."""

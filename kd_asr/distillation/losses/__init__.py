@@ -1,1 +1,1 @@
-"""One file a loss: a registered class of pure functions, one value in nats for each label."""
+"""One file per loss: a registered class, a pure function with one value in nats per label."""

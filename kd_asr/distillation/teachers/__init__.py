@@ -1,1 +1,1 @@
-"""One file a teacher: whatever gives soft targets for a batch. A student cannot tell them apart."""
+"""One file per teacher: anything that gives soft targets for a batch. Students work with all of them alike."""

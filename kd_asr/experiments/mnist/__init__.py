@@ -1,1 +1,1 @@
-"""The digits of Hinton, Vinyals and Dean (2015, sections 3 and 5): the first table and the odd experiments."""
+"""The experiments on digits of Hinton, Vinyals and Dean (2015, section 3), and more on the same digits."""
