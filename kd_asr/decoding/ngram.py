@@ -29,7 +29,7 @@ SPECIALS = (BEGIN, END, UNKNOWN[0])
 # D1, D2, D3+ where the text is too small to estimate them: the middle of their ranges, as in KenLM's
 # `lmplz --discount_fallback`.
 SMALL_TEXT = (0.5, 1.0, 1.5)
-# log10 p(<s>), which is never predicted, but a unigram must have a probability. SRILM writes this value.
+# log10 p(<s>): it is never predicted, but a unigram must have a probability. SRILM writes this one.
 _NEVER = -99.0
 
 
