@@ -27,7 +27,7 @@ class ShapeSettings:
 
 @dataclass(frozen=True)
 class WideSettings:
-    """Settings of `Wide`.
+    """A network with wide layers.
 
     Attributes:
         units: Units in each layer.

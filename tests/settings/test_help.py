@@ -27,7 +27,7 @@ def test_what_can_be_named_is_listed_with_its_settings() -> None:
     for words in (
         "--search.beam NUMBER\n      Narrow beam. (nats, above 0, default: 10.0)",
         "A NETWORK is one of these",
-        "wide: A wide network.",
+        "wide: A network with wide layers.",
         ".wide.shape.rows INT\n      Rows. (at least 1, default: 5)",
         ".deep.layers INT\n      Layers.\n",
         ".classic.losses [{LOSS: {...}, weight: NUMBER}, ...]",
