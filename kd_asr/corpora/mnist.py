@@ -56,7 +56,7 @@ class Digits:
 
 @dataclass(frozen=True)
 class DigitsChoice:
-    """What a run is made of: the source, the folder of its files (perhaps yet to be filled), and a sentence why."""
+    """Digits of a run: source, folder (perhaps yet to be filled), and a sentence that explains the choice."""
 
     source: Source
     root: Path
@@ -119,10 +119,10 @@ def load_mnist(root: Path) -> Digits:
 
 
 def load_bundled_digits() -> Digits:
-    """scikit-learn's 1797 digits of 8 x 8 pixels: the last 297 to test on, the values 0..16 brought to 0..255.
+    """scikit-learn's 1797 digits of 8 x 8 pixels: the last 297 for test, the values 0..16 scaled to 0..255.
 
-    E. Alpaydin, C. Kaynak, "Optical recognition of handwritten digits", UCI Machine Learning Repository, 1998. They lie
-    inside the package, so that the whole path runs without a network; their figures cannot be set beside MNIST's.
+    E. Alpaydin, C. Kaynak, "Optical recognition of handwritten digits", UCI Machine Learning Repository, 1998. They are
+    part of the package, so that everything runs without a network; their figures cannot be compared with MNIST's.
     """
     from sklearn.datasets import load_digits  # slow to import
 
@@ -135,18 +135,19 @@ def load_bundled_digits() -> Digits:
 
 def choose_digits(
     source: Literal["auto", "mnist", "digits"],
-    given: Path | None,
+    folder: Path | None,
     data_dir: Path,
     *,
     environment: Mapping[str, str] = os.environ,
     reachable: Callable[[], bool] = lambda: network_reachable(mirrors=MIRRORS, probe=FILES["test", "labels"]),
 ) -> DigitsChoice:
-    """`given`, else $MNIST, else `data_dir`/mnist, else a download to there, else (no network) the bundled digits.
+    """Choose the digits: `folder`, else $MNIST, else `data_dir`/mnist, else a download to there, else (without a
+    network) the bundled digits.
 
     Raises:
-        UserError: a folder that was named lacks a file, or with `source` `mnist` there is nothing to read or fetch.
+        UserError: a file is missing in `folder` or $MNIST, or with `source` `mnist` there is nothing to read or fetch.
     """
-    named = given or (Path(environment["MNIST"]) if environment.get("MNIST") else None)
+    named = folder or (Path(environment["MNIST"]) if environment.get("MNIST") else None)
     if source != "digits" and named is not None:
         missing = [file.name for file in FILES.values() if not (named / file.name).is_file()]
         if missing:
@@ -168,6 +169,6 @@ def choose_digits(
 
 
 def obtain_mnist(root: Path, *, mirrors: tuple[str, ...] = MIRRORS) -> None:
-    """Download what `root` lacks of the four files, each checked by its MD5 sum."""
+    """Download those of the four files that are missing in `root`, and check their MD5 sums."""
     for file in FILES.values():
         download(file, root / file.name, mirrors=mirrors)

@@ -24,7 +24,7 @@ def write_sets(
     run_dir: Path,
     settings: Settings,
     topology: Topology,
-    found: Mapping[str, tuple[Sequence[Utterance], Sequence[Alignment | None]]],
+    sets: Mapping[str, tuple[Sequence[Utterance], Sequence[Alignment | None]]],
     *,
     unknown: set[str],
 ) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def write_sets(
         run_dir: folder of the run.
         settings: settings of the run.
         topology: topology of the aligner.
-        found: utterances and alignments of each set; None for an utterance without alignment.
+        sets: utterances and alignments of each set; None for an utterance without alignment.
         unknown: words that are not in the lexicon.
 
     Returns:
@@ -46,7 +46,7 @@ def write_sets(
     """
     metrics: dict[str, Any] = {}
     rejected: list[Rejected] = []
-    for name, (utterances, results) in found.items():
+    for name, (utterances, results) in sets.items():
         alignments = [alignment for alignment in results if alignment is not None]
         bad = [item for item, alignment in zip(utterances, results, strict=True) if alignment is None]
         if not alignments:
