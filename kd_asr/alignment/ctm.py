@@ -14,7 +14,7 @@ from kd_asr.errors import UserError
 
 @dataclass(frozen=True)
 class TimedPhone:
-    """A phone with its start and duration in seconds."""
+    """A phone in time: start and duration in seconds."""
 
     phone: str
     start: float

@@ -55,9 +55,7 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
         help="add the N best word sequences of each file to the JSON, and to every word a confidence, its probability "
         "among them (default: 0, only the best)",
     )
-    align.add_argument(
-        "--out", type=Path, default=Path(), help="folder for the results (default: the working directory)"
-    )
+    align.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: this one)")
 
 
 def run_own_audio(arguments: argparse.Namespace) -> None:

@@ -51,15 +51,15 @@ from kd_asr.stages.systems import run_systems
 
 @dataclass(frozen=True)
 class TrainedSystem:
-    """A trained system and its run.
+    """Networks of a run, and the run they are from.
 
     Attributes:
-        run_dir: Folder of the run.
-        settings: Settings of the run.
-        scaled_as: Compared system whose acoustic scale and insertion penalty are used: for a member of an ensemble, the
-            first system with a single network.
-        networks: Networks, averaged if several.
-        average: Mean of the networks' posteriors.
+        run_dir: the run.
+        settings: of the run.
+        scaled_as: the compared system whose acoustic scale and insertion penalty hold: a member of an ensemble has
+            those of the first system of one network.
+        networks: combined if several.
+        average: how they are combined.
     """
 
     run_dir: Path
@@ -71,15 +71,15 @@ class TrainedSystem:
 
 @dataclass(frozen=True)
 class Timed:
-    """Timed words and phones of one file.
+    """What was found in one file.
 
     Attributes:
-        file: Audio file.
-        seconds: Length of the audio.
-        frame_shift: Seconds between frames.
-        words: Words with their frames.
-        phones: Phones with their frames.
-        alternatives: Word sequences, the cheapest first, if requested.
+        file: the audio.
+        seconds: its length.
+        frame_shift: seconds from frame to frame.
+        words: with their times in frames.
+        phones: the same.
+        alternatives: word sequences, the cheapest first, if they were asked for.
     """
 
     file: Path
@@ -92,7 +92,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class Failure:
-    """A file without result, and the reason."""
+    """A file that gave nothing, and why."""
 
     file: Path
     reason: str
@@ -128,14 +128,14 @@ def find_system(model: Path) -> TrainedSystem:
 def transcribe(
     model: Path, files: Sequence[Path], *, one_speaker: bool = False, alternatives: int = 0, jobs: int = 0
 ) -> tuple[list[Timed], list[Failure]]:
-    """Recognise audio files; return timed words.
+    """Words of audio files, in time.
 
     Args:
         model: see `find_system`.
         files: in any format that soundfile reads, at any rate.
-        one_speaker: whether to normalise the frames of all files together, like those of a speaker in training, and to
-            adapt the networks, if the run adapts, to all files together instead of each file separately.
-        alternatives: largest number of word sequences for each file; 0: only the best.
+        one_speaker: normalise the frames of all files together, as those of a speaker in training, and adapt the
+            networks to all of them, where the run adapts; otherwise to each file for itself.
+        alternatives: word sequences wanted of each file, of which the cheapest is what was said; 0: the single best.
         jobs: processes, 0 for one per core.
 
     Raises:
@@ -182,8 +182,8 @@ def align_files(
 ) -> tuple[list[Timed], list[Failure]]:
     """Align audio files with their transcripts; write `<name>.TextGrid` and `<name>.ctm` of each into `out`.
 
-    The transcript of `a.wav` is `a.txt` beside it. Words that are neither in the run's lexicon nor in its dictionary
-    are pronounced by espeak-ng and named in a message.
+    The transcript of `a.wav` is `a.txt` beside it. Words that neither the run's lexicon nor its dictionary has are
+    pronounced by espeak-ng, and named.
 
     Args:
         model: see `find_system`.
