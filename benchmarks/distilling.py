@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks.synthetic import random_posterior_store, random_windows
+from kd_asr.device import HOST
 from kd_asr.distillation.objectives import HARD, Objective, objective_of
 from kd_asr.distillation.signal import SoftTargets
 from kd_asr.distillation.teachers.live import LiveSettings, LiveTeacher
@@ -80,7 +81,8 @@ def _speed(examples: Examples, settings: Settings, seed: int, folder: Path) -> f
     if examples.teacher is not None:
         objective = objective_of(settings.methods[0].settings.losses)
     budget: TrainSettings = replace(settings.train, epochs=1)
-    return fit(model, examples, objective, budget, seed=seed, folder=folder, validate=None).examples_per_second
+    result = fit(model, examples, objective, budget, seed=seed, device=HOST, folder=folder, validate=None)
+    return result.examples_per_second
 
 
 def _input_shape(settings: Settings) -> tuple[int, ...]:

@@ -19,10 +19,10 @@ from torch.nn import functional as F
 
 from benchmarks.synthetic import random_windows
 from benchmarks.training_step import seconds_of
+from kd_asr.device import HOST
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.windows import FrameWindows
 from kd_asr.networks.dnn import DnnSettings
-from kd_asr.networks.inference import uses_bf16
 
 SUMMARY = "ten members trained together in batched products against one after the other (wanted: 1.3 times faster)"
 MEMBERS, UNITS, PDFS, BATCH, UPDATES = 10, 384, 213, 256, 20
@@ -47,7 +47,7 @@ def _train(members: int, inputs: FrameWindows, labels: Tensor, order: Tensor, *,
     optimiser = torch.optim.AdamW(weights, fused=True)
     for batch in torch.split(order, BATCH):
         x, target = inputs[batch], labels[batch]
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with HOST.matrix_precision(bf16=bf16):
             hidden = x if members == 1 else x.expand(members, *x.shape)
             for number in range(0, len(weights), 2):
                 weight, bias = weights[number], weights[number + 1]
@@ -69,7 +69,7 @@ def _one_after_the_other(inputs: FrameWindows, labels: Tensor, orders: list[Tens
 def measure(*, repeats: int) -> dict[str, Any]:
     """Median ratio of the times."""
     torch.set_num_threads(1)
-    bf16 = uses_bf16("auto")
+    bf16 = HOST.uses_bf16("auto")
     with tempfile.TemporaryDirectory() as folder:
         inputs = random_windows(Path(folder) / "frames", 16, 1600, FeatureSettings(), DnnSettings())
         generator = torch.Generator().manual_seed(0)

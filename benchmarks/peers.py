@@ -23,6 +23,7 @@ from typing import Any, Literal
 import torch
 
 from benchmarks.synthetic import random_posterior_store, random_windows
+from kd_asr.device import HOST
 from kd_asr.distillation.objectives import HintonObjective
 from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.errors import UserError
@@ -72,7 +73,8 @@ def _ours(examples: Examples, precision: Literal["auto", "fp32"], folder: Path) 
     model = seeded(named("network", "dnn", NETWORK), (21, 40), CLASSES, seed=1)
     budget = TrainSettings(epochs=2, batch_frames=BATCH, precision=precision)
     objective = HintonObjective(1.0, 1.0, 0.5)
-    return fit(model, examples, objective, budget, seed=1, folder=folder, validate=None).examples_per_second
+    result = fit(model, examples, objective, budget, seed=1, device=HOST, folder=folder, validate=None)
+    return result.examples_per_second
 
 
 def _textbrewer(python: str) -> float:

@@ -20,13 +20,13 @@ import torch
 from torch import nn
 
 from benchmarks.synthetic import random_windows
+from kd_asr.device import HOST
 from kd_asr.distillation.objectives import HARD, objective_of
 from kd_asr.experiments.mnist.settings import TeacherSettings
 from kd_asr.features.images import Images
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.networks.base import Network, seeded
 from kd_asr.networks.dnn import DnnSettings
-from kd_asr.networks.inference import uses_bf16
 from kd_asr.registry import named
 from kd_asr.training.constraints import limit_incoming_norms
 from kd_asr.training.examples import Examples
@@ -99,6 +99,7 @@ def train_speed(kind: _Kind, seed: int) -> float:
             objective_of(HARD),
             kind.budget,
             seed=seed,
+            device=HOST,
             folder=Path(folder),
             validate=None,
             after_update=kind.after_update,
@@ -140,7 +141,7 @@ def _acoustic(folder: Path, units: int, batch: int) -> _Kind:
 def measure(*, repeats: int) -> dict[str, Any]:
     """For each network the median share of the peak, and of the speed of its products alone."""
     torch.set_num_threads(1)
-    bf16 = uses_bf16("auto")
+    bf16 = HOST.uses_bf16("auto")
     dtype = torch.bfloat16 if bf16 else torch.float32
     results: dict[str, Any] = {"arithmetic": "bf16" if bf16 else "fp32", "threads": 1, "repeats": repeats}
     with tempfile.TemporaryDirectory() as folder:

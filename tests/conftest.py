@@ -9,10 +9,12 @@ import hypothesis
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from kd_asr.alignment.tree import PLACES, Leaf, Node, Root, Split, StateTree
 from kd_asr.artifacts import Artifact, build_artifact
 from kd_asr.corpora.manifest import Utterance, write_manifest
+from kd_asr.device import HOST, Device
 from kd_asr.settings.files import save_settings
 from kd_asr.stages.settings import Settings, parse_settings
 
@@ -21,6 +23,7 @@ hypothesis.settings.register_profile("kd_asr", deadline=None)
 hypothesis.settings.load_profile("kd_asr")
 
 SETS = ("train", "dev", "test")
+DEVICES = (HOST, *(Device("cuda", number) for number in range(torch.cuda.device_count())))
 
 
 def tone(path: Path, *, seconds: float, seed: int, rate: int = 16000) -> int:
@@ -66,6 +69,13 @@ def random_tree(phones: Sequence[str], seed: int) -> StateTree:
         questions,
         tuple(Root(same, tuple(grow(5 if base == "SIL" else 0) for _ in range(3))) for base, same in roots.items()),
     )
+
+
+@pytest.fixture(params=DEVICES, ids=str)
+def device(request: pytest.FixtureRequest) -> Device:
+    """Every device that torch sees."""
+    found: Device = request.param
+    return found
 
 
 @pytest.fixture

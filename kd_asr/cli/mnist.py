@@ -173,11 +173,13 @@ def choose_digit_settings(
         UserError: an option or a setting cannot work, or there are no such digits.
     """
     from kd_asr.corpora.mnist import choose_digits
+    from kd_asr.device import find_device
     from kd_asr.experiments.mnist.table import table_systems
 
     # Errors in the settings are reported before the digits are looked for.
     early = parse_settings_of(MnistSettings, flags, config)
     table_systems(early)  # refuses methods that cannot work
+    find_device(early.device)
     check_run_folder(arguments.run)
     choice = choose_digits(arguments.source, arguments.mnist, data)
     say(choice.sentence)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kd_asr.cli.parsing import add_device_option
 from kd_asr.console import say
 from kd_asr.errors import UserError
 
@@ -46,6 +47,7 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
             "itself, which is less accurate for short files)",
         )
         command.add_argument("--jobs", type=int, default=0, help="processes (default: one per core)")
+        add_device_option(command, "where the networks are applied")
     transcribe.add_argument("--json", action="store_true", help="print JSON with word times")
     transcribe.add_argument(
         "--alternatives",
@@ -64,7 +66,7 @@ def run_own_audio(arguments: argparse.Namespace) -> None:
 
     if arguments.jobs < 0:
         raise UserError(f"--jobs: {arguments.jobs} is less than 0")
-    options = {"one_speaker": arguments.one_speaker, "jobs": arguments.jobs}
+    options = {"one_speaker": arguments.one_speaker, "jobs": arguments.jobs, "device": arguments.device or "auto"}
     if arguments.command == "transcribe":
         if arguments.alternatives < 0:
             raise UserError(f"--alternatives: {arguments.alternatives} is less than 0")

@@ -59,6 +59,15 @@ def whole_number(option: str, least: int) -> Callable[[str], int]:
     return parse
 
 
+def add_device_option(command: argparse.ArgumentParser, what: str) -> None:
+    """Add `--device`, of which `what` says what is done there."""
+    command.add_argument(
+        "--device",
+        metavar="auto|cpu|cuda|cuda:N",
+        help=f"{what}: the processor, all graphics cards or one of them (default: auto, the cards if there are some)",
+    )
+
+
 def existing_folder(option: str) -> Callable[[str], Path]:
     """The type of an option that names a folder."""
 

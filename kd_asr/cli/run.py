@@ -11,7 +11,7 @@ from typing import Any
 from kd_asr.artifacts import locked
 from kd_asr.cli import mnist, speech, stages
 from kd_asr.cli.mnist import MNIST_STAGES, add_digit_options
-from kd_asr.cli.parsing import Parser, obstacle, one_of, setting_flags, whole_number
+from kd_asr.cli.parsing import Parser, add_device_option, obstacle, one_of, setting_flags, whole_number
 from kd_asr.cli.speech import add_corpus_options
 from kd_asr.cli.stages import FURTHER, STAGES, Stage
 from kd_asr.errors import UserError
@@ -97,6 +97,7 @@ def _add_task(
         metavar="N",
         help="processes, by default one per core; the result does not depend on it",
     )
+    add_device_option(command, "where networks are trained and applied")
     return command
 
 
@@ -233,7 +234,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     """
     prog = f"kd-asr run {arguments.task}"
     digits = arguments.task == "digits"
-    given = {"seed": arguments.seed, "jobs": arguments.jobs}
+    given = {"seed": arguments.seed, "jobs": arguments.jobs, "device": arguments.device}
     if not digits:
         given["distil.students"] = arguments.students
     if arguments.task == "reduced-data":

@@ -82,12 +82,14 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
         UserError: an option or a setting cannot work, or there is no such corpus.
     """
     from kd_asr.corpora.choose import choose_corpus
+    from kd_asr.device import find_device
     from kd_asr.stages.lexicon import check_given_files
     from kd_asr.stages.systems import run_systems
 
     # What is wrong in the settings is said before the corpus is looked for.
     given = [f"--language_model.arpa={arguments.lm.resolve()}"] if arguments.lm else []
     early = parse_settings([*flags, *given], config)
+    find_device(early.device)
     check_given_files(early)
     run_systems(early)  # refuses methods that cannot work
     check_run_folder(arguments.run)

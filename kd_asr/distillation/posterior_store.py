@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from kd_asr.artifacts import damaged, read_array, read_json, write_array, write_json
+from kd_asr.device import HOST
 from kd_asr.distillation.signal import SoftTargets
 from kd_asr.errors import UserError
 
@@ -29,8 +30,8 @@ def encode(targets: SoftTargets) -> np.ndarray:
     """(frames, 2 k + 1) uint16 rows of a shard."""
     values = torch.cat([targets.log_probs, targets.tail_mass[:, None]], dim=1)
     # float16 ends at -65504; a class that improbable is as good as impossible.
-    bits = values.clamp_min(-60000.0).to(torch.float16).numpy().view(np.uint16)
-    return np.concatenate([targets.classes.numpy().astype(np.uint16), bits], axis=1)
+    bits = HOST.put(values.clamp_min(-60000.0).to(torch.float16)).numpy().view(np.uint16)
+    return np.concatenate([HOST.put(targets.classes).numpy().astype(np.uint16), bits], axis=1)
 
 
 def decode(rows: np.ndarray, tail_prior: Tensor) -> SoftTargets:
@@ -72,7 +73,7 @@ def finish_store(
     """
     shares = tail_prior.double() / tail_prior.double().sum().clamp_min(1e-30)
     shares = (shares + 1e-9).float()
-    write_array(folder / "tail_prior.npy", (shares / shares.sum()).numpy())
+    write_array(folder / "tail_prior.npy", HOST.put(shares / shares.sum()).numpy())
     counts = np.asarray(frame_counts, dtype=np.int64)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]]) if len(counts) else counts
     write_array(folder / "layout.npy", np.stack([starts, counts], axis=1))

@@ -74,7 +74,7 @@ class SoftTargets:
         """(batch,) sums of (num_classes,) `weights` over the classes that are not kept; rounding never makes them less
         than as many of the smallest weight."""
         others = self.num_classes - self.classes.shape[1]
-        return (weights.sum() - weights[self.classes].sum(dim=1)).clamp_min(float(others * weights.min()))
+        return (weights.sum() - weights[self.classes].sum(dim=1)).clamp_min(others * weights.min())
 
 
 def top_k_targets(log_probs: Tensor, k: int, tail_prior: Tensor | None = None) -> SoftTargets:
@@ -89,7 +89,7 @@ def top_k_targets(log_probs: Tensor, k: int, tail_prior: Tensor | None = None) -
     kept, classes = log_probs.topk(min(k, num_classes), dim=1)
     tail_mass = (1.0 - kept.exp().sum(dim=1)).clamp_min(0.0)
     if tail_prior is None:
-        tail_prior = torch.full((num_classes,), 1.0 / num_classes, dtype=log_probs.dtype)
+        tail_prior = log_probs.new_full((num_classes,), 1.0 / num_classes)
     return SoftTargets(classes, kept, tail_mass, tail_prior)
 
 

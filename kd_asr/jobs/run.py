@@ -13,6 +13,7 @@ from torch import nn
 
 from kd_asr.artifacts import Artifact, build_artifact, current_artifact, load_artifact
 from kd_asr.console import say
+from kd_asr.device import Device
 from kd_asr.distillation.objectives import PeersObjective, objective_of
 from kd_asr.jobs.job import Job, Material, network_seed
 from kd_asr.networks.base import Network, count_parameters, new_network
@@ -21,7 +22,7 @@ from kd_asr.networks.peers import Peers, members_of
 from kd_asr.parallel import advance, parallel_map, run_on_other_ranks
 from kd_asr.ranks import ranks
 from kd_asr.training.constraints import limit_incoming_norms
-from kd_asr.training.distributed import together
+from kd_asr.training.distributed import together, training_group
 from kd_asr.training.fit import FitResult, Validation, fit, remove_checkpoint
 from kd_asr.training.measure import measure
 from kd_asr.training.schedule import measuring_points
@@ -33,27 +34,36 @@ class _Task:
 
     job: Job
     run_dir: Path
+    device: Device
     together: bool = False
 
 
 def run(
-    jobs: Sequence[Job], run_dir: Path, *, processes: int, description: str, unit: str = "frames"
+    jobs: Sequence[Job],
+    run_dir: Path,
+    *,
+    processes: int,
+    device: Device,
+    description: str,
+    unit: str = "frames",
 ) -> list[Artifact]:
     """Train the networks of jobs in parallel processes of one thread each; those done before are left as they are.
 
-    A single job, where there are several ranks, is done by all of them together.
+    A single job, where there are several ranks, is done by all of them together. Several cards are dealt to
+    jobs and ranks in turn; processes share a card as far as its memory goes.
 
     Args:
         jobs: in the order in which they are begun.
         run_dir: folder of the run.
         processes: to use; 0: one for each core. Never changes a result.
+        device: to train on.
         description: of the progress bar.
         unit: of the progress bar, what an example's label belongs to.
 
     Returns:
         the artifact of each job: `<network>.safetensors`, `history.jsonl`, and in its metrics `parameters`, `bytes`,
             both of the largest network,
-        `examples`, `updates`, `passes` over the examples, `labels_per_second` and, where there is a dev set,
+        `examples`, `updates`, `passes` over the examples, `labels_per_second`, `device` and, where there is a dev set,
         `best_epoch`, `dev_accuracy` and `dev_cross_entropy` of the best weights.
     """
     waiting = []
@@ -63,14 +73,14 @@ def run(
         else:
             say(f"{job.name}: done before, unchanged")
     if waiting and ranks().size > len(jobs) == 1:
-        _train(_Task(waiting[0], run_dir, together=True))
+        _train(_Task(waiting[0], run_dir, device, together=True))
     elif waiting:
         for _ in parallel_map(
             _train,
-            [_Task(job, run_dir) for job in waiting],
+            [_Task(job, run_dir, device.share(number)) for number, job in enumerate(waiting)],
             description=description,
             unit=unit,
-            jobs=processes,
+            jobs=device.processes(processes),
             amount=_amount,
             self_reporting=True,
         ):
@@ -103,7 +113,7 @@ def _work(folder: Path, task: _Task) -> dict[str, Any]:
     size = _save(folder, task.job, networks, result, material)
     remove_checkpoint(folder)
     parameters = max(count_parameters(network.as_saved()) for network in networks.values())
-    return _metrics(task.job, result, material, parameters, size)
+    return {**_metrics(task.job, result, material, parameters, size), "device": task.device.label}
 
 
 def _follow(work: tuple[Path, _Task]) -> None:
@@ -128,6 +138,7 @@ def _fit(folder: Path, task: _Task) -> tuple[dict[str, Network], FitResult, Mate
         objective,
         job.budget,
         seed=job.seed,
+        device=task.device.share(training_group().rank),
         folder=folder,
         validate=partial(_validate, job=job, material=material) if material.dev is not None else None,
         advance=lambda labels: advance(labels * full),

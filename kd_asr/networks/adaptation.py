@@ -8,13 +8,13 @@ variances, which differ from those of a new speaker. The speaker's own can be me
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from kd_asr.networks.inference import evaluation_mode, matrix_precision, uses_bf16
+from kd_asr.device import Precision, device_of
+from kd_asr.networks.inference import evaluation_mode
 
 
 class SpeakerStatistics:
@@ -24,9 +24,7 @@ class SpeakerStatistics:
     they are.
     """
 
-    def __init__(
-        self, models: Sequence[nn.Module], prior_frames: int, *, precision: Literal["auto", "bf16", "fp32"]
-    ) -> None:
+    def __init__(self, models: Sequence[nn.Module], prior_frames: int, *, precision: Precision) -> None:
         """Remember the trained statistics.
 
         Args:
@@ -39,7 +37,7 @@ class SpeakerStatistics:
         self._layers = [layer for model in models for layer in _normalisations(model)]
         self._trained = self._statistics()
         self._prior_frames = prior_frames
-        self._precision: Literal["auto", "bf16", "fp32"] = precision
+        self._precision: Precision = precision
         self._of_speaker: dict[str, list[tuple[Tensor, Tensor]]] = {}
         self._current: str | None = None
 
@@ -69,12 +67,13 @@ class SpeakerStatistics:
             return self._trained
         momenta = [layer.momentum for layer in self._layers]
         for model in self._models:
-            with evaluation_mode(model), matrix_precision(bf16=uses_bf16(self._precision)):
+            device = device_of(model)
+            with evaluation_mode(model), device.matrix_precision(bf16=device.uses_bf16(self._precision)):
                 for layer in _normalisations(model):
                     layer.reset_running_stats()
-                    layer.momentum = None  # what is kept is the mean over batches, and there is one
+                    layer.momentum = 1.0  # what is kept is that of this batch alone
                     layer.train()
-                model(inputs)
+                model(device.put(inputs))
         own = self._statistics()
         for layer, momentum in zip(self._layers, momenta, strict=True):
             layer.momentum = momentum

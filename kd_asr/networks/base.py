@@ -167,16 +167,19 @@ def problems_of(network: Named, input_shape: tuple[int, ...]) -> list[str]:
 def new_network(
     network: Named, inputs: Indexable, input_shape: tuple[int, ...], num_classes: int, seed: int
 ) -> Network:
-    """The network that `seed` draws, to be trained on these inputs; torch's global generator is left as it was."""
+    """The network that `seed` draws, to be trained on these inputs; torch's global generator is left as it was.
+
+    Weights are drawn on the host, so that they are the same whatever device they are moved to.
+    """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return network_class(network.name).for_training(inputs, input_shape, num_classes, network.settings)
 
 
 def seeded(network: Named, input_shape: tuple[int, ...], num_classes: int, seed: int) -> Network:
     """A network whose initial weights depend only on `seed`; torch's global generator is unchanged."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return network_class(network.name)(input_shape, num_classes, network.settings)
 
 

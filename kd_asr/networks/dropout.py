@@ -29,7 +29,7 @@ class ByteDropout(nn.Module):
         if not self.training or self._threshold == 0:
             return inputs
         count = inputs.numel()
-        words = torch.empty(-(-count // 8), dtype=torch.int64).random_(-(2**63), None)
+        words = torch.empty(-(-count // 8), dtype=torch.int64, device=inputs.device).random_(-(2**63), None)
         kept = words.view(torch.uint8)[:count].view(inputs.shape) >= self._threshold
         return inputs * (kept.to(inputs.dtype) * (256 / (256 - self._threshold)))
 

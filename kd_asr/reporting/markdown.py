@@ -149,6 +149,8 @@ def page(report: Report) -> str:
         *_sweep(report),
         "## Size and speed",
         _table(contents.speed_table(report)),
+        f"Networks were trained on {', '.join(report['timings']['trained_on'])}; their real-time factor is that of one "
+        f"process on {report['timings']['applied_on']}.",
         "## Data",
         *_data(report),
         *_example(report),

@@ -308,7 +308,8 @@ def page(report: Report) -> str:
     times = tuple((name, duration(seconds)) for name, seconds in report["timings"]["network_seconds"].items())
     sections += [
         "## Time",
-        "Seconds of all networks of a kind together; with several processes they took less.",
+        "Time of all networks of a kind together; with several processes they took less. They were trained on "
+        f"{', '.join(report['timings']['trained_on'])}.",
         to_markdown(Table(("networks", "time"), times)),
         "## Settings",
         to_markdown(key_table(report["settings"], "setting")),

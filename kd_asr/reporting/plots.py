@@ -183,7 +183,7 @@ def plot_training_curves(
 
 
 def _dev_accuracy(line: Mapping[str, Any]) -> float | None:
-    accuracy: float | None = line["dev_frame_accuracy"]
+    accuracy: float | None = line["dev_accuracy"]
     return None if accuracy is None else 100 * accuracy
 
 

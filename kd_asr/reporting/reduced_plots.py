@@ -53,11 +53,11 @@ def plot_convergence(
     for axes, fraction in zip(panels, fractions, strict=True):
         for group in coloured_groups(groups):
             for number, history in enumerate(histories.get((fraction, group.name), ())):
-                measured = [line for line in history if line["dev_frame_accuracy"] is not None]
+                measured = [line for line in history if line["dev_accuracy"] is not None]
                 updates = [line["update"] for line in measured]
                 label = group.networks_label if number == 0 else None
-                on_dev = [100 * line["dev_frame_accuracy"] for line in measured]
-                on_part = [100 * line["train_frame_accuracy"] for line in measured]
+                on_dev = [100 * line["dev_accuracy"] for line in measured]
+                on_part = [100 * line["train_accuracy"] for line in measured]
                 axes.plot(updates, on_dev, color=group.colour, linewidth=1.5, label=label)
                 axes.plot(updates, on_part, color=group.colour, linewidth=1.0, linestyle="--", alpha=0.7)
         axes.set_title(f"{100 * fraction:g} % of the labels", fontsize=10)

@@ -14,7 +14,7 @@ from kd_asr.errors import UserError
 from kd_asr.evaluation.frame_accuracy import FrameScores
 from kd_asr.evaluation.wer import AlignedWords, align_words
 
-HISTORY_FIELDS = ("update", "epoch", "train_loss", "losses", "dev_frame_accuracy", "dev_cross_entropy")
+HISTORY_FIELDS = ("update", "epoch", "train_loss", "losses", "dev_accuracy", "dev_cross_entropy")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kd_asr.artifacts import Artifact
+from kd_asr.device import find_device
 from kd_asr.jobs.run import run
 from kd_asr.stages.plan import baseline_jobs
 from kd_asr.stages.settings import Settings
@@ -13,4 +14,5 @@ from kd_asr.stages.settings import Settings
 def baseline(run_dir: Path, settings: Settings) -> list[Artifact]:
     """Train the baselines into `baseline/baseline-00`, ..."""
     jobs = baseline_jobs(settings)
-    return run(jobs, run_dir, processes=settings.jobs, description=f"baselines ({len(jobs)})")
+    device = find_device(settings.device)
+    return run(jobs, run_dir, processes=settings.jobs, device=device, description=f"baselines ({len(jobs)})")

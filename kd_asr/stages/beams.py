@@ -12,11 +12,10 @@ from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json
 from kd_asr.decoding.decoder import Search
-from kd_asr.parallel import Workers
 from kd_asr.reporting.beams import beam_table, plot_beams
 from kd_asr.reporting.sources import source_label
 from kd_asr.reporting.tables import to_markdown, to_rich
-from kd_asr.stages.recognise import log_prior, recognise, set_scores, set_wer
+from kd_asr.stages.recognise import log_prior, recognise, recognising_workers, set_scores, set_wer
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import run_systems
 
@@ -42,7 +41,7 @@ def beams(run_dir: Path, settings: Settings) -> Artifact:
         scores = set_scores(run_dir, "dev", system, settings, prior)
         spent = read_json(evaluated.path / "frames.json")["network_seconds"][system.name]["test"]
         rows = []
-        with Workers(settings.jobs) as workers:
+        with recognising_workers(settings) as workers:
             for beam in sorted(settings.beams.values):
                 search = Search(
                     acoustic_scale=decoded.metrics["acoustic_scale"],

@@ -18,7 +18,15 @@ from kd_asr.decoding.decoder import Search
 from kd_asr.decoding.tuning import choose_on_grid
 from kd_asr.jobs.systems import Group, System
 from kd_asr.parallel import Workers
-from kd_asr.stages.recognise import Recognised, log_prior, recognise, set_scores, set_wer, write_hypotheses
+from kd_asr.stages.recognise import (
+    Recognised,
+    log_prior,
+    recognise,
+    recognising_workers,
+    set_scores,
+    set_wer,
+    write_hypotheses,
+)
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import run_systems
 
@@ -37,7 +45,7 @@ def decode(run_dir: Path, settings: Settings) -> list[Artifact]:
     systems = run_systems(settings)
     made: list[Artifact] = []
     start: Artifact | None = None
-    with Workers(settings.jobs) as workers:
+    with recognising_workers(settings) as workers:
         for group in systems.groups:
             seeds = systems.of_group(group)
             tuned = _tune(run_dir, settings, group, seeds, workers, start=start)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kd_asr.artifacts import Artifact
+from kd_asr.device import find_device
 from kd_asr.jobs.run import run
 from kd_asr.stages.plan import baseline_jobs, student_jobs
 from kd_asr.stages.settings import Settings
@@ -18,4 +19,5 @@ def distil(run_dir: Path, settings: Settings) -> list[Artifact]:
     """
     students, baselines = student_jobs(settings), baseline_jobs(settings)
     described = f"students ({len(students)}), baselines ({len(baselines)})"
-    return run([*students, *baselines], run_dir, processes=settings.jobs, description=described)
+    device = find_device(settings.device)
+    return run([*students, *baselines], run_dir, processes=settings.jobs, device=device, description=described)

@@ -15,6 +15,7 @@ import torch
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
 from kd_asr.corpora.manifest import SETS
+from kd_asr.device import HOST, Device, find_device
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.jobs.systems import NetworkRef, System, Systems
@@ -50,23 +51,23 @@ class _Scored:
 
 @lru_cache(maxsize=1)  # chunks come system by system, set by set
 def _load(
-    run_dir: Path, members: tuple[NetworkRef, ...], set_name: str, settings: Settings
+    run_dir: Path, members: tuple[NetworkRef, ...], set_name: str, settings: Settings, device: Device
 ) -> tuple[list[Network], SpeakerAdaptation | None]:
     """Networks, and their adaptation to the speakers of dev and test."""
     store = FrameStore.open(run_dir / "features" / set_name)
-    models = load_networks(run_dir, members, store.features)
+    models = device.put(load_networks(run_dir, members, store.features))
     if settings.adapt.prior_frames == 0 or set_name == "train":
         return models, None
     return models, SpeakerAdaptation(models, store, speakers_of(run_dir, set_name), settings)
 
 
 def _posteriors(
-    run_dir: Path, settings: Settings, system: System, set_name: str, utterance_ids: Sequence[str]
+    run_dir: Path, settings: Settings, system: System, set_name: str, utterance_ids: Sequence[str], *, device: Device
 ) -> Iterator[tuple[list[str], torch.Tensor, list[torch.Tensor]]]:
     """Groups of utterances with the (frames, pdfs) log-posteriors of the system, and those of every member."""
     store = FrameStore.open(run_dir / "features" / set_name)
     alignments = AlignmentStore.open(run_dir / "align" / set_name)
-    models, adaptation = _load(run_dir, system.members, set_name, settings)
+    models, adaptation = _load(run_dir, system.members, set_name, settings, device)
     for stretch in adaptation.stretches(utterance_ids) if adaptation is not None else [utterance_ids]:
         if adaptation is not None:
             adaptation.adapt_to(stretch[0])
@@ -76,13 +77,15 @@ def _posteriors(
             yield names, averaged, members
 
 
-def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings, systems: Systems) -> _Scored:
+def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings, device: Device, systems: Systems) -> _Scored:
     alignments = AlignmentStore.open(run_dir / "align" / chunk.set_name)
     brought = systems.scored_with(chunk.system)
-    _load(run_dir, chunk.system.members, chunk.set_name, settings)  # before the clock starts
+    _load(run_dir, chunk.system.members, chunk.set_name, settings, device)  # before the clock starts
     scores: dict[str, list[FrameScores]] = {}
     seconds, started = 0.0, time.perf_counter()
-    for names, outputs, members in _posteriors(run_dir, settings, chunk.system, chunk.set_name, chunk.utterance_ids):
+    found = _posteriors(run_dir, settings, chunk.system, chunk.set_name, chunk.utterance_ids, device=device)
+    for names, outputs, members in found:
+        device.wait()
         seconds += time.perf_counter() - started
         scored = {chunk.system.name: outputs}
         scored |= {
@@ -102,7 +105,7 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
     The scores of the teacher on train come from the stage `posteriors`.
     """
     aligned, extracted = load_artifact(run_dir, "align"), load_artifact(run_dir, "features")
-    systems = run_systems(settings)
+    systems, device = run_systems(settings), find_device(settings.device)
     stored = [load_artifact(run_dir, "posteriors")] if systems.teacher is not None else []
     networks = [load_artifact(run_dir, name) for name in dict.fromkeys(one.artifact for one in systems.networks)]
 
@@ -117,11 +120,11 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
         ]
         results = list(
             parallel_map(
-                partial(_score, run_dir=run_dir, settings=settings, systems=systems),
+                partial(_score, run_dir=run_dir, settings=settings, device=device, systems=systems),
                 chunks,
                 description="frame accuracy",
                 unit="frames",
-                jobs=settings.jobs,
+                jobs=device.processes(settings.jobs),
                 amount=lambda chunk: chunk.frames,
             )
         )
@@ -142,6 +145,7 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
         write_json(
             folder / "frames.json",
             {
+                "device": device.label,
                 "systems": {
                     name: {set_name: scores.to_json() for set_name, scores in by_set.items()}
                     for name, by_set in joined.items()
@@ -152,7 +156,7 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
                 },
             },
         )
-        write_json(folder / "utterance.json", _one_utterance(run_dir, settings, systems))
+        write_json(folder / "utterance.json", _one_utterance(run_dir, settings, device, systems))
         return {
             name: {set_name: round(scores.frame_accuracy, 6) for set_name, scores in by_set.items()}
             for name, by_set in joined.items()
@@ -172,7 +176,7 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
     )
 
 
-def _one_utterance(run_dir: Path, settings: Settings, systems: Systems) -> dict[str, Any]:
+def _one_utterance(run_dir: Path, settings: Settings, device: Device, systems: Systems) -> dict[str, Any]:
     """An utterance of dev of middling length: posteriors of its aligned pdfs by the first system of every group."""
     alignments = AlignmentStore.open(run_dir / "align" / "dev")
     chosen = _of_median_length(alignments)
@@ -180,8 +184,9 @@ def _one_utterance(run_dir: Path, settings: Settings, systems: Systems) -> dict[
     found = {}
     for group in systems.groups:
         system = systems.of_group(group)[0]
-        parts = [log_probs for _, log_probs, _ in _posteriors(run_dir, settings, system, "dev", [chosen])]
-        of_pdfs = torch.cat(parts).gather(1, pdfs[:, None])[:, 0].exp()
+        outputs = _posteriors(run_dir, settings, system, "dev", [chosen], device=device)
+        parts = [log_probs for _, log_probs, _ in outputs]
+        of_pdfs = HOST.put(torch.cat(parts)).gather(1, pdfs[:, None])[:, 0].exp()
         found[group.name] = {"system": system.name, "posteriors": [round(float(value), 5) for value in of_pdfs]}
     return {"utterance_id": chosen, "groups": found}
 

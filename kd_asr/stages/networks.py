@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import torch
 from torch import nn
 
 from kd_asr.alignment.store import AlignmentStore
+from kd_asr.device import HOST, Precision
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores, score_frames
 from kd_asr.features.store import FrameStore
 from kd_asr.networks.base import Network
@@ -19,7 +19,7 @@ _PIECE = 4096
 
 
 def log_posteriors_of_inputs(
-    model: nn.Module, inputs: Sequence[torch.Tensor], *, precision: Literal["auto", "bf16", "fp32"]
+    model: nn.Module, inputs: Sequence[torch.Tensor], *, precision: Precision
 ) -> torch.Tensor:
     """(frames, pdfs) float32 log-posteriors of the batches of `View.utterances`."""
     found = [log_posteriors_of_batch(model, batch, precision=precision) for batch in inputs]
@@ -32,7 +32,7 @@ def posteriors_by_group(
     alignments: AlignmentStore,
     utterance_ids: Sequence[str],
     *,
-    precision: Literal["auto", "bf16", "fp32"],
+    precision: Precision,
 ) -> Iterator[tuple[list[str], list[torch.Tensor]]]:
     """Groups of consecutive utterances, with every model's (frames, pdfs) log-posteriors.
 
@@ -47,7 +47,7 @@ def posteriors_of(
     store: FrameStore,
     utterance_ids: Sequence[str],
     *,
-    precision: Literal["auto", "bf16", "fp32"],
+    precision: Precision,
 ) -> list[torch.Tensor]:
     """(frames, pdfs) float32 log-posteriors of some utterances by every model, each through its own view."""
     inputs = {view: view.utterances(store, utterance_ids) for view in {model.own_view for model in models}}
@@ -56,9 +56,9 @@ def posteriors_of(
 
 def score_utterances(alignments: AlignmentStore, utterance_ids: Sequence[str], log_probs: torch.Tensor) -> FrameScores:
     """Frame accuracy of (frames, pdfs) log-posteriors that belong to some utterances, one after the other."""
-    scores, first = [], 0
+    scores, first, found = [], 0, HOST.put(log_probs).numpy()
     for name in utterance_ids:
         pdfs = alignments.pdfs(name)
-        scores.append(score_frames(name, log_probs[first : first + len(pdfs)].numpy(), pdfs))
+        scores.append(score_frames(name, found[first : first + len(pdfs)], pdfs))
         first += len(pdfs)
     return join_scores(scores)

@@ -36,6 +36,7 @@ from kd_asr.console import say
 from kd_asr.corpora.transcripts import normalise_words
 from kd_asr.decoding.decoder import Decoder, Search, search_set, unpickled_scores
 from kd_asr.decoding.nbest import Alternative
+from kd_asr.device import find_device
 from kd_asr.errors import UserError
 from kd_asr.features.frames import normalise
 from kd_asr.features.store import FrameStore, create_store
@@ -44,7 +45,7 @@ from kd_asr.parallel import Workers
 from kd_asr.settings.files import SETTINGS_FILE
 from kd_asr.stages.features import frames_of_file
 from kd_asr.stages.lexicon import dictionary_file
-from kd_asr.stages.recognise import NetworkScores, log_prior
+from kd_asr.stages.recognise import NetworkScores, log_prior, recognising_workers
 from kd_asr.stages.settings import Settings, load_settings
 from kd_asr.stages.systems import run_systems
 
@@ -125,8 +126,21 @@ def find_system(model: Path) -> TrainedSystem:
     raise UserError(f"{model} is not a system of the run {run_dir}: name {example}")
 
 
+def _system_on(device: str, model: Path, jobs: int) -> TrainedSystem:
+    """`find_system` for another device and number of processes than those of its run."""
+    find_device(device)
+    system = find_system(model)
+    return replace(system, settings=replace(system.settings, device=device, jobs=jobs))
+
+
 def transcribe(
-    model: Path, files: Sequence[Path], *, one_speaker: bool = False, alternatives: int = 0, jobs: int = 0
+    model: Path,
+    files: Sequence[Path],
+    *,
+    one_speaker: bool = False,
+    alternatives: int = 0,
+    jobs: int = 0,
+    device: str = "auto",
 ) -> tuple[list[Timed], list[Failure]]:
     """Words of audio files, in time.
 
@@ -137,11 +151,12 @@ def transcribe(
             networks to all of them, where the run adapts; otherwise to each file for itself.
         alternatives: word sequences wanted of each file, of which the cheapest is what was said; 0: the single best.
         jobs: processes, 0 for one per core.
+        device: where the networks are applied, see `find_device`.
 
     Raises:
         UserError: the system or the decoding graph is missing, or has not been decoded with.
     """
-    system = find_system(model)
+    system = _system_on(device, model, jobs)
     graph = load_artifact(system.run_dir, "graph")
     decoded = load_artifact(system.run_dir, f"decode/{system.scaled_as}")
     decode = system.settings.decode
@@ -156,7 +171,7 @@ def transcribe(
         audio, failed = _extract(files, folder / "frames", system.settings, one_speaker=one_speaker)
         if not audio:
             return [], failed
-        workers = stack.enter_context(Workers(jobs))
+        workers = stack.enter_context(recognising_workers(system.settings))
         prior = _prior(system)
         scores = _scores(system, folder / "frames", audio, prior, one_speaker=one_speaker)
         wanted = [(item.name, item.frames) for item in audio]
@@ -178,7 +193,7 @@ def transcribe(
 
 
 def align_files(
-    model: Path, files: Sequence[Path], out: Path, *, one_speaker: bool = False, jobs: int = 0
+    model: Path, files: Sequence[Path], out: Path, *, one_speaker: bool = False, jobs: int = 0, device: str = "auto"
 ) -> tuple[list[Timed], list[Failure]]:
     """Align audio files with their transcripts; write `<name>.TextGrid` and `<name>.ctm` of each into `out`.
 
@@ -191,11 +206,12 @@ def align_files(
         out: folder, made if it is not there.
         one_speaker: as in `transcribe`.
         jobs: processes, 0 for one per core.
+        device: where the networks are applied, see `find_device`.
 
     Raises:
         UserError: the system is missing, or two files have the same name.
     """
-    system = find_system(model)
+    system = _system_on(device, model, jobs)
     stems = [file.stem for file in files]
     for file in files:
         if stems.count(file.stem) > 1:
@@ -215,7 +231,7 @@ def align_files(
         if not audio:
             return [], failed
         lexicon = _pronounced(system, {word for item in audio for word in transcripts[item.file]})
-        workers = stack.enter_context(Workers(jobs))
+        workers = stack.enter_context(recognising_workers(system.settings))
         words = [transcripts[item.file] for item in audio]
         prior = _prior(system)
         scores = _scores(system, folder / "frames", audio, prior, one_speaker=one_speaker)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
+from kd_asr.device import HOST, Device, find_device
 from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
 from kd_asr.distillation.signal import tail_sum, top_k_targets
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
@@ -59,11 +60,11 @@ class _Worker:
 _worker: _Worker
 
 
-def _load(run_dir: Path, settings: Settings) -> None:
+def _load(run_dir: Path, settings: Settings, device: Device) -> None:
     global _worker  # noqa: PLW0603 - one per process
     store = FrameStore.open(run_dir / "features" / "train")
     members = list(map(NetworkRef, member_names(settings)))
-    models = load_networks(run_dir, members, store.features)
+    models = device.put(load_networks(run_dir, members, store.features))
     folders = run_dir / "align" / "train", run_dir / "transfer" / "alignments"
     alignments = AlignmentStore.open(folders[0]), AlignmentStore.open(folders[1])
     stores = store, FrameStore.open(run_dir / "transfer" / "frames")
@@ -87,7 +88,7 @@ def _compute(shard: _Shard, *, folder: Path) -> None:
         averaged = average_log_posteriors(members, settings.ensemble.average)
         targets = top_k_targets(averaged, settings.ensemble.top_k)
         rows.append(encode(targets))
-        tail = tail + tail_sum(averaged, targets.classes)
+        tail = tail + HOST.put(tail_sum(averaged, targets.classes))
         if not shard.copies:
             for name, log_probs in zip([ENSEMBLE, *_worker.names], [averaged, *members], strict=True):
                 scores.setdefault(name, []).append(score_utterances(alignments, names, log_probs))
@@ -105,6 +106,7 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
     in parallel; shards that are there are kept."""
     extracted, aligned, copied = (load_artifact(run_dir, name) for name in ("features", "align", "transfer"))
     members = [load_artifact(run_dir, name) for name in member_names(settings)]
+    device = find_device(settings.device)
 
     def work(folder: Path) -> dict[str, Any]:
         sets = AlignmentStore.open(aligned.path / "train"), AlignmentStore.open(copied.path / "alignments")
@@ -119,10 +121,10 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
             shards,
             description="posteriors",
             unit="frames",
-            jobs=settings.jobs,
+            jobs=device.processes(settings.jobs),
             amount=lambda shard: shard.frames,
             initializer=_load,
-            initargs=(run_dir, settings),
+            initargs=(run_dir, settings, device),
         ):
             pass
         frame_counts = [len(alignments.pdfs(name)) for alignments in sets for name in alignments.utterance_ids]

@@ -19,12 +19,12 @@ from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.console import SPEECH
 from kd_asr.corpora.manifest import SETS, Utterance
 from kd_asr.decoding.decoder import unpickled_scores
+from kd_asr.device import find_device
 from kd_asr.jobs.run import run
 from kd_asr.jobs.systems import NetworkRef
-from kd_asr.parallel import Workers
 from kd_asr.stages.align_sets import utterances_with_features, write_sets
 from kd_asr.stages.plan import FIRST_ALIGNMENT, realignment_jobs
-from kd_asr.stages.recognise import NetworkScores, log_prior
+from kd_asr.stages.recognise import NetworkScores, log_prior, recognising_workers
 from kd_asr.stages.settings import Settings
 
 
@@ -63,7 +63,9 @@ def realign(run_dir: Path, settings: Settings) -> Artifact:
     first = load_artifact(run_dir, FIRST_ALIGNMENT)
     jobs = realignment_jobs(settings)
     names = [job.name for job in jobs]
-    networks = run(jobs, run_dir, processes=settings.jobs, description=f"{len(names)} networks to align with")
+    device = find_device(settings.device)
+    described = f"{len(names)} networks to align with"
+    networks = run(jobs, run_dir, processes=settings.jobs, device=device, description=described)
     inputs = [load_artifact(run_dir, name) for name in ("prepare", "features", "lexicon")]
     aligners = list(map(NetworkRef, names))
 
@@ -75,7 +77,7 @@ def realign(run_dir: Path, settings: Settings) -> Artifact:
         lexicon, missing = select(read_lexicon(run_dir / "lexicon" / "lexicon.txt"), words)
         prior = log_prior(AlignmentStore.open(first.path / "train"), topology.num_pdfs)
         found, changed = {}, {}
-        with Workers(settings.jobs) as workers:
+        with recognising_workers(settings) as workers:
             for name, utterances in sets.items():
                 average = settings.ensemble.average
                 scores = NetworkScores(run_dir, run_dir / "features" / name, aligners, settings, prior, average=average)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.corpora.manifest import Utterance, read_manifest
 from kd_asr.decoding.decoder import Decoder, Hypothesis, Search, search_set
+from kd_asr.device import HOST, find_device
 from kd_asr.evaluation.wer import score_words, total_errors
 from kd_asr.features.store import FrameStore
 from kd_asr.jobs.systems import Average, NetworkRef, System
@@ -56,6 +57,7 @@ class NetworkScores:
         self._frames = frames
         self._networks = networks
         self._settings = settings
+        self._device = find_device(settings.device)
         self._log_prior = log_prior.numpy()  # the same bytes each time it is pickled, unlike a tensor
         self._speakers = speakers if settings.adapt.prior_frames > 0 else None
         self._loaded: tuple[list[Network], FrameStore] | None = None
@@ -69,7 +71,7 @@ class NetworkScores:
             return self._kept[utterance_id]
         if self._loaded is None:
             store = FrameStore.open(self._frames)
-            models = load_networks(self._run_dir, self._networks, store.features)
+            models = self._device.put(load_networks(self._run_dir, self._networks, store.features))
             self._loaded = models, store
             if self._speakers is not None:
                 self._adaptation = SpeakerAdaptation(models, store, self._speakers, self._settings)
@@ -78,11 +80,16 @@ class NetworkScores:
             self._adaptation.adapt_to(utterance_id)
         members = posteriors_of(models, store, [utterance_id], precision=self._settings.train.precision)
         scores = average_log_posteriors(members, self._average) if len(members) > 1 else members[0]
-        likelihoods = np.asarray(scores.numpy() - self._log_prior, dtype=np.float32)
+        likelihoods = np.asarray(HOST.put(scores).numpy() - self._log_prior, dtype=np.float32)
         if likelihoods.nbytes <= self._room:
             self._kept[utterance_id] = likelihoods
             self._room -= likelihoods.nbytes
         return likelihoods
+
+
+def recognising_workers(settings: Settings) -> Workers:
+    """Processes that apply networks and search, as many as the device of the networks can take."""
+    return Workers(find_device(settings.device).processes(settings.jobs))
 
 
 def set_scores(

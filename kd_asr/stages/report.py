@@ -166,7 +166,7 @@ def _write_report(
             for name in ("prepare", "lexicon", "language_model", "align", "posteriors", "graph")
             if name in artifacts
         },
-        "timings": _timings(artifacts, systems, evaluated["network_seconds"], decoded["test"]),
+        "timings": _timings(artifacts, systems, evaluated, decoded["test"]),
         "settings": dump(settings),
         "fingerprints": {name: artifact.fingerprint for name, artifact in artifacts.items()},
         "files": {"utterances": utterance_files},
@@ -265,7 +265,7 @@ def _sizes(artifacts: Mapping[str, Artifact], systems: Systems) -> dict[str, dic
 def _timings(
     artifacts: Mapping[str, Artifact],
     systems: Systems,
-    network_seconds: Mapping[str, Any],
+    evaluated: Mapping[str, Any],
     decoded_test: Mapping[str, Sequence[DecodedUtterance]],
 ) -> dict[str, Any]:
     """Times, which differ from run to run on the same machine, unlike everything else in `report.json`."""
@@ -274,7 +274,7 @@ def _timings(
         wall[_stage_of(name)] = wall.get(_stage_of(name), 0.0) + artifact.wall_seconds
 
     def network(name: str) -> float:
-        spent = network_seconds[name]["test"]
+        spent = evaluated["network_seconds"][name]["test"]
         return float(spent["seconds"] / spent["audio_seconds"])
 
     def search(name: str) -> float:
@@ -290,6 +290,8 @@ def _timings(
     return {
         "wall_seconds": {name: round(seconds, 3) for name, seconds in wall.items()},
         **factors,
+        "trained_on": sorted({one.metrics["device"] for one in artifacts.values() if "device" in one.metrics}),
+        "applied_on": evaluated["device"],
         "training_frames_per_second": {
             name: artifact.metrics["labels_per_second"]
             for name, artifact in artifacts.items()

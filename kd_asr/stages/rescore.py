@@ -29,7 +29,7 @@ from kd_asr.parallel import Workers
 from kd_asr.reporting.tables import Table, percent, to_rich
 from kd_asr.stages.language_model import arpa_file
 from kd_asr.stages.lexicon import file_digest
-from kd_asr.stages.recognise import log_prior, set_scores, utterances_to_decode
+from kd_asr.stages.recognise import log_prior, recognising_workers, set_scores, utterances_to_decode
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import run_systems
 
@@ -55,7 +55,7 @@ def rescore(run_dir: Path, settings: Settings) -> list[Artifact]:
 
     content = file_digest(path)
     made = []
-    with Workers(settings.jobs) as workers:
+    with recognising_workers(settings) as workers:
         for system in run_systems(settings).systems:
             networks = dict.fromkeys(member.artifact for member in system.members)
             names = ("prepare", "features", "align", "graph", f"decode/{system.name}", *networks)

@@ -10,6 +10,7 @@ from typing import Annotated
 from kd_asr.alignment.settings import AlignSettings, LexiconSettings
 from kd_asr.corpora.settings import CorpusSettings
 from kd_asr.decoding.settings import BeamsSettings, DecodeSettings, LanguageModelSettings, RescoreSettings
+from kd_asr.device import device_problems
 from kd_asr.distillation.settings import BaselineSettings, DistilSettings, EnsembleSettings
 from kd_asr.experiments.reduced_data.settings import ReducedSettings
 from kd_asr.features.settings import AugmentSettings, FeatureSettings
@@ -30,6 +31,8 @@ class Settings:
         preset: Name of the budget, shown in the report.
         seed: Seed of everything random in the run, except the embedded corpus.
         jobs: Processes to use; 0: one for each core. Never changes a result.
+        device: Where networks are trained and applied: `cpu`, `cuda` (all graphics cards), `cuda:N` (one of them), or
+            `auto`, the graphics cards if there are some.
         corpus: Where the speech comes from.
         features: Acoustic features.
         lexicon: Pronunciations.
@@ -54,6 +57,7 @@ class Settings:
     preset: Annotated[str, DecidesNothing()] = "quick"
     seed: Annotated[int, AtLeast(0)] = 1
     jobs: Annotated[int, AtLeast(0), DecidesNothing()] = 0
+    device: Annotated[str, DecidesNothing()] = "auto"
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
     lexicon: LexiconSettings = field(default_factory=LexiconSettings)
@@ -86,7 +90,7 @@ class Settings:
 
     def problems(self) -> list[str]:
         """What does not go together, of different sections."""
-        found, mask = [], self.augment.frequency_mask
+        found, mask = device_problems(self.device), self.augment.frequency_mask
         if mask > self.features.num_mel_bins:
             found.append(f"augment.frequency_mask: {mask} is more than features.num_mel_bins")
         for section, network in (

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.artifacts import Artifact, build_artifact
+from kd_asr.device import find_device
 from kd_asr.jobs.run import run
 from kd_asr.stages.plan import sweep_jobs, sweep_points
 from kd_asr.stages.settings import Settings
@@ -18,7 +19,8 @@ def sweep(run_dir: Path, settings: Settings) -> Artifact:
     differ only in their objective.
     """
     points, jobs = sweep_points(settings), sweep_jobs(settings)
-    students = run(jobs, run_dir, processes=settings.jobs, description=f"sweep of {len(jobs)} students")
+    device = find_device(settings.device)
+    students = run(jobs, run_dir, processes=settings.jobs, device=device, description=f"sweep of {len(jobs)} students")
 
     def work(folder: Path) -> dict[str, Any]:
         rows = [

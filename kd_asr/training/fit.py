@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -15,15 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_asr.distillation.batch import Batch
-from kd_asr.distillation.objectives import Objective, ObjectiveValue
+from kd_asr.device import HOST, Device
+from kd_asr.distillation.objectives import Objective
 from kd_asr.errors import UserError
-from kd_asr.networks.inference import matrix_precision, uses_bf16
-from kd_asr.networks.outputs import Outputs
 from kd_asr.training.distributed import distribute, training_group
 from kd_asr.training.examples import Examples, batches, batches_per_epoch
 from kd_asr.training.schedule import learning_rate
 from kd_asr.training.settings import TrainSettings
+from kd_asr.training.step import RunningMeans, new_optimiser, step
 
 CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.jsonl"
@@ -64,40 +63,13 @@ class FitResult:
 
 
 @dataclass
-class _Running:
-    """Mean of the objective and its parts since the last line of history."""
-
-    sums: dict[str, float] = field(default_factory=dict)
-    count: int = 0
-
-    def add(self, value: ObjectiveValue, weight: float) -> None:
-        for name, loss in [("", value.total), *value.losses.items()]:
-            self.sums[name] = self.sums.get(name, 0.0) + weight * loss.item()
-        self.count += 1
-
-    def line(self, update: int, epoch: float, rate: float) -> dict[str, Any]:
-        """A line of history; begins anew."""
-        means = training_group().average({name: total / self.count for name, total in self.sums.items()})
-        self.sums, self.count = {}, 0
-        return {
-            "update": update,
-            "epoch": round(epoch, 4),
-            "train_loss": means.pop(""),
-            "learning_rate": rate,
-            "losses": means,
-            "dev_frame_accuracy": None,
-            "dev_cross_entropy": None,
-        }
-
-
-@dataclass
 class _State:
     """Everything that a resumed training needs beside model and optimiser."""
 
     update: int
     history: list[dict[str, Any]]
     best: dict[str, Any] | None  # {"epoch", "accuracy", "cross_entropy", "weights"}
-    running: _Running
+    running: RunningMeans
 
 
 def fit(
@@ -107,6 +79,7 @@ def fit(
     settings: TrainSettings,
     *,
     seed: int,
+    device: Device,
     folder: Path,
     validate: Callable[[nn.Module], Validation] | None,
     advance: Callable[[float], None] = lambda amount: None,
@@ -120,9 +93,9 @@ def fit(
     After every epoch, or the updates `validate_at`, and at the end the model is validated; the weights with the highest
     dev accuracy are kept (early stopping that spends the whole budget, so that compared systems cost the same). A
     checkpoint in `folder` is written every `settings.checkpoint_seconds` and after every validation; called again with
-    the same arguments, an interrupted training goes on from it and ends with the same bits. `history.jsonl` has one
-    line per validation and some in between. Inside `training.distributed.together` all ranks train the network, and
-    rank 0 alone measures and writes.
+    the same arguments, an interrupted training goes on from it, and on the same kind of device ends with the same bits.
+    `history.jsonl` has one line per validation and some in between. Inside `training.distributed.together` all ranks
+    train the network, and rank 0 alone measures and writes.
 
     Args:
         model: maps inputs to (batch, classes) logits, one row for each label.
@@ -130,6 +103,8 @@ def fit(
         objective: to minimise.
         settings: budget and optimiser.
         seed: of the order of the examples and of dropout.
+        device: where the model is trained. It comes and goes on the host; `validate` and `after_update` see it on the
+            device.
         folder: for checkpoint and history.
         validate: measures the model on dev; None where no example is left for that.
         advance: is told the number of labels done, those of a checkpoint at once.
@@ -147,16 +122,17 @@ def fit(
     per_epoch = batches_per_epoch(len(examples), batch_size)
     epoch_updates = epoch_updates or per_epoch
     updates = updates or epoch_updates * settings.epochs
-    batch_frames = batch_size * per_example
+    batch_labels = batch_size * per_example
     ranks = training_group()
     leads = ranks.rank == 0
-    optimiser = _optimiser(model, settings)
-    state = _restore(folder, model, optimiser) or _begin(seed)
+    device.put(model)
+    optimiser = new_optimiser(model, settings)
+    state = _restore(folder, model, optimiser, device, seed) or _begin(device, seed)
     if not leads:
-        torch.manual_seed(seed + 1_000_003 * (state.update * ranks.size + ranks.rank))
+        device.seed(seed + 1_000_003 * (state.update * ranks.size + ranks.rank))
     called = distribute(model)
-    advance(state.update * batch_frames)
-    bf16 = uses_bf16(settings.precision)
+    advance(state.update * batch_labels)
+    bf16 = device.uses_bf16(settings.precision)
     saved = time.monotonic()
     spent = 0.0
     done_here = 0
@@ -167,18 +143,18 @@ def fit(
             rate = learning_rate(state.update, updates=updates, peak=settings.learning_rate, warmup=settings.warmup)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            share = batch.share(ranks.rank, ranks.size)
+            share = device.put(batch.share(ranks.rank, ranks.size))
             weight = len(share.examples) * ranks.size / len(batch.examples)  # shares may be unequal, by one example
-            value = _step(called, share, objective, optimiser, bf16=bf16, weight=weight)
+            value = step(called, share, objective, optimiser, device=device, bf16=bf16, weight=weight)
             after_update(model)
             state.running.add(value, weight)
             state.update += 1
             done_here += 1
-            advance(batch_frames)
+            advance(batch_labels)
             due = state.update % epoch_updates == 0 if validate_at is None else state.update in validate_at
             measured = due or state.update == updates
             if measured or state.update % max(1, epoch_updates // 10) == 0:
-                state.history.append(state.running.line(state.update, state.update / epoch_updates, rate))
+                state.history.append(_line(state, state.update / epoch_updates, rate))
                 if not math.isfinite(state.history[-1]["train_loss"]):
                     raise UserError(
                         f"training diverged at update {state.update} (loss {state.history[-1]['train_loss']}): lower "
@@ -189,11 +165,12 @@ def fit(
                 _validate(model, state, validate, state.update / epoch_updates)
                 started = time.monotonic()
             if leads and (measured or time.monotonic() - saved > settings.checkpoint_seconds):
-                _save(folder, model, optimiser, state)
+                _save(folder, model, optimiser, device, state)
                 saved = time.monotonic()
             if state.update == updates:
                 break
         spent += time.monotonic() - started
+    HOST.put(model)
     last_weights = copy.deepcopy(model.state_dict())
     if state.best is not None:
         model.load_state_dict(state.best["weights"])
@@ -205,7 +182,7 @@ def fit(
         best=Validation(state.best["accuracy"], state.best["cross_entropy"]) if state.best else None,
         best_epoch=state.best["epoch"] if state.best else updates / epoch_updates,
         last_weights=last_weights,
-        examples_per_second=done_here * batch_frames / spent if spent else 0.0,
+        examples_per_second=done_here * batch_labels / spent if spent else 0.0,
     )
 
 
@@ -214,49 +191,31 @@ def remove_checkpoint(folder: Path) -> None:
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
-def _begin(seed: int) -> _State:
-    torch.manual_seed(seed)
-    return _State(update=0, history=[], best=None, running=_Running())
+def _begin(device: Device, seed: int) -> _State:
+    device.seed(seed)
+    return _State(update=0, history=[], best=None, running=RunningMeans())
 
 
-def _optimiser(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """What `settings.optimiser` says; biases and normalisation parameters are not decayed."""
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    plain = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    if settings.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True, fused=True)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
-
-
-def _step(
-    model: nn.Module,
-    batch: Batch,
-    objective: Objective,
-    optimiser: torch.optim.Optimizer,
-    *,
-    bf16: bool,
-    weight: float,
-) -> ObjectiveValue:
-    model.train()
-    with matrix_precision(bf16=bf16):
-        logits = model(batch.inputs)
-    value = objective(Outputs(logits.float()), batch)
-    optimiser.zero_grad(set_to_none=True)
-    (value.total if weight == 1.0 else value.total * weight).backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
-    return value
+def _line(state: _State, epoch: float, rate: float) -> dict[str, Any]:
+    """A line of history: means since the line before, and room for what is measured on dev."""
+    total, losses = state.running.take()
+    return {
+        "update": state.update,
+        "epoch": round(epoch, 4),
+        "train_loss": total,
+        "learning_rate": rate,
+        "losses": losses,
+        "dev_accuracy": None,
+        "dev_cross_entropy": None,
+    }
 
 
 def _validate(model: nn.Module, state: _State, validate: Callable[[nn.Module], Validation], epoch: float) -> None:
     validation = validate(model)
-    state.history[-1]["dev_frame_accuracy"] = validation.accuracy
+    state.history[-1]["dev_accuracy"] = validation.accuracy
     state.history[-1]["dev_cross_entropy"] = validation.cross_entropy
     if validation.train_accuracy is not None:
-        state.history[-1]["train_frame_accuracy"] = validation.train_accuracy
+        state.history[-1]["train_accuracy"] = validation.train_accuracy
     if state.best is None or validation.accuracy > state.best["accuracy"]:
         state.best = {
             "epoch": epoch,
@@ -266,16 +225,18 @@ def _validate(model: nn.Module, state: _State, validate: Callable[[nn.Module], V
         }
 
 
-def _save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, state: _State) -> None:
+def _save(
+    folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, device: Device, state: _State
+) -> None:
     temporary = folder / f".{CHECKPOINT}.tmp"
     content = {
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
-        "random_state": torch.get_rng_state(),
+        "random_state": device.random_state(),
         "update": state.update,
         "history": state.history,
         "best": state.best,
-        "running": asdict(state.running),
+        "running": state.running.to_checkpoint(),
     }
     try:
         torch.save(content, temporary)
@@ -285,16 +246,19 @@ def _save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, stat
     temporary.replace(folder / CHECKPOINT)
 
 
-def _restore(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> _State | None:
+def _restore(
+    folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, device: Device, seed: int
+) -> _State | None:
     """The state of an interrupted training, with model, optimiser and random generator set to it."""
     path = folder / CHECKPOINT
     if not path.exists():
         return None
     try:
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(path, map_location=HOST.torch_device, weights_only=True)
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
-        torch.set_rng_state(saved["random_state"])
-        return _State(saved["update"], saved["history"], saved["best"], _Running(**saved["running"]))
+        device.set_random_state(saved["random_state"], otherwise=seed + saved["update"])
+        running = RunningMeans.from_checkpoint(saved["running"], device)
+        return _State(saved["update"], saved["history"], saved["best"], running)
     except (RuntimeError, UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged: delete it and train the network from its beginning") from error

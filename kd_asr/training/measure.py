@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import nn
 
+from kd_asr.device import Precision, device_of
 from kd_asr.distillation.losses.base import UNLABELLED
 from kd_asr.networks.inference import log_posteriors
 from kd_asr.training.examples import Examples
@@ -15,11 +14,11 @@ from kd_asr.training.fit import Validation
 _MEASURED = 2048  # labels whose log-posteriors over thousands of classes stay in the cache
 
 
-def measure(model: nn.Module, examples: Examples, *, precision: Literal["auto", "bf16", "fp32"]) -> Validation:
+def measure(model: nn.Module, examples: Examples, *, precision: Precision) -> Validation:
     """Accuracy (0..1) and mean cross-entropy (nats) over all labels."""
-    correct, cross_entropy = 0, 0.0
+    device, correct, cross_entropy = device_of(model), 0, 0.0
     for part in torch.split(torch.arange(len(examples)), max(1, _MEASURED // examples.labels_per_example)):
-        hard_labels = examples.hard_labels[part].long().flatten()
+        hard_labels = device.put(examples.hard_labels[part].long().flatten())
         log_probs = log_posteriors(model, examples.inputs, part, precision=precision)
         counted = hard_labels != UNLABELLED
         correct += int((log_probs.argmax(dim=1) == hard_labels).sum())

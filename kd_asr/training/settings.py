@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from kd_asr.device import Precision
 from kd_asr.settings.ranges import Above, AtLeast, Below, DecidesNothing, Unit
 
 
@@ -20,7 +21,7 @@ class TrainSettings:
         learning_rate: Peak of the learning rate's schedule.
         warmup: Share of the updates in which the learning rate rises.
         weight_decay: Decoupled weight decay of `adamw`; with `sgd`, the factor of an L2 penalty's gradient.
-        precision: Arithmetic of the matrix products; `auto` takes bf16 where the processor is faster in it.
+        precision: Arithmetic of the matrix products; `auto` takes bf16 where the device is faster in it.
         checkpoint_seconds: Time between checkpoints.
     """
 
@@ -30,5 +31,5 @@ class TrainSettings:
     learning_rate: Annotated[float, Above(0)] = 2e-3
     warmup: Annotated[float, AtLeast(0), Below(1)] = 0.05
     weight_decay: Annotated[float, AtLeast(0)] = 1e-2
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    precision: Precision = "auto"
     checkpoint_seconds: Annotated[float, AtLeast(0), Unit("seconds"), DecidesNothing()] = 30.0

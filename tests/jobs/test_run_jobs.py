@@ -47,8 +47,8 @@ def job() -> Job:
     return digit_job("networks/one", RECIPE, seed=3, images="all but dev")
 
 
-def test_a_job_does_what_fit_by_hand_does_and_is_done_once(laid_out, tmp_path, capsys) -> None:
-    [artifact] = run([job()], laid_out, processes=1, description="one", unit="images")
+def test_a_job_does_what_fit_by_hand_does_and_is_done_once(laid_out, tmp_path, capsys, device) -> None:
+    [artifact] = run([job()], laid_out, processes=1, device=device, description="one", unit="images")
     arrays = DigitArrays.load(laid_out / DIGITS)
     images = Images(arrays.train_images[arrays.train], jitter_pixels=1)
     examples = Examples(images, arrays.train_labels[arrays.train])
@@ -62,6 +62,7 @@ def test_a_job_does_what_fit_by_hand_does_and_is_done_once(laid_out, tmp_path, c
         objective_of(HARD),
         RECIPE.budget(),
         seed=3,
+        device=device,
         folder=folder,
         validate=lambda one: measure(one, dev, precision="auto"),
     )
@@ -74,16 +75,17 @@ def test_a_job_does_what_fit_by_hand_does_and_is_done_once(laid_out, tmp_path, c
     assert (artifact.metrics["updates"], artifact.metrics["examples"]) == (result.updates, len(examples))
     assert artifact.metrics["best_epoch"] == result.best_epoch
     assert artifact.metrics["bytes"] == (artifact.path / "model.safetensors").stat().st_size
+    assert artifact.metrics["device"] == device.label
     assert not (artifact.path / "checkpoint.pt").exists()
 
     capsys.readouterr()
-    assert run([job()], laid_out, processes=1, description="one") == [artifact]
+    assert run([job()], laid_out, processes=1, device=device, description="one") == [artifact]
     assert "networks/one: done before, unchanged" in capsys.readouterr().err
 
 
-def test_a_job_that_was_interrupted_ends_with_the_same_bits(laid_out, monkeypatch, capsys) -> None:
+def test_a_job_that_was_interrupted_ends_with_the_same_bits(laid_out, monkeypatch, capsys, device) -> None:
     both = replace(job(), keep="both")
-    task = runner._Task(both, laid_out)
+    task = runner._Task(both, laid_out, device)
     runner._train(task)
     path = laid_out / both.name
     whole = {file.name: file.read_bytes() for file in path.iterdir() if file.name != "manifest.json"}
@@ -116,12 +118,12 @@ def of_two(losses=TOGETHER) -> Job:
     return replace(job(), name="networks/two", networks={"first": NETWORK, "second": NETWORK}, losses=losses)
 
 
-def test_networks_of_a_job_are_trained_together_and_saved_by_their_names(laid_out) -> None:
-    [artifact] = run([of_two()], laid_out, processes=1, description="two")
+def test_networks_of_a_job_are_trained_together_and_saved_by_their_names(laid_out, device) -> None:
+    [artifact] = run([of_two()], laid_out, processes=1, device=device, description="two")
     arrays = DigitArrays.load(laid_out / DIGITS)
     dev = Examples(Images(arrays.train_images[arrays.dev]), arrays.train_labels[arrays.dev])
     networks = [load_network(artifact.path / f"{name}.safetensors") for name in ("first", "second")]
-    measured = [measure(network, dev, precision="auto") for network in networks]
+    measured = [measure(device.put(network), dev, precision="auto") for network in networks]
     assert measured[0] != measured[1]  # seeds of their own
     assert artifact.metrics["dev_accuracy"] == pytest.approx((measured[0].accuracy + measured[1].accuracy) / 2)
     history = [json.loads(line) for line in (artifact.path / "history.jsonl").read_text().splitlines()]
@@ -129,12 +131,12 @@ def test_networks_of_a_job_are_trained_together_and_saved_by_their_names(laid_ou
     assert history[-1]["losses"]["hard"] < history[0]["losses"]["hard"]
 
 
-def test_networks_that_learn_nothing_from_each_other_are_trained_as_alone(laid_out) -> None:
+def test_networks_that_learn_nothing_from_each_other_are_trained_as_alone(laid_out, device) -> None:
     """Without dropout and jitter, whose draws they would share, and by their last weights."""
     plain = Named("network", "dnn", DnnSettings(0, 0, hidden_layers=1, hidden_units=12, dropout=0.0))
     data = replace(job().data, jitter_pixels=0)
     two = replace(of_two(HARD), networks={"first": plain, "second": plain}, data=data, keep="last")
-    [together] = run([two], laid_out, processes=1, description="two")
+    [together] = run([two], laid_out, processes=1, device=device, description="two")
     for name in two.networks:
         seed = network_seed(two.seed, name)
         alone = replace(two, name=f"networks/{name}", networks={"model": plain}, seed=seed)
@@ -143,7 +145,8 @@ def test_networks_that_learn_nothing_from_each_other_are_trained_as_alone(laid_o
         material = data.open(laid_out, alone)
         folder = laid_out / f"by_hand_{name}"
         folder.mkdir()
-        fit(model, material.examples, objective_of(HARD), two.budget, seed=two.seed, folder=folder, validate=None)
+        with_seed = {"seed": two.seed, "device": device, "folder": folder}
+        fit(model, material.examples, objective_of(HARD), two.budget, **with_seed, validate=None)
         saved = load_network(together.path / f"{name}.safetensors").state_dict()
         for key, values in model.state_dict().items():
             assert torch.allclose(saved[key], values, rtol=1e-5, atol=1e-6)

@@ -1,14 +1,15 @@
 import pytest
 import torch
 
+from kd_asr.device import Device
 from kd_asr.networks.dropout import ByteDropout
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.75])
-def test_it_drops_the_share_it_is_told_and_keeps_the_mean(probability: float) -> None:
+def test_it_drops_the_share_it_is_told_and_keeps_the_mean(probability: float, device: Device) -> None:
     torch.manual_seed(0)
     layer = ByteDropout(probability)
-    outputs = layer(torch.ones(1000, 1003))
+    outputs = layer(device.put(torch.ones(1000, 1003)))
     dropped = round(256 * probability) / 256
     # A million coins: four standard deviations of the share are below 0.002.
     assert float((outputs == 0).float().mean()) == pytest.approx(dropped, abs=0.002)

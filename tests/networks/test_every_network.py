@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from kd_asr.device import HOST, Device
 from kd_asr.distillation.objectives import HARD, objective_of
 from kd_asr.errors import UserError
 from kd_asr.networks.adaptation import SpeakerStatistics
@@ -86,17 +87,20 @@ def inputs_of(network: Named, seed: int = 1, labels: int | None = None) -> torch
     return torch.randn(BATCH, frames, BINS, generator=generator)
 
 
-def used(network: Named) -> Network:
-    """A network whose normalisation has seen data, in evaluation mode."""
+def used(network: Named, device: Device = HOST) -> Network:
+    """A network whose normalisation has seen data, in evaluation mode on a device."""
     model = seeded(network, shape_of(network), CLASSES, 1)
     model(inputs_of(network, seed=2))
-    return model.eval()
+    return device.put(model.eval())
 
 
-def test_there_is_a_row_of_logits_for_every_label(network: Named) -> None:
-    model = used(network)
+def test_there_is_a_row_of_logits_for_every_label(network: Named, device: Device) -> None:
+    model = used(network, device)
     labels = 1 if len(shape_of(network)) > 1 else 7
-    assert model(inputs_of(network)).shape == (BATCH * labels, CLASSES)
+    logits = model(device.put(inputs_of(network)))
+    assert logits.shape == (BATCH * labels, CLASSES)
+    on_the_host = used(network)(inputs_of(network))
+    assert torch.allclose(HOST.put(logits), on_the_host, rtol=1e-4, atol=1e-5)
     assert (model.num_classes, model.input_shape) == (CLASSES, shape_of(network))
 
 
@@ -108,9 +112,9 @@ def test_a_seed_decides_the_weights_and_the_generator_is_left_alone(network: Nam
     assert any(not torch.equal(value, other[name]) for name, value in one.items())
 
 
-def test_every_parameter_has_a_gradient(network: Named) -> None:
-    model = seeded(network, shape_of(network), CLASSES, 1).train()
-    model(inputs_of(network)).square().sum().backward()
+def test_every_parameter_has_a_gradient(network: Named, device: Device) -> None:
+    model = device.put(seeded(network, shape_of(network), CLASSES, 1).train())
+    model(device.put(inputs_of(network))).square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and bool((parameter.grad != 0).any()), name
 
@@ -124,31 +128,33 @@ def test_what_is_saved_is_loaded_with_equal_outputs(network: Named, tmp_path) ->
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_taps_have_their_widths_and_a_row_for_every_label(network: Named, training: bool) -> None:
-    model = used(network).train(training)
-    outputs = outputs_of(model, inputs_of(network), model.taps)
+def test_taps_have_their_widths_and_a_row_for_every_label(network: Named, training: bool, device: Device) -> None:
+    model = used(network, device).train(training)
+    outputs = outputs_of(model, device.put(inputs_of(network)), model.taps)
     assert {name: one.shape for name, one in outputs.taps.items()} == {
         name: (len(outputs.logits), width) for name, width in model.taps.items()
     }
     with pytest.raises(UserError, match="no middle layer 'nothing': choose one of"):
-        outputs_of(model, inputs_of(network), ["nothing"])
+        outputs_of(model, device.put(inputs_of(network)), ["nothing"])
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 5e-2)])
-def test_an_example_alone_gives_what_it_gives_in_a_batch(network: Named, precision, tolerance: float) -> None:
-    model, inputs = used(network), inputs_of(network)
+def test_an_example_alone_gives_what_it_gives_in_a_batch(
+    network: Named, precision, tolerance: float, device: Device
+) -> None:
+    model, inputs = used(network, device), inputs_of(network)
     whole = log_posteriors_of_batch(model, inputs, precision=precision).unflatten(0, (BATCH, -1))
     for number in range(BATCH):
         alone = log_posteriors_of_batch(model, inputs[number : number + 1], precision=precision)
         assert torch.allclose(alone, whole[number], atol=tolerance)
 
 
-def test_adaptation_changes_statistics_and_nothing_else(network: Named) -> None:
-    model, inputs = used(network), inputs_of(network)
+def test_adaptation_changes_statistics_and_nothing_else(network: Named, device: Device) -> None:
+    model, inputs = used(network, device), device.put(inputs_of(network))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     unadapted = model(inputs)
     statistics = SpeakerStatistics([model], 10, precision="fp32")
-    statistics.adapt_to("someone", lambda: (3.0 * inputs, 100))
+    statistics.adapt_to("someone", lambda: (HOST.put(3.0 * inputs), 100))
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert all("running" in name or name.endswith("num_batches_tracked") for name in changed)
     assert torch.equal(model(inputs), unadapted) == (not changed)
@@ -169,7 +175,7 @@ def test_a_time_delay_network_sees_no_images() -> None:
     assert "not images of 28 x 28" in problem
 
 
-def test_a_class_of_ones_own_is_trained(tmp_path) -> None:
+def test_a_class_of_ones_own_is_trained(tmp_path, device: Device) -> None:
     network = named("network", OWN)
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(64, 3 * BINS, generator=generator)
@@ -178,7 +184,8 @@ def test_a_class_of_ones_own_is_trained(tmp_path) -> None:
     batch = Examples(inputs, labels).batch(torch.arange(64))
     before = objective_of(HARD)(outputs_of(model, inputs), batch).total.item()
     budget = TrainSettings(epochs=20, batch_frames=16, learning_rate=0.02)
-    fit(model, Examples(inputs, labels), objective_of(HARD), budget, seed=1, folder=tmp_path, validate=None)
+    options = {"seed": 1, "device": device, "folder": tmp_path}
+    fit(model, Examples(inputs, labels), objective_of(HARD), budget, **options, validate=None)
     after = objective_of(HARD)(outputs_of(model, inputs), batch).total.item()
     assert after < 0.5 * before
     save_network(tmp_path / "model.safetensors", model, {})

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from kd_asr.device import Device
 from kd_asr.errors import UserError
 from kd_asr.networks.base import Network, count_parameters, seeded
 from kd_asr.networks.dnn import DnnSettings
@@ -76,8 +77,8 @@ def test_ensemble_of_one_is_its_member_and_mode_is_restored() -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 1, 255, 256, 257])
-def test_posteriors_of_a_batch_are_those_of_its_rows(rows: int) -> None:
-    model = seeded_dnn(40, 9, SETTINGS, 1)
+def test_posteriors_of_a_batch_are_those_of_its_rows(rows: int, device: Device) -> None:
+    model = device.put(seeded_dnn(40, 9, SETTINGS, 1))
     inputs = torch.randn(600, 40, generator=torch.Generator().manual_seed(0))
     for precision in ("fp32", "bf16"):
         whole = log_posteriors(model, inputs, torch.arange(600), precision=precision)
@@ -86,8 +87,8 @@ def test_posteriors_of_a_batch_are_those_of_its_rows(rows: int) -> None:
         assert torch.allclose(some, whole[:rows], atol=1e-5 if precision == "fp32" else 1e-2)
 
 
-def test_bf16_posteriors_are_close_to_fp32() -> None:
-    model = seeded_dnn(40, 9, SETTINGS, 1).eval()
+def test_bf16_posteriors_are_close_to_fp32(device: Device) -> None:
+    model = device.put(seeded_dnn(40, 9, SETTINGS, 1).eval())
     inputs = torch.randn(200, 40, generator=torch.Generator().manual_seed(0))
     exact, rounded = (log_posteriors(model, inputs, torch.arange(200), precision=name) for name in ("fp32", "bf16"))
     assert not torch.equal(exact, rounded)

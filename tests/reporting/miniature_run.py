@@ -79,7 +79,7 @@ def _history(generator: np.random.Generator, kind: str) -> list[dict[str, Any]]:
                 "train_loss": (4 * soft + 0.5 * hard) / 1.5 if kind == "student" else hard,
                 "learning_rate": 1e-3,
                 "losses": {"hard": hard, "soft": soft} if kind == "student" else {"hard": hard},
-                "dev_frame_accuracy": ACCURACY.get(kind, 0.61) - 0.15 * np.exp(-epoch) if at_end else None,
+                "dev_accuracy": ACCURACY.get(kind, 0.61) - 0.15 * np.exp(-epoch) if at_end else None,
                 "dev_cross_entropy": 1.35 + np.exp(-epoch) if at_end else None,
             }
         )
@@ -181,7 +181,7 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False, systems: Syst
     for name in dict.fromkeys(member.artifact for member in systems.networks):
         kind = _kind(name.rsplit("/", maxsplit=1)[-1])
         folder = write_artifact(
-            run, name, {"parameters": 1_234_567, "bytes": 4_938_268, "updates": 2000, "frames_per_second": 21000}
+            run, name, {"parameters": 1_234_567, "bytes": 4_938_268, "updates": 2000, "device": "cpu (of a kind)"}
         )
         lines = _history(generator, kind)
         (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -232,7 +232,7 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False, systems: Syst
             },
         },
     )
-    write_json(evaluated / "frames.json", {"systems": scores, "network_seconds": seconds})
+    write_json(evaluated / "frames.json", {"device": "cpu (of a kind)", "systems": scores, "network_seconds": seconds})
     write_artifact(run, "graph", {"states": 186000, "arcs": 412000}, 9.0)
     difficulty = {name: generator.gamma(4, 0.25, count) for name, count in UTTERANCES.items()}
     chosen_pair = {"acoustic_scale": 0.11, "insertion_penalty": 0.5}

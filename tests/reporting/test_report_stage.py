@@ -120,6 +120,7 @@ def test_sizes_timings_and_rejected(content: dict) -> None:  # type: ignore[type
     assert content["timings"]["wall_seconds"]["ensemble"] == pytest.approx(4 * 61.5)
     assert content["timings"]["search_real_time_factor"]["baseline"] == pytest.approx(0.125)
     assert content["timings"]["network_real_time_factor"]["ensemble"] == pytest.approx(10.2 / 275)
+    assert content["timings"]["trained_on"] == [content["timings"]["applied_on"]] == ["cpu (of a kind)"]
     assert [(row["stage"], row["reason"], row["count"]) for row in content["rejected"]] == [
         ("prepare", "truncated: N of N s", 2),
         ("prepare", "empty transcript", 1),

@@ -121,7 +121,7 @@ def test_plots_of_little_data(tmp_path: Path) -> None:
         "epoch": 1.0,
         "train_loss": 2.0,
         "losses": {"soft": 2.0},
-        "dev_frame_accuracy": None,
+        "dev_accuracy": None,
         "dev_cross_entropy": None,
     }
     systems = Systems((Group("s", "student"),), (System("s-0", "s", (NetworkRef("s-0"),)),))

@@ -82,7 +82,8 @@ def test_dev_is_apart_from_what_it_chooses_for(run) -> None:
     assert metrics(run, "networks/choosing-teacher")["examples"] == 1500 - len(arrays.dev)
     assert metrics(run, "networks/teacher-00")["examples"] == 1500
     assert "dev_accuracy" not in metrics(run, "networks/teacher-00")
-    [log_probs] = digit_log_posteriors(run, [[NetworkRef("networks/choosing-teacher")]], "dev")
+    settings = load_settings_of(MnistSettings, run, "mnist configure")
+    [log_probs] = digit_log_posteriors(run, settings, [[NetworkRef("networks/choosing-teacher")]], "dev")
     wrong = int((log_probs.argmax(1) != arrays.train_labels[arrays.dev].numpy()).sum())
     # Of the last epochs the best on dev is kept, and its errors are those of the weights on disk.
     accuracy = metrics(run, "networks/choosing-teacher")["dev_accuracy"]

@@ -154,11 +154,11 @@ def test_every_network_has_the_same_updates_and_scores_of_the_weights_it_keeps(t
             assert scores[one.name]["dev"]["frame_accuracy"] == pytest.approx(measured.accuracy)
             assert sum(scores[one.name]["test"]["frames"]) == test_frames
         history = [json.loads(line) for line in (artifact.path / "history.jsonl").read_text().splitlines()]
-        measured_at = [line["update"] for line in history if line["dev_frame_accuracy"] is not None]
+        measured_at = [line["update"] for line in history if line["dev_accuracy"] is not None]
         assert measured_at == measuring_points(updates, 3)
-        assert all(0 <= line["train_frame_accuracy"] <= 1 for line in history if line["update"] in measured_at)
+        assert all(0 <= line["train_accuracy"] <= 1 for line in history if line["update"] in measured_at)
         if network.arm == "hard":
-            best = max(line["dev_frame_accuracy"] for line in history if line["dev_frame_accuracy"] is not None)
+            best = max(line["dev_accuracy"] for line in history if line["dev_accuracy"] is not None)
             assert scores[own[0].name]["dev"]["frame_accuracy"] == pytest.approx(best)
     # Of one repetition all networks begin with the same weights, and their targets tell them apart.
     last = [one.weights_ref for one in systems if one.weights == "last"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from kd_asr.device import HOST, device_of
 from kd_asr.distillation.objectives import HARD, objective_of
 from kd_asr.distillation.signal import SoftTargets, top_k_targets
 from kd_asr.distillation.teachers.base import answers_per_example
@@ -36,7 +37,7 @@ def network() -> nn.Module:
 
 
 def accuracy(model: nn.Module) -> Validation:
-    examples = problem()
+    examples = device_of(model).put(problem())
     with torch.no_grad():
         model.eval()  # deliberately left in this mode: the loop sets its own
         logits = model(examples.inputs)
@@ -47,27 +48,28 @@ def weights(model: nn.Module) -> list[torch.Tensor]:
     return [value.clone() for value in model.state_dict().values()]
 
 
-def test_it_learns_and_writes_a_history(tmp_path) -> None:
+def test_it_learns_and_writes_a_history(tmp_path, device) -> None:
     model = network()
-    result = fit(model, problem(), objective_of(HARD), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
+    options = {"seed": 1, "device": device, "folder": tmp_path, "validate": accuracy}
+    result = fit(model, problem(), objective_of(HARD), SETTINGS, **options)
     assert result.updates == 3 * 12
     assert result.best.accuracy > 0.8
     assert accuracy(model).accuracy == result.best.accuracy
     lines = [json.loads(line) for line in (tmp_path / HISTORY).read_text().splitlines()]
-    assert [line["epoch"] for line in lines if line["dev_frame_accuracy"] is not None] == [1, 2, 3]
+    assert [line["epoch"] for line in lines if line["dev_accuracy"] is not None] == [1, 2, 3]
     assert lines[-1]["train_loss"] == pytest.approx(lines[-1]["losses"]["hard"])
     assert lines[-1]["train_loss"] < lines[0]["train_loss"]
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_stochastic_gradient_descent_by_hand(tmp_path, decay: float) -> None:
+def test_stochastic_gradient_descent_by_hand(tmp_path, device, decay: float) -> None:
     """One linear layer, one batch an epoch: Nesterov momentum and the L2 penalty, which leaves the bias alone."""
     torch.manual_seed(3)
     model = nn.Linear(6, 4)
     weight, bias = model.weight.detach().clone(), model.bias.detach().clone()
     examples = problem()
     settings = replace(SETTINGS, batch_frames=200, optimiser="sgd", warmup=0.0, weight_decay=decay)
-    fit(model, examples, objective_of(HARD), settings, seed=1, folder=tmp_path, validate=None)
+    fit(model, examples, objective_of(HARD), settings, seed=1, device=device, folder=tmp_path, validate=None)
     velocities = [torch.zeros_like(weight), torch.zeros_like(bias)]
     for update in range(3):
         rate = learning_rate(update, updates=3, peak=settings.learning_rate, warmup=0.0)
@@ -76,8 +78,8 @@ def test_stochastic_gradient_descent_by_hand(tmp_path, decay: float) -> None:
         velocities = [0.9 * velocity + gradient for velocity, gradient in zip(velocities, gradients, strict=True)]
         weight = weight - rate * (gradients[0] + 0.9 * velocities[0])
         bias = bias - rate * (gradients[1] + 0.9 * velocities[1])
-    assert torch.allclose(model.weight, weight, atol=1e-6)
-    assert torch.allclose(model.bias, bias, atol=1e-6)
+    assert torch.allclose(model.weight, weight, atol=1e-5)
+    assert torch.allclose(model.bias, bias, atol=1e-5)
 
 
 class Killed(Exception):
@@ -86,11 +88,12 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 @pytest.mark.parametrize("kill_at", [1, 7, 12, 13, 25, 36])
-def test_killed_at_any_update_it_ends_with_the_same_bits(tmp_path, kill_at: int, optimiser) -> None:
+def test_killed_at_any_update_it_ends_with_the_same_bits(tmp_path, device, kill_at: int, optimiser) -> None:
     settings = replace(SETTINGS, optimiser=optimiser)
+    cut = {"seed": 1, "device": device, "folder": tmp_path / "cut", "validate": accuracy}
     whole = network()
     (tmp_path / "whole").mkdir()
-    expected = fit(whole, problem(), objective_of(HARD), settings, seed=1, folder=tmp_path / "whole", validate=accuracy)
+    expected = fit(whole, problem(), objective_of(HARD), settings, **{**cut, "folder": tmp_path / "whole"})
 
     done = 0
 
@@ -101,7 +104,6 @@ def test_killed_at_any_update_it_ends_with_the_same_bits(tmp_path, kill_at: int,
             raise Killed
 
     (tmp_path / "cut").mkdir()
-    cut = {"seed": 1, "folder": tmp_path / "cut", "validate": accuracy}
     with pytest.raises(Killed):
         fit(network(), problem(), objective_of(HARD), settings, **cut, advance=advance)
     torch.manual_seed(99)  # a new process has another random state
@@ -113,10 +115,11 @@ def test_killed_at_any_update_it_ends_with_the_same_bits(tmp_path, kill_at: int,
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a checkpoint"])
-def test_a_damaged_checkpoint_is_named(tmp_path, content: bytes) -> None:
+def test_a_damaged_checkpoint_is_named(tmp_path, device, content: bytes) -> None:
     (tmp_path / CHECKPOINT).write_bytes(content)
     with pytest.raises(UserError, match=rf"{CHECKPOINT} is damaged: delete it"):
-        fit(network(), problem(), objective_of(HARD), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
+        options = {"seed": 1, "device": device, "folder": tmp_path, "validate": accuracy}
+        fit(network(), problem(), objective_of(HARD), SETTINGS, **options)
 
 
 def jittered() -> Examples:
@@ -125,7 +128,7 @@ def jittered() -> Examples:
     return Examples(Images(pixels, jitter_pixels=1), pixels.reshape(100, -1)[:, 5] // 64)
 
 
-def test_without_dev_the_last_weights_are_kept_and_a_killed_training_ends_with_the_same_bits(tmp_path) -> None:
+def test_without_dev_the_last_weights_are_kept_and_a_killed_training_ends_with_the_same_bits(tmp_path, device) -> None:
     """With jitter, byte dropout and max-norm: what they draw must go on where it was."""
     settings = TrainSettings(epochs=3, batch_frames=16, learning_rate=0.05, checkpoint_seconds=0.0, precision="fp32")
 
@@ -134,7 +137,7 @@ def test_without_dev_the_last_weights_are_kept_and_a_killed_training_ends_with_t
         return nn.Sequential(nn.Linear(16, 8), nn.ReLU(), ByteDropout(0.3), nn.Linear(8, 4))
 
     limit = partial(limit_incoming_norms, max_norm=1.0)
-    common = {"seed": 1, "validate": None, "after_update": limit}
+    common = {"seed": 1, "device": device, "validate": None, "after_update": limit}
     whole = model()
     (tmp_path / "whole").mkdir()
     result = fit(whole, jittered(), objective_of(HARD), settings, folder=tmp_path / "whole", **common)
@@ -156,46 +159,48 @@ def test_without_dev_the_last_weights_are_kept_and_a_killed_training_ends_with_t
     fit(resumed, jittered(), objective_of(HARD), settings, folder=tmp_path / "cut", **common)
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
     lines = [json.loads(line) for line in (tmp_path / "cut" / HISTORY).read_text().splitlines()]
-    assert all(line["dev_frame_accuracy"] is None for line in lines)
+    assert all(line["dev_accuracy"] is None for line in lines)
 
 
-def test_seeds_repeat_and_differ(tmp_path) -> None:
+def test_seeds_repeat_and_differ(tmp_path, device) -> None:
     results = []
     for number, seed in enumerate([1, 1, 2]):
         model = network()
         (tmp_path / str(number)).mkdir()
-        fit(model, problem(), objective_of(HARD), SETTINGS, seed=seed, folder=tmp_path / str(number), validate=accuracy)
+        options = {"seed": seed, "device": device, "folder": tmp_path / str(number), "validate": accuracy}
+        fit(model, problem(), objective_of(HARD), SETTINGS, **options)
         results.append(weights(model))
     assert all(torch.equal(a, b) for a, b in zip(results[0], results[1], strict=True))
     assert not torch.equal(results[0][0], results[2][0])
 
 
-def test_the_best_epoch_on_dev_is_kept(tmp_path) -> None:
+def test_the_best_epoch_on_dev_is_kept(tmp_path, device) -> None:
     scripted = iter([0.2, 0.9, 0.5])
     seen = []
 
     def validate(model: nn.Module) -> Validation:
-        seen.append(weights(model))
+        seen.append(HOST.put(weights(model)))
         return Validation(next(scripted), 1.0)
 
     model = network()
-    result = fit(model, problem(), objective_of(HARD), SETTINGS, seed=1, folder=tmp_path, validate=validate)
+    options = {"seed": 1, "device": device, "folder": tmp_path, "validate": validate}
+    result = fit(model, problem(), objective_of(HARD), SETTINGS, **options)
     assert (result.best_epoch, result.best.accuracy) == (2, 0.9)
     assert all(torch.equal(a, b) for a, b in zip(weights(model), seen[1], strict=True))
     assert not torch.equal(weights(model)[0], seen[2][0])
 
 
-def test_divergence_is_a_clear_error(tmp_path) -> None:
+def test_divergence_is_a_clear_error(tmp_path, device) -> None:
     examples = problem()
     broken = Examples(torch.full_like(examples.inputs, float("nan")), examples.hard_labels)
     with pytest.raises(UserError, match=r"diverged at update .* lower train\.learning_rate"):
-        fit(network(), broken, objective_of(HARD), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
+        fit(network(), broken, objective_of(HARD), SETTINGS, seed=1, device=device, folder=tmp_path, validate=accuracy)
 
 
-def test_training_mode_is_on_during_updates(tmp_path) -> None:
+def test_training_mode_is_on_during_updates(tmp_path, device) -> None:
     model, modes = network(), []
     model[3].register_forward_hook(lambda module, inputs, output: modes.append(module.training))
-    fit(model, problem(), objective_of(HARD), SETTINGS, seed=1, folder=tmp_path, validate=accuracy)
+    fit(model, problem(), objective_of(HARD), SETTINGS, seed=1, device=device, folder=tmp_path, validate=accuracy)
     assert modes.count(True) == 36
     assert modes.count(False) == 3
 
@@ -283,26 +288,26 @@ def test_learning_rate_rises_and_falls() -> None:
     assert rates[-1] < 1e-3
 
 
-def test_a_budget_in_updates_with_validations_between_epochs(tmp_path) -> None:
+def test_a_budget_in_updates_with_validations_between_epochs(tmp_path, device) -> None:
     """17 updates of 12 an epoch, measured every 5: the last update is measured too, and resuming changes nothing."""
 
     def measured(model: nn.Module) -> Validation:
         return Validation(accuracy(model).accuracy, 0.0, train_accuracy=0.25)
 
-    common = {"seed": 1, "validate": measured, "updates": 17, "validate_at": (5, 10, 15)}
+    common = {"seed": 1, "device": device, "validate": measured, "updates": 17, "validate_at": (5, 10, 15)}
     whole = network()
     (tmp_path / "whole").mkdir()
     result = fit(whole, problem(), objective_of(HARD), SETTINGS, folder=tmp_path / "whole", **common)
     lines = [json.loads(line) for line in (tmp_path / "whole" / HISTORY).read_text().splitlines()]
-    validated = [line for line in lines if line["dev_frame_accuracy"] is not None]
+    validated = [line for line in lines if line["dev_accuracy"] is not None]
     assert [line["update"] for line in validated] == [5, 10, 15, 17]
-    assert {line["train_frame_accuracy"] for line in validated} == {0.25}
-    best = max(validated, key=lambda line: line["dev_frame_accuracy"])
+    assert {line["train_accuracy"] for line in validated} == {0.25}
+    best = max(validated, key=lambda line: line["dev_accuracy"])
     assert (result.updates, result.best_epoch) == (17, pytest.approx(best["update"] / 12, abs=1e-3))
     assert accuracy(whole).accuracy == result.best.accuracy
     last = network()
     last.load_state_dict(result.last_weights)
-    assert accuracy(last).accuracy == validated[-1]["dev_frame_accuracy"]
+    assert accuracy(last).accuracy == validated[-1]["dev_accuracy"]
 
     done = 0
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
+from kd_asr.device import Precision
 from kd_asr.distillation.signal import SoftTargets, top_k_targets
 from kd_asr.features.inputs import Indexable
 from kd_asr.networks.ensemble import Ensemble
@@ -23,12 +24,12 @@ class LiveSettings:
     Attributes:
         average: Mean of the members' posteriors.
         top_k: Classes kept of each label's distribution.
-        precision: Arithmetic of the matrix products; `auto` takes bf16 where the processor is faster in it.
+        precision: Arithmetic of the matrix products; `auto` takes bf16 where the device is faster in it.
     """
 
     average: Literal["arithmetic", "geometric"] = "arithmetic"
     top_k: Annotated[int, AtLeast(1)] = 20
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    precision: Precision = "auto"
 
 
 @teacher("live")
@@ -49,7 +50,7 @@ class LiveTeacher:
         """Freeze the members.
 
         Args:
-            members: networks.
+            members: networks, on the device where they are to be asked.
             inputs: what the teacher sees, which need not be what the student sees.
             settings: how they are averaged, what is kept.
             tail_prior: (classes,) how the mass outside the top k is shared, see `SoftTargets`; by default evenly.

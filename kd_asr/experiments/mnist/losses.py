@@ -46,7 +46,7 @@ def losses(run_dir: Path, settings: MnistSettings) -> Artifact:
     def work(folder: Path) -> dict[str, Any]:
         systems = [[NetworkRef(CHOOSING_TEACHER)], [NetworkRef(jobs[0].name)]]
         teacher_logits, student_logits = map(
-            torch.from_numpy, digit_log_posteriors(run_dir, systems, "dev")
+            torch.from_numpy, digit_log_posteriors(run_dir, settings, systems, "dev")
         )
         rows = [
             {

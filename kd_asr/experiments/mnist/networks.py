@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kd_asr.artifacts import Artifact, build_artifact, current_artifact, load_artifact
 from kd_asr.console import progress
 from kd_asr.corpora.mnist import CLASSES
+from kd_asr.device import HOST, Device, find_device
 from kd_asr.distillation.objectives import HARD
 from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
 from kd_asr.distillation.signal import tail_sum, top_k_targets
@@ -71,7 +72,8 @@ def digit_job(
 
 def train(run_dir: Path, settings: MnistSettings, jobs: Sequence[Job], description: str) -> list[Artifact]:
     """Train the networks that are missing."""
-    return run(jobs, run_dir, processes=settings.jobs, description=description, unit="images")
+    device = find_device(settings.device)
+    return run(jobs, run_dir, processes=settings.jobs, device=device, description=description, unit="images")
 
 
 def load_digit_network(run_dir: Path, network: NetworkRef) -> nn.Module:
@@ -86,10 +88,11 @@ class _Outputs:
     run_dir: Path
     networks: tuple[NetworkRef, ...]
     images: Literal["train", "dev", "test"]
+    device: Device
 
 
 def _log_posteriors(wanted: _Outputs) -> Tensor:
-    """(images, 10) float32 log-posteriors."""
+    """(images, 10) float32 log-posteriors, on the host."""
     arrays = DigitArrays.load(load_artifact(wanted.run_dir, DIGITS).path)
     pixels = {
         "train": arrays.train_images,
@@ -97,21 +100,22 @@ def _log_posteriors(wanted: _Outputs) -> Tensor:
         "test": arrays.test_images,
     }[wanted.images]
     models = [load_digit_network(wanted.run_dir, one) for one in wanted.networks]
-    model = models[0] if len(models) == 1 else Ensemble(models, "arithmetic")
+    model = wanted.device.put(models[0] if len(models) == 1 else Ensemble(models, "arithmetic"))
     inputs = Images(pixels)
     parts = torch.split(torch.arange(len(inputs)), _PIECE)
-    return torch.cat([log_posteriors(model, inputs, part, precision=TrainSettings().precision) for part in parts])
+    found = [log_posteriors(model, inputs, part, precision=TrainSettings().precision) for part in parts]
+    return HOST.put(torch.cat(found))
 
 
 def digit_log_posteriors(
-    run_dir: Path, systems: Sequence[Sequence[NetworkRef]], images: Literal["dev", "test"]
+    run_dir: Path, settings: MnistSettings, systems: Sequence[Sequence[NetworkRef]], images: Literal["dev", "test"]
 ) -> list[np.ndarray]:
     """(images, 10) float32 log-posteriors of each system, a network or the average of several."""
-    outputs = []
+    outputs, device = [], find_device(settings.device)
     with progress() as bars, _one_thread():
         task = bars.add_task(f"posteriors on {images}", total=len(systems), unit="systems")
         for networks in systems:
-            outputs.append(_log_posteriors(_Outputs(run_dir, tuple(networks), images)).numpy())
+            outputs.append(_log_posteriors(_Outputs(run_dir, tuple(networks), images, device)).numpy())
             bars.advance(task)
     return outputs
 
@@ -134,6 +138,7 @@ class _StoreTask:
     run_dir: Path
     name: str
     networks: tuple[str, ...]
+    device: Device
 
 
 def _store_ingredients(task: _StoreTask) -> dict[str, Any]:
@@ -150,7 +155,8 @@ def _store(task: _StoreTask) -> None:
     digits, *members = ingredients["inputs"]
 
     def work(folder: Path) -> dict[str, Any]:
-        log_probs = _log_posteriors(_Outputs(task.run_dir, tuple(map(NetworkRef, task.networks)), "train"))
+        networks = tuple(map(NetworkRef, task.networks))
+        log_probs = _log_posteriors(_Outputs(task.run_dir, networks, "train", task.device))
         targets = top_k_targets(log_probs, CLASSES)
         write_shard(folder, 0, encode(targets))
         finish_store(
@@ -169,10 +175,12 @@ def _store(task: _StoreTask) -> None:
 
 def store_posteriors(run_dir: Path, settings: MnistSettings, stores: Mapping[str, Sequence[str]]) -> None:
     """Fill the posterior stores that are missing, each by its name with the averaged posteriors of its networks."""
-    tasks = [_StoreTask(run_dir, name, tuple(networks)) for name, networks in stores.items()]
+    device = find_device(settings.device)
+    tasks = [_StoreTask(run_dir, name, tuple(networks), device) for name, networks in stores.items()]
     missing = [one for one in tasks if current_artifact(run_dir, one.name, **_store_ingredients(one)) is None]
     if missing:
-        for _ in parallel_map(_store, missing, description="posteriors", unit="stores", jobs=settings.jobs):
+        jobs = device.processes(settings.jobs)
+        for _ in parallel_map(_store, missing, description="posteriors", unit="stores", jobs=jobs):
             pass
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from kd_asr.artifacts import Artifact, build_artifact
+from kd_asr.device import HOST, Device, find_device
 from kd_asr.experiments.mnist.digits import digits
 from kd_asr.experiments.mnist.networks import CHOOSING_TEACHER, digit_job, posteriors_name, train, train_teachers
 from kd_asr.experiments.mnist.settings import MnistSettings
@@ -46,10 +47,15 @@ def reduced(run_dir: Path, settings: MnistSettings) -> Artifact:
     planned = reduced_jobs(settings)
     networks = train(run_dir, settings, [one.job for one in planned], f"{len(planned)} networks on parts of the labels")
 
+    device = find_device(settings.device)
+
     def work(folder: Path) -> dict[str, Any]:
         systems = [(one, weights) for one in planned for weights in weights_of(one.arm)]
-        tasks = [_Measured(run_dir, one.job, NetworkRef(one.job.name, network)) for one, (_, network) in systems]
-        measured = parallel_map(_measure, tasks, description="measure", unit="networks", jobs=settings.jobs)
+        tasks = [
+            _Measured(run_dir, one.job, NetworkRef(one.job.name, network), device) for one, (_, network) in systems
+        ]
+        jobs = device.processes(settings.jobs)
+        measured = parallel_map(_measure, tasks, description="measure", unit="networks", jobs=jobs)
         rows, correct = [], []
         for (one, (weights, _)), (found, right) in zip(systems, measured, strict=True):
             rows.append(
@@ -115,19 +121,20 @@ class _Measured:
     run_dir: Path
     job: Job
     weights: NetworkRef
+    device: Device
 
 
 def _measure(task: _Measured) -> tuple[dict[str, Any], np.ndarray]:
     """Accuracy and cross-entropy on the labelled subset and on dev; (images,) bool, which test images are right."""
     arrays, data = DigitArrays.load(task.run_dir / DIGITS), task.job.data
     assert isinstance(data, DigitData)
-    model = load_network(task.run_dir / task.weights.artifact / task.weights.file)
+    model = task.device.put(load_network(task.run_dir / task.weights.artifact / task.weights.file))
     precision = task.job.budget.precision
     numbers = data.numbers(arrays)
     subset = numbers[data.labelled(len(numbers))]
     plain = Examples(Images(arrays.train_images[subset]), arrays.train_labels[subset].long())
     inputs = Images(arrays.test_images)
-    log_probs = log_posteriors(model, inputs, torch.arange(len(inputs)), precision=precision)
+    log_probs = HOST.put(log_posteriors(model, inputs, torch.arange(len(inputs)), precision=precision))
     found = {
         name: {"frame_accuracy": one.accuracy, "cross_entropy": one.cross_entropy}
         for name, one in (

@@ -114,7 +114,7 @@ def _content(
         "images": digits.metrics,
         "paper": paper_beside(systems),
         "settings": dump(settings),
-        "timings": {"network_seconds": _network_seconds(run_dir, done)},
+        "timings": _timings(run_dir, done),
         "fingerprints": {name: artifact.fingerprint for name, artifact in done.items()},
     }
     if systems is not None:
@@ -154,14 +154,16 @@ def _reduced(experiment: Artifact) -> dict[str, Any]:
     }
 
 
-def _network_seconds(run_dir: Path, done: Mapping[str, Artifact]) -> dict[str, float]:
-    """Wall seconds of all networks of a kind, such as `teacher` of `networks/teacher-03`."""
+def _timings(run_dir: Path, done: Mapping[str, Artifact]) -> dict[str, Any]:
+    """Wall seconds of all networks of a kind, such as `teacher` of `networks/teacher-03`, and their devices."""
     networks = {name for artifact in done.values() for name in artifact.inputs if name.startswith("networks/")}
     seconds: dict[str, float] = {}
+    devices = set()
     for name in sorted(networks):
-        kind = name.removeprefix("networks/").rstrip("0123456789").rstrip("-")
-        seconds[kind] = seconds.get(kind, 0.0) + load_artifact(run_dir, name).wall_seconds
-    return seconds
+        network, kind = load_artifact(run_dir, name), name.removeprefix("networks/").rstrip("0123456789").rstrip("-")
+        seconds[kind] = seconds.get(kind, 0.0) + network.wall_seconds
+        devices.add(network.metrics["device"])
+    return {"network_seconds": seconds, "trained_on": sorted(devices)}
 
 
 def _dark_knowledge(digits: Artifact, teacher: Artifact) -> dict[str, Any]:

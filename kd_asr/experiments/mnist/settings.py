@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
+from kd_asr.device import device_problems
 from kd_asr.distillation.objectives import hinton_losses
 from kd_asr.methods.hinton import HintonMethodSettings
 from kd_asr.networks.base import problems_of
@@ -188,6 +189,8 @@ class MnistSettings:
         preset: Name of the budget, shown in the report.
         seed: Seed of everything random.
         jobs: Processes to use; 0: one for each core. Never changes a result.
+        device: Where networks are trained and applied: `cpu`, `cuda` (all graphics cards), `cuda:N` (one of them), or
+            `auto`, the graphics cards if there are some.
         seeds: Number of teachers, hard students and distilled students of the table, and of students that never see
             some digits.
         members: Teachers in the ensemble; the first `seeds` of them are the teachers of the table.
@@ -206,6 +209,7 @@ class MnistSettings:
     preset: Annotated[str, DecidesNothing()] = "mnist_quick"
     seed: Annotated[int, AtLeast(0)] = 1
     jobs: Annotated[int, AtLeast(0), DecidesNothing()] = 0
+    device: Annotated[str, DecidesNothing()] = "auto"
     seeds: Count = 1
     members: Count = 10
     ensemble_students: Count = 1
@@ -223,7 +227,7 @@ class MnistSettings:
 
     def problems(self) -> list[str]:
         """What does not go together."""
-        found = []
+        found = device_problems(self.device)
         students, widths = len(self.temperature.students), len(self.temperature.widths)
         if students != widths:
             found.append(f"temperature.students: {students} numbers for {widths} temperature.widths")

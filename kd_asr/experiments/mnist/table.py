@@ -137,7 +137,7 @@ def table(run_dir: Path, settings: MnistSettings) -> Artifact:
     def work(folder: Path) -> dict[str, Any]:
         labels = DigitArrays.load(load_artifact(run_dir, DIGITS).path).test_labels.numpy()
         networks = [system.members for system in systems.systems]
-        outputs = digit_log_posteriors(run_dir, networks, "test")
+        outputs = digit_log_posteriors(run_dir, settings, networks, "test")
         wrong = np.stack([one.argmax(axis=1) != labels for one in outputs])
         np.save(folder / "wrong.npy", wrong)
         errors = dict(zip((system.name for system in systems.systems), wrong.sum(axis=1).tolist(), strict=True))

@@ -40,7 +40,7 @@ def temperature(run_dir: Path, settings: MnistSettings) -> Artifact:
     def work(folder: Path) -> dict[str, Any]:
         arrays = DigitArrays.load(load_artifact(run_dir, DIGITS).path)
         labels = arrays.train_labels[arrays.dev].numpy()
-        outputs = digit_log_posteriors(run_dir, [[NetworkRef(job.name)] for job in jobs], "dev")
+        outputs = digit_log_posteriors(run_dir, settings, [[NetworkRef(job.name)] for job in jobs], "dev")
         wrong = np.stack([one.argmax(axis=1) != labels for one in outputs])
         np.save(folder / "wrong.npy", wrong)
         rows = [

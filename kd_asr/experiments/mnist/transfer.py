@@ -59,10 +59,10 @@ def _transfer(run_dir: Path, settings: MnistSettings, experiment: str) -> Artifa
     def work(folder: Path) -> dict[str, Any]:
         labels = DigitArrays.load(load_artifact(run_dir, DIGITS).path).test_labels.numpy()
         dev_labels = arrays.train_labels[arrays.dev].numpy()
-        [dev] = digit_log_posteriors(run_dir, [[NetworkRef(jobs[0].name)]], "dev")
+        [dev] = digit_log_posteriors(run_dir, settings, [[NetworkRef(jobs[0].name)]], "dev")
         bias = best_bias(dev, dev_labels, unseen)
         rows = []
-        for log_probs in digit_log_posteriors(run_dir, [[NetworkRef(job.name)] for job in jobs[1:]], "test"):
+        for log_probs in digit_log_posteriors(run_dir, settings, [[NetworkRef(job.name)] for job in jobs[1:]], "test"):
             own_bias = best_bias(log_probs, labels, unseen)
             rows.append(
                 {

@@ -13,12 +13,20 @@ from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
 from kd_asr.decoding.decoder import Search
 from kd_asr.decoding.tuning import choose_on_grid
+from kd_asr.device import find_device
 from kd_asr.experiments.reduced_data.arms import arm_groups
 from kd_asr.experiments.reduced_data.plan import ReducedSystem, reduced_networks, reduced_systems
 from kd_asr.experiments.reduced_data.scores import describe_parts, score_systems
 from kd_asr.jobs.run import run
-from kd_asr.parallel import Workers
-from kd_asr.stages.recognise import NetworkScores, Recognised, log_prior, recognise, set_wer, write_hypotheses
+from kd_asr.stages.recognise import (
+    NetworkScores,
+    Recognised,
+    log_prior,
+    recognise,
+    recognising_workers,
+    set_wer,
+    write_hypotheses,
+)
 from kd_asr.stages.settings import Settings
 
 
@@ -30,7 +38,8 @@ def reduced(run_dir: Path, settings: Settings) -> Artifact:
     """
     systems, planned = reduced_systems(settings), reduced_networks(settings)
     jobs = [one.job for one in planned]
-    networks = run(jobs, run_dir, processes=settings.jobs, description=f"{len(jobs)} networks")
+    device = find_device(settings.device)
+    networks = run(jobs, run_dir, processes=settings.jobs, device=device, description=f"{len(jobs)} networks")
     prepared, graph, aligned = (load_artifact(run_dir, name) for name in ("prepare", "graph", "align"))
 
     def work(folder: Path) -> dict[str, Any]:
@@ -88,7 +97,7 @@ def _recognise_all(
     ordered = sorted(systems, key=lambda one: (one.network.repetition, -one.network.fraction))
     choices: dict[tuple[float, str], dict[str, float]] = {}
 
-    with Workers(settings.jobs) as workers:
+    with recognising_workers(settings) as workers:
 
         def recognised(system: ReducedSystem, set_name: str, scale: float, penalty: float) -> Recognised:
             return recognise(

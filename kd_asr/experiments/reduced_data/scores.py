@@ -11,6 +11,7 @@ from typing import Any
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.artifacts import Artifact, read_json, write_json
 from kd_asr.corpora.manifest import read_manifest
+from kd_asr.device import Device, find_device
 from kd_asr.evaluation.frame_accuracy import join_scores
 from kd_asr.experiments.reduced_data.plan import ReducedNetwork, ReducedSystem
 from kd_asr.features.store import FrameStore
@@ -40,8 +41,9 @@ def score_systems(
     tasks = [_ScoreTask(system, folder / f"scores-{system.name}.json") for system in systems]
     missing = [one for one in tasks if not one.path.exists()]
     if missing:
-        score = partial(_score, run_dir=run_dir)
-        for _ in parallel_map(score, missing, description="score", unit="networks", jobs=settings.jobs):
+        device = find_device(settings.device)
+        score, jobs = partial(_score, run_dir=run_dir, device=device), device.processes(settings.jobs)
+        for _ in parallel_map(score, missing, description="score", unit="networks", jobs=jobs):
             pass
     found = {one.system.name: read_json(one.path) for one in tasks}
     for one in tasks:
@@ -49,12 +51,12 @@ def score_systems(
     return found
 
 
-def _score(task: _ScoreTask, *, run_dir: Path) -> None:
+def _score(task: _ScoreTask, *, run_dir: Path, device: Device) -> None:
     job = task.system.network.job
     assert isinstance(job.data, SpeechData)
     precision = job.budget.precision
     store, alignments = FrameStore.open(run_dir / "features" / "test"), AlignmentStore.open(run_dir / "align" / "test")
-    model = load_network(run_dir / job.name / task.system.weights_ref.file, store.features)
+    model = device.put(load_network(run_dir / job.name / task.system.weights_ref.file, store.features))
     groups = posteriors_by_group([model], store, alignments, alignments.utterance_ids, precision=precision)
     on_test = join_scores([score_utterances(alignments, names, log_probs) for names, [log_probs] in groups])
     found: dict[str, Any] = {"test": on_test.to_json()}

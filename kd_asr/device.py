@@ -1,0 +1,209 @@
+"""Where networks are trained and applied: the processor, or a graphics card. Found once, then passed like a seed.
+
+This is the only file that knows one kind of device from another. It stands on the ground floor, but unlike the rest of
+it its code belongs to fingerprints: the precision and the random numbers of a device decide the last bits of a result.
+The device itself does not, so that a run that was begun on one goes on on another.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from kd_asr.errors import UserError
+from kd_asr.parallel import available_cores
+
+Precision = Literal["auto", "bf16", "fp32"]
+Value = TypeVar("Value")
+
+# Memory of a card that each process on it finds free: its kernels take half a gigabyte, a network of the paper's size
+# with its optimiser one.
+_BYTES_OF_A_PROCESS = 2 << 30
+
+
+@dataclass(frozen=True)
+class Device:
+    """A place for networks and what they compute.
+
+    Attributes:
+        kind: `cpu` or `cuda`.
+        number: Of the card. None: the first one, or as `share` deals them.
+    """
+
+    kind: str
+    number: int | None = None
+
+    def __str__(self) -> str:
+        return self.kind if self.number is None else f"{self.kind}:{self.number}"
+
+    @property
+    def torch_device(self) -> torch.device:
+        """What torch calls it."""
+        return torch.device(str(self))
+
+    @property
+    def label(self) -> str:
+        """Its name and the model, for people to read: `cpu (AMD EPYC 9R14)`."""
+        if self.kind == "cuda":
+            return f"{self} ({torch.cuda.get_device_name(self.torch_device)})"
+        return f"{self} ({_processor()})"
+
+    def put(self, value: Value) -> Value:
+        """A value with all of its tensors and networks on this device.
+
+        A tensor on its way to a card is copied while the host goes on. A network is moved in place.
+
+        Args:
+            value: tensor, network, or a dataclass, list, tuple or mapping of such; anything else stays as it is.
+        """
+        moved: Any = value
+        if isinstance(value, Tensor):
+            moved = self._tensor(value)
+        elif isinstance(value, nn.Module):
+            moved = value.to(self.torch_device)
+        elif is_dataclass(value) and not isinstance(value, type):
+            moved = type(value)(**{item.name: self.put(getattr(value, item.name)) for item in fields(value)})
+        elif isinstance(value, Mapping):
+            moved = {key: self.put(item) for key, item in value.items()}
+        elif isinstance(value, (list, tuple)):
+            moved = type(value)([self.put(item) for item in value])
+        return moved  # type: ignore[no-any-return]
+
+    def _tensor(self, tensor: Tensor) -> Tensor:
+        if self.kind == "cuda" and tensor.device.type != self.kind:
+            return tensor.pin_memory().to(self.torch_device, non_blocking=True)
+        return tensor.to(self.torch_device)
+
+    def wait(self) -> None:
+        """Until all that was begun on this device is done, for those who look at the clock."""
+        if self.kind == "cuda":
+            torch.cuda.synchronize(self.torch_device)
+
+    def uses_bf16(self, precision: Precision) -> bool:
+        """Whether matrix products are made in bf16: where asked for, or with `auto` where the device is faster in it.
+
+        The answer depends on the kind of device alone, not on a measurement, so that results can be repeated. Cores
+        with AMX are faster in bf16, AMD's with AVX512-BF16 (twice fp32), and cards that have units for it. Intel's with
+        AVX512-BF16 but without AMX are slower: 84 GFLOP/s a core against 155 in fp32 on an Emerald Rapids whose AMX is
+        hidden by its virtual machine.
+        """
+        if precision != "auto":
+            return precision == "bf16"
+        if self.kind == "cuda":
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return bool(torch.cpu._is_amx_tile_supported() or (torch.cpu._is_avx512_bf16_supported() and _is_amd()))
+
+    def matrix_precision(self, *, bf16: bool) -> AbstractContextManager[object]:
+        """Matrix products in bf16, or as they are, as long as the context lasts."""
+        if self.kind == "cuda":
+            # Convolutions by the same algorithm each time, and in full float32 where that is asked for.
+            torch.backends.cudnn.deterministic = True
+            torch.backends.cudnn.allow_tf32 = False
+        return torch.autocast(self.kind, torch.bfloat16) if bf16 else nullcontext()
+
+    def seed(self, seed: int) -> None:
+        """Begin the random numbers anew: those of this device, and those of the host, which vary inputs."""
+        torch.manual_seed(seed)
+
+    def random_state(self) -> dict[str, Tensor]:
+        """State of the generators, by kind of device, for a checkpoint."""
+        states = {HOST.kind: torch.get_rng_state()}
+        if self.kind == "cuda":
+            states[self.kind] = torch.cuda.get_rng_state(self.torch_device)
+        return states
+
+    def set_random_state(self, states: Mapping[str, Tensor], *, otherwise: int) -> None:
+        """Go on with the random numbers of a checkpoint.
+
+        Args:
+            states: as `random_state` gave them.
+            otherwise: seed of this device's generator, if the checkpoint was made on another kind of device.
+        """
+        if self.kind not in states:
+            self.seed(otherwise)
+        torch.set_rng_state(states[HOST.kind])
+        if self.kind == "cuda" and self.kind in states:
+            torch.cuda.set_rng_state(states[self.kind], self.torch_device)
+
+    def share(self, number: int) -> Device:
+        """The device of the job or process of this number: where several cards are meant, they take turns."""
+        if self.kind != "cuda" or self.number is not None:
+            return self
+        return Device(self.kind, number % max(1, torch.cuda.device_count()))
+
+    def processes(self, jobs: int) -> int:
+        """How many processes are to work side by side: those asked for, as far as cards have memory for them.
+
+        Args:
+            jobs: processes asked for; 0: one for each core.
+        """
+        if self.kind != "cuda":
+            return jobs
+        cards = [self] if self.number is not None else [self.share(card) for card in range(torch.cuda.device_count())]
+        memory = [torch.cuda.get_device_properties(card.torch_device).total_memory for card in cards]
+        return min(jobs or available_cores(), sum(max(1, size // _BYTES_OF_A_PROCESS) for size in memory))
+
+
+HOST = Device("cpu")
+
+
+def device_of(model: nn.Module) -> Device:
+    """Where a network is; one without weights can be anywhere, and is on the host."""
+    for tensors in (model.parameters(), model.buffers()):
+        for tensor in tensors:
+            return Device(tensor.device.type, tensor.device.index)
+    return HOST
+
+
+def device_problems(name: str) -> list[str]:
+    """What is wrong with the name of a device on any machine, for `problems` of settings with a field `device`."""
+    if re.fullmatch(r"auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?", name):
+        return []
+    return [f"device: {name!r} is not auto, cpu, cuda or cuda:N, where N is the number of a graphics card, from 0"]
+
+
+def find_device(name: str) -> Device:
+    """The device of this machine that a setting or an option names.
+
+    Args:
+        name: `auto`, the graphics cards if there are some, else the processor; `cpu`; `cuda`, all cards; `cuda:N`.
+
+    Raises:
+        UserError: there is no such card, or the name is none of these.
+    """
+    for problem in device_problems(name):
+        raise UserError(problem)
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    kind, _, number = name.partition(":")
+    if kind == HOST.kind or (kind == "auto" and not cards):
+        return HOST
+    if not cards:
+        raise UserError(f"device: there is no {name}, because torch finds no graphics card here: choose cpu or auto")
+    if number and int(number) >= cards:
+        last = f" to cuda:{cards - 1}" if cards > 1 else ""
+        raise UserError(f"device: there is no {name}: the graphics cards of this machine are cuda:0{last}")
+    return Device("cuda", int(number) if number else None)
+
+
+@cache
+def _cpuinfo() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.exists() else ""
+
+
+def _is_amd() -> bool:
+    return "AuthenticAMD" in (_cpuinfo() or platform.processor())
+
+
+def _processor() -> str:
+    found = re.search(r"model name\s*:\s*(.+)", _cpuinfo())
+    return found[1].strip() if found else platform.processor() or platform.machine()

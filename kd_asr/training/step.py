@@ -1,0 +1,108 @@
+"""One update of a network. Nothing in it waits for its outcome: the host goes on while the device still computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kd_asr.device import Device
+from kd_asr.distillation.batch import Batch
+from kd_asr.distillation.objectives import Objective, ObjectiveValue
+from kd_asr.networks.outputs import Outputs
+from kd_asr.training.distributed import training_group
+from kd_asr.training.settings import TrainSettings
+
+
+def new_optimiser(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """What `settings.optimiser` says; biases and normalisation parameters are not decayed."""
+    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    plain = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True, fused=True)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+
+
+def step(
+    model: nn.Module,
+    batch: Batch,
+    objective: Objective,
+    optimiser: torch.optim.Optimizer,
+    *,
+    device: Device,
+    bf16: bool,
+    weight: float,
+) -> ObjectiveValue:
+    """Make an update.
+
+    Args:
+        model: on the device, as are the optimiser's parameters.
+        batch: on the device.
+        objective: to minimise.
+        optimiser: with the learning rate of this update.
+        device: where all of this is.
+        bf16: whether the network's matrix products are made in bf16.
+        weight: of the gradient; of the batch among those of other ranks.
+
+    Returns:
+        the objective before the update, still on the device.
+    """
+    model.train()
+    with device.matrix_precision(bf16=bf16):
+        logits = model(batch.inputs)
+    value = objective(Outputs(logits.float()), batch)
+    optimiser.zero_grad(set_to_none=True)
+    (value.total if weight == 1.0 else value.total * weight).backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return value
+
+
+@dataclass
+class RunningMeans:
+    """Means of the objective and its losses over some updates, summed where the losses are.
+
+    Attributes:
+        names: of the losses; the objective itself, which is the first, has none.
+        sums: (names,) float64; None before the first update.
+        count: updates.
+    """
+
+    names: list[str] = field(default_factory=list)
+    sums: Tensor | None = None
+    count: int = 0
+
+    @torch.no_grad()
+    def add(self, value: ObjectiveValue, weight: float) -> None:
+        """Count an update, of which `weight` is the weight of its batch among those of other ranks."""
+        losses = torch.stack([value.total, *value.losses.values()]).double()
+        if weight != 1.0:
+            losses = weight * losses
+        self.names = ["", *value.losses]
+        self.sums = losses if self.sums is None else self.sums + losses
+        self.count += 1
+
+    def take(self) -> tuple[float, dict[str, float]]:
+        """The objective and the losses by name, means over all ranks; begins anew. The host waits for the device."""
+        assert self.sums is not None
+        sums = dict(zip(self.names, self.sums.tolist(), strict=True))
+        means = training_group().average({name: total / self.count for name, total in sums.items()})
+        self.sums, self.count = None, 0
+        return means.pop(""), means
+
+    def to_checkpoint(self) -> dict[str, Any]:
+        """For `from_checkpoint`."""
+        return {"names": self.names, "sums": None if self.sums is None else self.sums.tolist(), "count": self.count}
+
+    @classmethod
+    def from_checkpoint(cls, saved: dict[str, Any], device: Device) -> RunningMeans:
+        """What `to_checkpoint` gave, to go on with on a device."""
+        sums = saved["sums"]
+        if sums is not None:
+            sums = device.put(torch.tensor(sums, dtype=torch.float64))
+        return cls(saved["names"], sums, saved["count"])
