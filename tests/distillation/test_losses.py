@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kd_asr.device import Device
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.losses.base import UNLABELLED
 from kd_asr.distillation.losses.hard import hard_cross_entropy
@@ -326,20 +327,20 @@ def test_what_a_teacher_does_not_give_is_refused_in_one_sentence() -> None:
 
 
 @pytest.mark.parametrize("name", names("loss"))
-def test_every_loss_gives_one_finite_value_per_label_and_a_gradient(name: str) -> None:
+def test_every_loss_gives_one_finite_value_per_label_and_a_gradient(name: str, device: Device) -> None:
     kind = find("loss", name)
     assert kind.needs <= {"labels", "posteriors", "members", "taps"}
     targets = top_k_targets(draw(1).log_softmax(1), 4)
-    signal = Signal(targets, (draw(2).log_softmax(1), draw(3).log_softmax(1)))
-    labels = torch.tensor([0, 6, 2, 2, UNLABELLED])
-    student = draw(0).requires_grad_()
+    signal = device.put(Signal(targets, (draw(2).log_softmax(1), draw(3).log_softmax(1))))
+    labels = device.put(torch.tensor([0, 6, 2, 2, UNLABELLED]))
+    student = device.put(draw(0)).requires_grad_()
     values = kind(kind.Settings())(Outputs(student), signal, Batch(labels, labels, labels, signal))
     assert values.shape == (5,)
     values.sum().backward()
     assert torch.isfinite(values).all() and torch.isfinite(student.grad).all()
     # A label's value depends on its own row alone.
     moved = student.detach().clone()
-    moved[0] += draw(9)[0]
+    moved[0] += device.put(draw(9)[0])
     again = kind(kind.Settings())(Outputs(moved), signal, Batch(labels, labels, labels, signal))
     assert torch.allclose(again[1:], values.detach()[1:]) and not torch.allclose(again[:1], values.detach()[:1])
 
