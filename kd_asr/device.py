@@ -69,7 +69,7 @@ class Device:
         if isinstance(value, Tensor):
             moved = self._tensor(value)
         elif isinstance(value, nn.Module):
-            moved = value.to(self.torch_device)
+            moved = self._network(value)
         elif is_dataclass(value) and not isinstance(value, type):
             moved = type(value)(**{item.name: self.put(getattr(value, item.name)) for item in fields(value)})
         elif isinstance(value, Mapping):
@@ -82,6 +82,13 @@ class Device:
         if self.kind == "cuda" and tensor.device.type != self.kind:
             return tensor.pin_memory().to(self.torch_device, non_blocking=True)
         return tensor.to(self.torch_device)
+
+    def _network(self, network: nn.Module) -> nn.Module:
+        if self.kind == "cuda":
+            # Convolutions by the same algorithm each time, and in full float32 unless bf16 is asked for.
+            torch.backends.cudnn.deterministic = True
+            torch.backends.cudnn.allow_tf32 = False
+        return network.to(self.torch_device)
 
     def wait(self) -> None:
         """Until all that was begun on this device is done, for those who look at the clock."""
@@ -104,10 +111,6 @@ class Device:
 
     def matrix_precision(self, *, bf16: bool) -> AbstractContextManager[object]:
         """Matrix products in bf16, or as they are, as long as the context lasts."""
-        if self.kind == "cuda":
-            # Convolutions by the same algorithm each time, and in full float32 where that is asked for.
-            torch.backends.cudnn.deterministic = True
-            torch.backends.cudnn.allow_tf32 = False
         return torch.autocast(self.kind, torch.bfloat16) if bf16 else nullcontext()
 
     def seed(self, seed: int) -> None:
@@ -192,6 +195,11 @@ def find_device(name: str) -> Device:
         last = f" to cuda:{cards - 1}" if cards > 1 else ""
         raise UserError(f"device: there is no {name}: the graphics cards of this machine are cuda:0{last}")
     return Device("cuda", int(number) if number else None)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a card had too little memory."""
+    return isinstance(error, torch.OutOfMemoryError)
 
 
 @cache

@@ -1,6 +1,7 @@
 """Devices by their names, what they hold, and that no other file knows one from another."""
 
 import ast
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -129,6 +130,15 @@ def test_a_bad_device_is_refused_before_any_work(arguments: list[str], sentence:
     assert main([one.format(run=run) for one in arguments]) == 2
     assert sentence in capsys.readouterr().err
     assert not run.exists()
+
+
+def test_a_full_card_is_explained(monkeypatch, capsys) -> None:
+    def fill(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB")
+
+    monkeypatch.setattr(importlib.import_module("kd_asr.cli.main"), "_score", fill)
+    assert main(["score", "reference", "hypothesis"]) == 2
+    assert "the graphics card has not enough memory: use fewer processes with --jobs 1" in capsys.readouterr().err
 
 
 def test_one_file_knows_one_kind_of_device_from_another() -> None:

@@ -100,6 +100,15 @@ def _main(argv: Sequence[str]) -> int:
         return 1
     except OSError as error:
         return fail(_explain(error, getattr(arguments, "run", None)))
+    except RuntimeError as error:
+        from kd_asr.device import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        return fail(
+            "the graphics card has not enough memory: use fewer processes with --jobs 1, a smaller --preset, or "
+            "--device cpu"
+        )
     except MemoryError:
         return fail("there is not enough memory: use fewer processes with --jobs 1, or a smaller --preset")
     return 0

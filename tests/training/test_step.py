@@ -166,6 +166,11 @@ class _NoLook(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def test_a_look_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="the host looks at a number"), _NoLook():
+        torch.ones(1).item()
+
+
 @contextmanager
 def without_waiting(device: Device) -> Iterator[None]:
     """Where a card is, torch itself says whether the host waits for it."""
