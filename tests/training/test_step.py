@@ -129,7 +129,7 @@ def test_networks_are_applied_and_adapted_on_their_device(fake, name: str) -> No
     inputs = inputs_of(model)
     placed(model)
     statistics = SpeakerStatistics([model], 10, precision="fp32")
-    statistics.follow("someone", lambda: (inputs, 100))
+    statistics.adapt_to("someone", lambda: (inputs, 100))
     log_probs = log_posteriors_of_batch(model, inputs, precision="fp32")
     assert log_probs.device == FAR.torch_device
     targets = top_k_targets(log_probs, 3)
