@@ -24,6 +24,7 @@ from kd_asr.networks.base import view_of
 from kd_asr.networks.files import load_network
 from kd_asr.networks.tdnn import TdnnSettings
 from kd_asr.registry import named
+from kd_asr.settings.build import validate
 from kd_asr.stages.ensemble import ensemble
 from kd_asr.stages.features import features
 from kd_asr.stages.posteriors import posteriors
@@ -125,7 +126,7 @@ def test_a_tdnn_sees_the_chunks_of_the_utterances_that_are_drawn(taught, stride)
     assert len(everywhere) > len(seen)
     by_frames = replace(settings, reduced=replace(settings.reduced, draw="frames"))
     with pytest.raises(UserError, match=r"reduced\.draw"):
-        seen_and_plain(run_dir, by_frames, "hard")
+        validate(by_frames)
 
 
 def test_every_network_has_the_same_updates_and_scores_of_the_weights_it_keeps(taught) -> None:
