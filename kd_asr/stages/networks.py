@@ -18,9 +18,7 @@ from kd_asr.stages.speech import utterance_chunks
 _PIECE = 4096
 
 
-def log_posteriors_of_inputs(
-    model: nn.Module, inputs: Sequence[torch.Tensor], *, precision: Precision
-) -> torch.Tensor:
+def log_posteriors_of_inputs(model: nn.Module, inputs: Sequence[torch.Tensor], *, precision: Precision) -> torch.Tensor:
     """(frames, pdfs) float32 log-posteriors of the batches of `View.utterances`."""
     found = [log_posteriors_of_batch(model, batch, precision=precision) for batch in inputs]
     return found[0] if len(found) == 1 else torch.cat(found)

@@ -225,9 +225,7 @@ def _validate(model: nn.Module, state: _State, validate: Callable[[nn.Module], V
         }
 
 
-def _save(
-    folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, device: Device, state: _State
-) -> None:
+def _save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, device: Device, state: _State) -> None:
     temporary = folder / f".{CHECKPOINT}.tmp"
     content = {
         "model": model.state_dict(),
