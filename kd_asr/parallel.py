@@ -78,10 +78,10 @@ def _call(function: Callable[[Item], Result], item: Item) -> Result:
     return function(item)
 
 
-# A worker that is a new interpreter spends three to four seconds of processor time on importing torch. On Linux it is
-# the fork of a server instead: an interpreter that has imported the same modules and done nothing else, so that it has
-# no threads. (A fork of this process, which may have OpenMP threads, can hang.) Elsewhere system libraries do not bear
-# a fork.
+# A worker that is a new interpreter spends four seconds of processor time on importing torch, and three more on its
+# first optimiser. On Linux it is the fork of a server instead: an interpreter that has imported the same modules and
+# done nothing else, so that it has no threads. (A fork of this process, which may have OpenMP threads, can hang.)
+# Elsewhere system libraries do not bear a fork.
 _CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 
 # What workers and the server find in their environment. Libraries read it when they are loaded, before any code of
@@ -123,7 +123,10 @@ def _start_server() -> None:
     """Have the server ready: Ctrl-C in the seconds that it takes to load leaves no worker half started."""
     if sys.platform == "linux":
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([name for name in sys.modules if name.partition(".")[0] == "kd_asr"])
+        loaded = [name for name in sys.modules if name.partition(".")[0] == "kd_asr"]
+        # The first optimiser of a process imports it, which takes another three seconds.
+        later = ["torch._dynamo"] if "torch" in sys.modules else []
+        context.set_forkserver_preload([*loaded, *later])
         with _starting():
             process = context.Process()  # without a target it does nothing
             process.start()

@@ -94,6 +94,17 @@ def test_one_server_has_the_workers_so_that_none_imports_torch_anew() -> None:
     assert "Threads:\t1\n" in status  # a fork of a process with threads can hang
 
 
+def is_loaded(module: str) -> bool:
+    return module in sys.modules
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not bear a fork")
+def test_workers_begin_with_torch_and_what_its_optimisers_load() -> None:
+    import torch  # noqa: F401 - what this process has loaded, its workers have
+
+    assert all(parallel_map(is_loaded, ["torch", "torch._dynamo"], description="x", unit="items"))
+
+
 def surroundings(_: int) -> tuple[str | None, str | None, str, list[str]]:
     return os.environ.get("KD_ASR_NEW"), os.environ.get("KD_ASR_OLD"), os.getcwd(), sys.path  # noqa: PTH109
 
