@@ -81,31 +81,32 @@ def test_no_stage_and_no_experiment_is_in_the_code_of_a_job() -> None:
         assert not rooms & {"stages", "experiments", "methods", "reporting", "decoding", "cli"}
 
 
-def code_of(package: Path, job: Job) -> str:
-    """Digest of a job's code in a copy of the package."""
-    program = f"from kd_asr.fingerprints import code_digest; print(code_digest({job.code()!r}))"
+def codes_of(package: Path, *jobs: Job) -> list[str]:
+    """Digests of jobs' code in a copy of the package."""
+    codes = [job.code() for job in jobs]
+    program = f"from kd_asr.fingerprints import code_digest; print(*map(code_digest, {codes!r}))"
     environment = {**os.environ, "PYTHONPATH": str(package.parent)}
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, cwd=package.parent, capture_output=True, text=True, check=True
     )
-    return done.stdout
+    return done.stdout.split()
 
 
 def test_files_that_a_job_does_not_use_are_not_in_its_code(tmp_path) -> None:
     package = tmp_path / "kd_asr"
     shutil.copytree(Path(kd_asr.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     hard = replace(STUDENT, losses=HARD)
-    before = code_of(package, STUDENT), code_of(package, hard)
+    before = codes_of(package, STUDENT, hard)
     for room in ("distillation/losses", "methods", "networks", "stages", "tasks"):
         (package / room / "new.py").touch()
     other_loss = package / "distillation" / "losses" / "kl.py"
     other_loss.write_text(other_loss.read_text() + "\n# A comment.\nVALUE = 1\n")
-    assert (code_of(package, STUDENT), code_of(package, hard)) == before
     own = package / "distillation" / "losses" / "soft.py"
     own.write_text(own.read_text() + "\n# A comment.\n")
-    assert code_of(package, STUDENT) == before[0]
+    assert codes_of(package, STUDENT, hard) == before
     own.write_text(own.read_text() + "\nVALUE = 1\n")
-    assert code_of(package, STUDENT) != before[0]
+    [changed_code] = codes_of(package, STUDENT)
+    assert changed_code != before[0]
 
 
 def other(value: Any) -> Any:
