@@ -60,7 +60,7 @@ def test_arguments_that_are_unknown_or_missing_are_one_sentence(arguments: list[
         (["--train.epochs", "0"], "train.epochs: 0 is less than 1"),
         (["--config", "missing.yaml"], "no settings file missing.yaml"),
         (["--config", "huge"], "unknown preset 'huge'; there are: paper quick standard tiny"),
-        (["--corpus", "mine"], "--corpus is auto, librispeech or embedded, not 'mine'"),
+        (["--corpus", "mine"], "there is no corpus 'mine'"),
         (["--librispeech", "no/such/folder"], "no/such/folder"),
         (["--lm", "no/such.arpa", "--corpus", "embedded"], "no file"),
     ],

@@ -36,7 +36,7 @@ OPTIONS = [
     (["--seed", "x"], "--seed must be a whole number of 0 or more, not 'x'"),
     (["--seed=1.5"], "--seed must be a whole number of 0 or more, not '1.5'"),
     (["--jobs", "-1"], "--jobs must be a whole number of 0 or more, not '-1'"),
-    (["--corpus", "mine"], "--corpus is auto, librispeech or embedded, not 'mine'"),
+    (["--corpus", "mine"], "there is no corpus 'mine', known ones: "),
     (["--librispeech", "nowhere"], "--librispeech: there is no folder 'nowhere'"),
     (["--lm", "nowhere.arpa"], "--lm: there is no file 'nowhere.arpa'"),
     (["--out", f"{__file__}/below/a/file"], f"--out {__file__}/below/a/file: '{__file__}' is no folder"),
@@ -140,7 +140,7 @@ def test_speech_goes_from_corpus_to_report_in_the_default_folder(here, made, cap
     assert made == [(stage.name, folder, True) for stage in STAGES]
     settings = load_settings(folder)
     assert (settings.seed, settings.distil.students, settings.train.epochs) == (7, 2, 3)
-    assert settings.corpus.root == str(here / "data" / "embedded_miniature")
+    assert settings.corpus.settings.root == str(here / "data" / "embedded_miniature")
     assert capsys.readouterr().out == ""  # the stage `report` says where the page is
 
 
@@ -149,7 +149,7 @@ def test_a_range_of_stages_prints_no_report(tmp_path, made, capsys) -> None:
     options = ["--out", str(run_dir), "--home", str(home), "--stage", "align", "--stop-stage", "ensemble"]
     assert main(["run", "speech", *EMBEDDED, *options]) == 0
     assert [name for name, *_ in made] == ["align", "augment", "ensemble"]
-    assert load_settings(run_dir).corpus.root == str(home / "data" / "embedded_miniature")
+    assert load_settings(run_dir).corpus.settings.root == str(home / "data" / "embedded_miniature")
     assert capsys.readouterr().out == ""
 
 

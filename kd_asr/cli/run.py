@@ -87,7 +87,7 @@ def _add_task(
         metavar="DIR",
         help="folder of data/, where corpora land, and of exp/, where runs do (default: the working directory)",
     )
-    but = "" if digits else " but the embedded corpus, which has corpus.embedded_seed"
+    but = "" if digits else " but the embedded corpus, which has corpus.embedded.seed"
     command.add_argument(
         "--seed", type=whole_number("--seed", 0), metavar="N", help=f"seed of everything random{but} (default: 1)"
     )
@@ -111,6 +111,7 @@ def _add_speech(tasks: argparse._SubParsersAction[Any]) -> None:
         "  kd-asr run speech --preset tiny --corpus embedded     the whole path, to try it, without a network\n"
         "  kd-asr run speech --preset standard --seed 2 --out exp/second --train.epochs 8\n"
         "  kd-asr run speech --librispeech MINE --train a --dev b --test c --lm MINE.arpa.gz\n"
+        "  kd-asr run speech --corpus kaldi --train data/train --dev data/dev --test data/test\n"
         "  kd-asr run speech --stage decode --decode.beam 13     on with the default run folder, from there\n\n"
         + _AGAIN,
         digits=False,
@@ -248,7 +249,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     config = find_preset(arguments.preset, digits=digits)
     names = _experiments(arguments.experiment) if digits else _stages(arguments)
     if arguments.run is None:
-        kind = "mnist" if digits else "librispeech"
+        kind = "mnist" if digits else speech.run_name(arguments.corpus, flags)
         arguments.run = arguments.home / "exp" / f"{kind}_{config.stem.removeprefix(DIGITS)}"
     place = obstacle(arguments.run)
     if place is not None:

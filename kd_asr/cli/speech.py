@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kd_asr.artifacts import locked
-from kd_asr.cli.parsing import check_run_folder, existing_file, existing_folder, one_of
+from kd_asr.cli.parsing import check_run_folder, existing_file, existing_folder
 from kd_asr.console import say
-from kd_asr.presets import find_preset
+from kd_asr.corpora.librispeech import LibriSpeechSettings
+from kd_asr.corpora.manifest import SETS
+from kd_asr.errors import UserError
+from kd_asr.presets import FOLDER, find_preset
+from kd_asr.registry import Named, find, names
 from kd_asr.settings.files import save_settings
 from kd_asr.stages.settings import Settings, parse_settings
+
+# The corpora that are looked for where none is named.
+AUTO, LIBRISPEECH, EMBEDDED = "auto", "librispeech", "embedded"
+LOOKED_FOR = (LIBRISPEECH, EMBEDDED)
 
 
 def add_corpus_options(command: argparse.ArgumentParser) -> None:
     """Add the options that name the speech and the language model."""
     command.add_argument(
         "--corpus",
-        type=one_of("--corpus", ("auto", "librispeech", "embedded")),
-        default="auto",
-        metavar="auto|librispeech|embedded",
-        help="auto (default): --librispeech or $LIBRISPEECH, else data/LibriSpeech, else download mini LibriSpeech, "
+        type=_corpus,
+        default=AUTO,
+        metavar="NAME",
+        help=f"{', '.join(names('corpus'))}, or a class of your own as package.module:Class; auto (default): what the "
+        "settings name, else --librispeech or $LIBRISPEECH, else data/LibriSpeech, else download mini LibriSpeech, "
         "else (no network) the embedded corpus of synthetic speech",
     )
     command.add_argument(
@@ -31,15 +42,24 @@ def add_corpus_options(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder in LibriSpeech's layout, its subsets as folders below it",
     )
-    command.add_argument("--train", metavar="NAME", help="subset to train on")
-    command.add_argument("--dev", metavar="NAME", help="subset every choice is made on")
-    command.add_argument("--test", metavar="NAME", help="subset read once, at the end")
+    command.add_argument(
+        "--train", metavar="NAME", help="what to train on: a subset, folder or file, as the corpus has it"
+    )
+    command.add_argument("--dev", metavar="NAME", help="the same, that every choice is made on")
+    command.add_argument("--test", metavar="NAME", help="the same, that is read once, at the end")
     command.add_argument(
         "--lm",
         type=existing_file("--lm"),
         metavar="FILE",
         help="ARPA language model, gzipped or not (default: the corpus's own, else estimated from the training text)",
     )
+
+
+def _corpus(value: str) -> str:
+    """The type of --corpus."""
+    if value != AUTO:
+        find("corpus", value)
+    return value
 
 
 def add_configure(commands: argparse._SubParsersAction[Any]) -> None:
@@ -81,35 +101,77 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
     Raises:
         UserError: an option or a setting cannot work, or there is no such corpus.
     """
-    from kd_asr.corpora.choose import choose_corpus
+    from kd_asr.corpora.base import corpus_of
     from kd_asr.device import find_device
     from kd_asr.stages.lexicon import check_given_files
     from kd_asr.stages.systems import run_systems
 
     # What is wrong in the settings is said before the corpus is looked for.
-    given = [f"--language_model.arpa={arguments.lm.resolve()}"] if arguments.lm else []
-    early = parse_settings([*flags, *given], config)
+    lm = [f"--language_model.arpa={arguments.lm.resolve()}"] if arguments.lm else []
+    if arguments.corpus != AUTO:
+        flags = [f"--corpus={arguments.corpus}", *flags]
+    early = parse_settings([*flags, *lm], config)
     find_device(early.device)
     check_given_files(early)
     run_systems(early)  # refuses methods that cannot work
     check_run_folder(arguments.run)
-    choice = choose_corpus(
-        arguments.corpus,
-        arguments.librispeech,
-        data,
-        train=arguments.train,
-        dev=arguments.dev,
-        test=arguments.test,
-    )
+    wanted = early.corpus if _is_wanted(early, flags, config) else None
+    if wanted is None or wanted.name in LOOKED_FOR:
+        found = _looked_for(arguments, wanted, early, data)
+        return parse_settings([*flags, *found, *lm], config)
+    if arguments.librispeech is not None:
+        raise UserError(f"--librispeech and the corpus {wanted.name} contradict each other: give one of them")
+    sets = {name: getattr(arguments, name) for name in SETS}
+    given = [f"--corpus.{wanted.name}.{name}={value}" for name, value in sets.items() if value is not None]
+    settings = parse_settings([*flags, *given, *lm], config)
+    settled = replace(settings.corpus, settings=corpus_of(settings.corpus).settled())
+    chosen = corpus_of(settled)
+    chosen.check()
+    say(f"corpus: {chosen.label}, read as {wanted.name}")
+    return replace(settings, corpus=settled)
+
+
+def _is_wanted(settings: Settings, flags: Sequence[str], config: Path | None) -> bool:
+    """Whether flags or a file of the user's own name the corpus.
+
+    A preset that comes with kd_asr says how the embedded corpus is made, if it comes to that.
+    """
+    own_file = config is not None and config.parent != FOLDER and settings.corpus != Settings().corpus
+    return own_file or any(flag.startswith(("--corpus=", "--corpus.")) for flag in flags)
+
+
+def _looked_for(arguments: argparse.Namespace, wanted: Named | None, early: Settings, data: Path) -> list[str]:
+    """LibriSpeech or the embedded corpus, as flags; what is wanted of them is kept."""
+    from kd_asr.corpora.choose import choose_corpus
+
+    names, folder = {name: getattr(arguments, name) for name in SETS}, arguments.librispeech
+    if wanted is not None and wanted.name == LIBRISPEECH:
+        default = LibriSpeechSettings()
+        names = {name: value or getattr(wanted.settings, name) for name, value in names.items()}
+        if folder is None and wanted.settings.root != default.root:
+            folder = Path(wanted.settings.root)
+    source: Literal["auto", "librispeech", "embedded"] = "auto"
+    if wanted is not None:
+        source = "librispeech" if wanted.name == LIBRISPEECH else "embedded"
+    choice = choose_corpus(source, folder, data, **names)
     say(choice.sentence)
     root = str(choice.root)
-    if choice.source == "embedded" and early.corpus.embedded_size == "miniature":
-        root += "_miniature"
-    chosen = {"source": choice.source, "root": root, "train": choice.train, "dev": choice.dev}
-    corpus_flags = [f"--corpus.{key}={value}" for key, value in {**chosen, "test": choice.test}.items()]
+    if choice.source == EMBEDDED and early.corpus.name == EMBEDDED and early.corpus.settings.size != "full":
+        root += f"_{early.corpus.settings.size}"
+    chosen = {"root": root}
+    if choice.source == LIBRISPEECH:
+        chosen |= {name: getattr(choice, name) for name in SETS}
+    given = [f"--corpus.{choice.source}.{key}={value}" for key, value in chosen.items()]
     if choice.arpa and not early.language_model.arpa:
-        given = [f"--language_model.arpa={choice.arpa}"]
-    return parse_settings([*flags, *corpus_flags, *given], config)
+        given.append(f"--language_model.arpa={choice.arpa}")
+    return given
+
+
+def run_name(corpus: str, flags: Sequence[str]) -> str:
+    """What a run folder is called after: the corpus that is named, or LibriSpeech where one is looked for."""
+    named_in_flags = (re.match(r"--corpus\.(\w+)\.", flag) for flag in flags)
+    name = next((found[1] for found in named_in_flags if found), corpus) if corpus == AUTO else corpus
+    return LIBRISPEECH if name in (AUTO, *LOOKED_FOR) else name.rpartition(":")[2].lower()
 
 
 def save(run: Path, settings: Settings) -> None:

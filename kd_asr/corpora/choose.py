@@ -1,4 +1,4 @@
-"""Which corpus a run is made of, decided before any work, and how it gets to the disk."""
+"""Which corpus a run is made of where none is named: LibriSpeech if there is any, else the embedded one."""
 
 from __future__ import annotations
 
@@ -8,18 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kd_asr.artifacts import locked
 from kd_asr.console import say
-from kd_asr.corpora.download import ARCHIVES, download_language_model, download_subset, network_reachable
-from kd_asr.corpora.librispeech import check_subset, subset_names
-from kd_asr.corpora.synthetic import FULL, EmbeddedSize, is_complete, synthesize
+from kd_asr.corpora.download import ARCHIVES, download_language_model, network_reachable
+from kd_asr.corpora.librispeech import DOWNLOAD_MARK, LibriSpeech, LibriSpeechSettings, subset_names
 from kd_asr.errors import UserError
 
 Source = Literal["librispeech", "embedded"]
-LIBRISPEECH_SUBSETS = {"train": "train-clean-5", "dev": "dev-clean-2", "test": "test-clean"}
-EMBEDDED_SUBSETS = {"train": "train", "dev": "dev", "test": "test"}
-# Lies in a folder that this program downloads into, and tells it from a corpus of the user's own.
-DOWNLOAD_MARK = ".kd_asr_download"
+LIBRISPEECH_SUBSETS = LibriSpeech(LibriSpeechSettings()).sets
 
 
 @dataclass(frozen=True)
@@ -27,8 +22,8 @@ class CorpusChoice:
     """The corpus of a run.
 
     Attributes:
-        source: what it is; stands in every report.
-        root: absolute path of the folder that holds the subsets, perhaps yet to be filled by `obtain_corpus`.
+        source: its name among corpora.
+        root: absolute path of the folder that holds the subsets, perhaps yet to be filled by the stage `corpus`.
         train, dev, test: names of the subsets.
         arpa: language model that comes with it; empty: none.
         sentence: what was chosen and why, for the user.
@@ -59,7 +54,7 @@ def choose_corpus(
     a network) the embedded corpus.
 
     Folders and subset names are checked here. Where mini LibriSpeech is to be downloaded, only its small language model
-    is fetched here, which also proves the connection; the rest is for `obtain_corpus`.
+    is fetched here, which also proves the connection; the rest is for the stage `corpus`.
 
     Args:
         source: `auto`, or the one kind that will do.
@@ -100,22 +95,16 @@ def _names(asked: Mapping[str, str | None], defaults: Mapping[str, str]) -> dict
 
 
 def _embedded(data_dir: Path, asked: Mapping[str, str | None], why: str) -> CorpusChoice:
-    names = _names(asked, EMBEDDED_SUBSETS)
-    unknown = [name for name in names.values() if name not in EMBEDDED_SUBSETS]
+    unknown = [name for key, name in asked.items() if name not in (None, key)]
     if unknown:
-        raise UserError(f"the embedded corpus has the subsets train, dev and test, not {', '.join(unknown)}")
+        raise UserError(f"the embedded corpus has the subsets train, dev and test, not {', '.join(map(str, unknown))}")
     root = (data_dir / "embedded").absolute()
-    return CorpusChoice("embedded", root, **names, arpa="", sentence=f"corpus: {why} (in {root})")
+    return CorpusChoice("embedded", root, "train", "dev", "test", arpa="", sentence=f"corpus: {why} (in {root})")
 
 
 def _on_disk(root: Path, asked: Mapping[str, str | None], how: str, arpa: str) -> CorpusChoice:
     names = _names(asked, LIBRISPEECH_SUBSETS)
-    for key, name in names.items():
-        try:
-            check_subset(root, name)
-        except UserError as error:
-            raise UserError(f"{error}; choose one with --{key}") from error
-    _check_speaker_folders(root, names)
+    LibriSpeech(LibriSpeechSettings(root=str(root), **names)).check()
     root = root.absolute()
     sentence = f"corpus: LibriSpeech in {root}, {how}; {_listed(names)}"
     return CorpusChoice("librispeech", root, **names, arpa=arpa, sentence=sentence)
@@ -123,20 +112,6 @@ def _on_disk(root: Path, asked: Mapping[str, str | None], how: str, arpa: str) -
 
 def _listed(names: Mapping[str, str]) -> str:
     return ", ".join(f"{key} {name}" for key, name in names.items())
-
-
-def _check_speaker_folders(root: Path, names: Mapping[str, str]) -> None:
-    """Speakers are folders, so those that two sets share are seen before any file is read."""
-    folders = {
-        key: {path.name for path in (root / name).iterdir() if path.is_dir()} for key, name in names.items()
-    }
-    for first, second in (("train", "dev"), ("train", "test"), ("dev", "test")):
-        shared = sorted(folders[first] & folders[second])
-        if shared:
-            raise UserError(
-                f"{names[first]} and {names[second]} share speakers ({', '.join(shared[:10])}): results would be too "
-                f"good; choose other subsets with --{first} and --{second}"
-            )
 
 
 def _downloaded(
@@ -189,43 +164,3 @@ def _downloaded(
         f"{_listed(names)}"
     )
     return CorpusChoice("librispeech", root.absolute(), **names, arpa=model, sentence=sentence)
-
-
-def obtain_corpus(
-    source: Source,
-    root: Path,
-    subsets: Mapping[str, str],
-    *,
-    seed: int,
-    size: EmbeddedSize = FULL,
-    jobs: int = 0,
-) -> None:
-    """Bring what `choose_corpus` chose to the disk: download, make, or only check.
-
-    Args:
-        source: of the choice.
-        root: of the choice.
-        subsets: names of `train`, `dev` and `test`.
-        seed: of the embedded corpus.
-        size: of the embedded corpus; by default the full one.
-        jobs: processes, 0 for one per core.
-
-    Raises:
-        UserError: a subset is missing and is not to be downloaded, or the download or the making failed.
-    """
-    if source == "embedded":
-        if is_complete(root, seed=seed, size=size):
-            say(f"{root}: embedded corpus of seed {seed}, made before")
-        else:
-            root.parent.mkdir(parents=True, exist_ok=True)
-            with locked(root.parent):
-                if not is_complete(root, seed=seed, size=size):  # another run may have made it in the meantime
-                    synthesize(root, seed=seed, size=size, jobs=jobs)
-    elif (root / DOWNLOAD_MARK).exists():
-        missing = [name for name in subsets.values() if name in ARCHIVES and not (root / name).is_dir()]
-        if missing:
-            with locked(root.parent):
-                for name in missing:
-                    download_subset(root, name)
-    for name in subsets.values():
-        check_subset(root, name)

@@ -21,10 +21,11 @@ class Utterance:
         utterance_id: unique in the corpus, for example `84-121123-0001`.
         speaker_id: features are normalised, and sets are kept apart, by speaker.
         chapter_id: the recording session.
-        audio_path: absolute path of a file that soundfile reads.
+        audio_path: absolute path of a file that soundfile reads, or `archive.ark:1234`, a WAV file in a Kaldi archive.
         sample_rate: Hz, of the file.
-        num_samples: length of the file in samples, at `sample_rate`.
+        num_samples: length of the utterance in samples, at `sample_rate`.
         words: the transcript, upper case as in LibriSpeech.
+        first_sample: where the utterance begins in its file, of which it is a part; None: it is the whole file.
     """
 
     utterance_id: str
@@ -34,6 +35,7 @@ class Utterance:
     sample_rate: int
     num_samples: int
     words: tuple[str, ...]
+    first_sample: int | None = None
 
     @property
     def seconds(self) -> float:
@@ -52,10 +54,13 @@ class Rejected:
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
-    """Write one JSON object per line, in the order given."""
+    """Write one JSON object per line, in the order given; `first_sample` only of parts of files."""
     with path.open("w", encoding="utf-8") as file:
         for utterance in utterances:
-            file.write(json.dumps(asdict(utterance), ensure_ascii=False) + "\n")
+            fields = asdict(utterance)
+            if utterance.first_sample is None:
+                del fields["first_sample"]
+            file.write(json.dumps(fields, ensure_ascii=False) + "\n")
 
 
 def read_manifest(path: Path) -> list[Utterance]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import kaldi_native_fbank
 import numpy as np
-import soundfile
 import soxr
 
+from kd_asr.corpora.audio import open_audio
 from kd_asr.features.settings import FeatureSettings
 
 
@@ -31,18 +31,28 @@ def num_frames(num_samples: int, sample_rate: int, settings: FeatureSettings) ->
     return 0 if samples < window else 1 + (samples - window) // shift
 
 
-def read_audio(path: str | Path, target_rate: int) -> np.ndarray:
-    """Mono samples of an audio file at `target_rate`.
+def read_audio(path: str | Path, target_rate: int, *, first_sample: int = 0, num_samples: int = -1) -> np.ndarray:
+    """Mono samples of an audio file, or of a part of it, at `target_rate`.
 
     Channels are averaged; other rates are resampled by soxr in high quality, with the bits of `librosa.resample`.
+
+    Args:
+        path: of a file that soundfile reads, or `archive.ark:1234`, a WAV file in a Kaldi archive.
+        target_rate: Hz.
+        first_sample: where the part begins, at the rate of the file.
+        num_samples: length of the part at the rate of the file; -1: up to its end.
 
     Returns:
         (samples,) float32 in -1..1.
 
     Raises:
         soundfile.LibsndfileError: the file cannot be read.
+        OSError: the archive cannot be read.
     """
-    samples, rate = soundfile.read(path, dtype="float32")
+    with open_audio(path) as file:
+        if first_sample:
+            file.seek(first_sample)
+        samples, rate = file.read(num_samples, dtype="float32"), file.samplerate
     mono: np.ndarray = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
     if rate == target_rate:
         return mono

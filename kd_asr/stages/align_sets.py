@@ -12,8 +12,9 @@ from kd_asr.alignment.compare import Agreement, compare
 from kd_asr.alignment.store import Alignment, write_alignments
 from kd_asr.alignment.topology import SILENCE, STATES_PER_PHONE, Topology
 from kd_asr.console import say
+from kd_asr.corpora.base import corpus_of
 from kd_asr.corpora.manifest import Rejected, Utterance, read_manifest, write_rejected
-from kd_asr.corpora.true_phones import FILE_NAME, TruePhone, read_true_phones
+from kd_asr.corpora.true_phones import TruePhone, read_true_phones
 from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
 from kd_asr.stages.settings import Settings
@@ -111,6 +112,5 @@ def _figures(
 
 def _truth(settings: Settings, name: str) -> dict[str, list[TruePhone]] | None:
     """True phone times, which the embedded corpus has."""
-    subsets = {"train": settings.corpus.train, "dev": settings.corpus.dev, "test": settings.corpus.test}
-    path = Path(settings.corpus.root) / subsets[name] / FILE_NAME
-    return read_true_phones(path) if path.is_file() else None
+    path = corpus_of(settings.corpus).true_phones(name)
+    return None if path is None else read_true_phones(path)

@@ -11,9 +11,9 @@ from rich.console import Console
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json
+from kd_asr.corpora.base import corpus_of
 from kd_asr.decoding.decoder import Search
 from kd_asr.reporting.beams import beam_table, plot_beams
-from kd_asr.reporting.sources import source_label
 from kd_asr.reporting.tables import to_markdown, to_rich
 from kd_asr.stages.recognise import log_prior, recognise, recognising_workers, set_scores, set_wer
 from kd_asr.stages.settings import Settings
@@ -62,7 +62,7 @@ def beams(run_dir: Path, settings: Settings) -> Artifact:
                         "unfinished": sum(not one.reached_final for one in hypotheses),
                     }
                 )
-        plot_beams(rows, system.name, group.colour, source_label(settings.corpus), folder / "beams.png")
+        plot_beams(rows, system.name, group.colour, corpus_of(settings.corpus).label, folder / "beams.png")
         (folder / "beams.md").write_text(to_markdown(beam_table(rows, system.name)), encoding="utf-8")
         return {"system": system.name, "rows": rows}
 

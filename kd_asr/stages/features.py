@@ -29,10 +29,12 @@ class _Result:
     frames: int
 
 
-def frames_of_file(path: str | Path, settings: FeatureSettings) -> np.ndarray | str:
-    """(frames, bins) float32, not normalised, or the reason why there are none."""
+def frames_of_file(
+    path: str | Path, settings: FeatureSettings, *, first_sample: int = 0, num_samples: int = -1
+) -> np.ndarray | str:
+    """(frames, bins) float32 of a file or a part of it, not normalised, or the reason why there are none."""
     try:
-        samples = read_audio(path, settings.sample_rate)
+        samples = read_audio(path, settings.sample_rate, first_sample=first_sample, num_samples=num_samples)
     except (soundfile.LibsndfileError, OSError) as error:
         return f"unreadable audio: {error}"
     if not np.isfinite(samples).all():
@@ -43,7 +45,10 @@ def frames_of_file(path: str | Path, settings: FeatureSettings) -> np.ndarray | 
 
 def _compute(utterance: Utterance, settings: FeatureSettings) -> np.ndarray | str:
     """`frames_of_file`, as many as were announced."""
-    frames = frames_of_file(utterance.audio_path, settings)
+    first, part = utterance.first_sample, {}
+    if first is not None:
+        part = {"first_sample": first, "num_samples": utterance.num_samples}
+    frames = frames_of_file(utterance.audio_path, settings, **part)
     expected = num_frames(utterance.num_samples, utterance.sample_rate, settings)
     if not isinstance(frames, str) and len(frames) != expected:
         return f"audio changed since it was prepared: {len(frames)} frames instead of {expected}"
@@ -81,8 +86,7 @@ def features(run_dir: Path, settings: Settings) -> Artifact:
             counts = [num_frames(item.num_samples, item.sample_rate, settings.features) for item in utterances]
             too_short = [item for item, count in zip(utterances, counts, strict=True) if count == 0]
             rejected += [
-                Rejected(item.utterance_id, item.audio_path, "shorter than one frame", "features")
-                for item in too_short
+                Rejected(item.utterance_id, item.audio_path, "shorter than one frame", "features") for item in too_short
             ]
             pairs = [(item, count) for item, count in zip(utterances, counts, strict=True) if count > 0]
             names = [item.utterance_id for item, _ in pairs]

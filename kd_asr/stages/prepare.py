@@ -1,48 +1,47 @@
-"""Stage `prepare`: a corpus in LibriSpeech's layout to manifests; bad utterances are listed and left out."""
+"""Stage `prepare`: what a corpus lists to manifests; bad utterances are listed and left out."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kd_asr.artifacts import Artifact, build_artifact
 from kd_asr.console import say
-from kd_asr.corpora.librispeech import Scan, check_speakers, check_subset, list_files, scan_subsets
-from kd_asr.corpora.manifest import Rejected, write_manifest, write_rejected
-from kd_asr.fingerprints import digest
+from kd_asr.corpora.base import Listing, corpus_of, listings, set_names
+from kd_asr.corpora.manifest import Rejected, Utterance, write_manifest, write_rejected
+from kd_asr.corpora.scan import Scan, listing_digest, scan
+from kd_asr.corpora.settings import PrepareSettings
+from kd_asr.corpora.speakers import check_speakers, set_apart
 from kd_asr.stages.settings import Settings
 
 
 def prepare(run_dir: Path, settings: Settings) -> Artifact:
-    """Make the manifests `train`, `dev` and `test`, and `rejected.tsv`; done again when a file of the corpus changed.
+    """Make the manifests `train`, `dev` and `test`, and `rejected.tsv`; done again when the speech has changed.
 
     Raises:
-        UserError: a subset is missing, has no transcripts or no usable utterance, or shares speakers with another.
+        UserError: a set is missing, lists nothing or has no usable utterance, shares speakers with another, or train
+            has too few speakers to set dev or test apart.
     """
-    corpus = settings.corpus
-    root = Path(corpus.root)
-    subsets = {"train": corpus.train, "dev": corpus.dev, "test": corpus.test}
-    folders = {name: check_subset(root, subset) for name, subset in subsets.items()}
+    corpus = corpus_of(settings.corpus)
+    listed = listings(corpus)
 
     def work(folder: Path) -> dict[str, Any]:
-        found = scan_subsets(
-            root,
-            list(subsets.values()),
-            min_seconds=corpus.min_seconds,
-            max_seconds=corpus.max_seconds,
-            jobs=settings.jobs,
-        )
-        scans = dict(zip(subsets, found, strict=True))
-        check_speakers({name: scan.utterances for name, scan in scans.items()})
+        for note in dict.fromkeys(note for listing in listed.values() for note in listing.notes):
+            say(note)
+        scans = _scans(listed, settings.prepare, settings.jobs)
+        check_speakers({name: one.utterances for name, one in scans.items()})
         rejected: list[Rejected] = []
         metrics: dict[str, Any] = {}
-        for name, scan in scans.items():
-            write_manifest(folder / f"{name}.jsonl", scan.utterances)
-            rejected += scan.rejected
-            metrics[name] = _metrics(scan)
-            say(_summary(name, subsets[name], scan))
+        for name, subset in set_names(corpus).items():
+            write_manifest(folder / f"{name}.jsonl", scans[name].utterances)
+            rejected += scans[name].rejected
+            metrics[name] = _metrics(scans[name])
+            say(_summary(name, subset, scans[name]))
+            for note in _other_rates(name, scans[name].utterances, settings.features.sample_rate):
+                say(note)
         write_rejected(folder / "rejected.tsv", rejected)
         metrics["rejected"] = len(rejected)
         return metrics
@@ -50,15 +49,29 @@ def prepare(run_dir: Path, settings: Settings) -> Artifact:
     return build_artifact(
         run_dir,
         "prepare",
-        code=__name__,
+        code=[__name__, type(corpus).__module__],
         settings={
-            "corpus": corpus,
-            "folder": str(root.absolute()),
-            "files": digest({name: list_files(folder) for name, folder in folders.items()}),
+            "corpus": settings.corpus,
+            "prepare": settings.prepare,
+            "speech": {name: listing_digest(listing) for name, listing in listed.items()},
         },
         inputs=[],
         work=work,
     )
+
+
+def _scans(listed: Mapping[str, Listing], settings: PrepareSettings, jobs: int) -> dict[str, Scan]:
+    """What is found in train, dev and test, of which those that are not listed are set apart from train."""
+    found = scan(list(listed.values()), min_seconds=settings.min_seconds, max_seconds=settings.max_seconds, jobs=jobs)
+    scans = dict(zip(listed, found, strict=True))
+    shares = {"dev": settings.dev_share, "test": settings.test_share}
+    shares = {name: share for name, share in shares.items() if name not in scans}
+    if shares:
+        apart = set_apart(scans["train"].utterances, shares, seed=settings.split_seed)
+        left_out = scans["train"].rejected
+        scans |= {name: Scan(utterances, []) for name, utterances in apart.items()}
+        scans["train"] = Scan(apart["train"], left_out)
+    return scans
 
 
 def _metrics(scan: Scan) -> dict[str, Any]:
@@ -86,3 +99,14 @@ def _summary(name: str, subset: str, scan: Scan) -> str:
         counts = Counter(_kind(entry.reason) for entry in scan.rejected).most_common()
         text += f"; {len(scan.rejected)} left out ({', '.join(f'{count} {kind}' for kind, count in counts)})"
     return text
+
+
+def _other_rates(name: str, utterances: Sequence[Utterance], wanted: int) -> list[str]:
+    """A sentence for each sample rate that the features do not have."""
+    counts = Counter(item.sample_rate for item in utterances if item.sample_rate != wanted)
+    return [
+        f"{name}: {count} of {len(utterances)} utterances are at {rate} Hz and will be resampled to {wanted} Hz, "
+        "features.sample_rate"
+        + (f"; they hold nothing above {rate // 2} Hz, so consider {rate}" if rate < wanted else "")
+        for rate, count in sorted(counts.items())
+    ]

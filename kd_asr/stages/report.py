@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,6 +15,7 @@ from kd_asr.alignment.lexicon import read_lexicon
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.words import words_of_phones
 from kd_asr.artifacts import MANIFEST, Artifact, build_artifact, load_artifact, read_json, write_json
+from kd_asr.corpora.base import corpus_of, set_names
 from kd_asr.corpora.manifest import SETS, read_manifest
 from kd_asr.errors import UserError
 from kd_asr.evaluation.frame_accuracy import FrameScores
@@ -36,7 +36,6 @@ from kd_asr.reporting.run_results import (
     read_history,
     read_rejected,
 )
-from kd_asr.reporting.sources import report_title, source_description, source_label
 from kd_asr.reporting.tables import to_rich
 from kd_asr.reporting.utterance_plot import plot_utterance
 from kd_asr.reporting.utterance_table import write_utterance_table
@@ -48,6 +47,7 @@ from kd_asr.stages.systems import run_systems
 DECODED_SETS = ("dev", "test")
 # Shown where a run has them: a language model that is given makes no artifact.
 _OPTIONAL = ("features", "language_model", "augment", "transfer", "graph", "sweep")
+
 
 def report(run_dir: Path, settings: Settings) -> Artifact:
     """Write `report/`: `report.md`, `report.json`, five PNG files, and a TSV per system and decoded set.
@@ -144,12 +144,15 @@ def _write_report(
         for name, utterances in by_system.items():
             utterance_files.append(f"{set_name}-{name}.tsv")
             write_utterance_table(folder / utterance_files[-1], utterances)
+    corpus = corpus_of(settings.corpus)
     content = {
-        "title": report_title(settings.corpus),
+        "title": f"Distillation on {corpus.label}",
         "corpus": {
-            "source_label": source_label(settings.corpus),
-            "description": source_description(settings.corpus),
-            **asdict(settings.corpus),
+            "source_label": corpus.label,
+            "description": corpus.description,
+            "source": settings.corpus.name,
+            "settings": dump(settings.corpus.settings),
+            **set_names(corpus),
         },
         "preset": settings.preset,
         "seed": settings.seed,
@@ -198,9 +201,7 @@ def _example(run_dir: Path, artifacts: Mapping[str, Artifact], settings: Setting
     """The utterance of `evaluate`: timed words, and the posteriors of its aligned states by group."""
     chosen = read_json(artifacts["evaluate"].path / "utterance.json")
     name = chosen["utterance_id"]
-    [spoken] = [
-        item for item in read_manifest(artifacts["prepare"].path / "dev.jsonl") if item.utterance_id == name
-    ]
+    [spoken] = [item for item in read_manifest(artifacts["prepare"].path / "dev.jsonl") if item.utterance_id == name]
     lexicon = read_lexicon(artifacts["lexicon"].path / "lexicon.txt")
     phones = AlignmentStore.open(artifacts["align"].path / "dev").phones(name)
     return {
@@ -283,8 +284,7 @@ def _timings(
     factors = {}
     for field, of_system in (("network_real_time_factor", network), ("search_real_time_factor", search)):
         factors[field] = {
-            group.name: sum(of_system(system.name) for system in systems.of_group(group))
-            / len(systems.of_group(group))
+            group.name: sum(of_system(system.name) for system in systems.of_group(group)) / len(systems.of_group(group))
             for group in systems.groups
         }
     return {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from kd_asr.alignment.settings import AlignSettings, LexiconSettings
-from kd_asr.corpora.settings import CorpusSettings
+from kd_asr.corpora.settings import PrepareSettings
 from kd_asr.decoding.settings import BeamsSettings, DecodeSettings, LanguageModelSettings, RescoreSettings
 from kd_asr.device import device_problems
 from kd_asr.distillation.settings import BaselineSettings, DistilSettings, EnsembleSettings
@@ -34,6 +34,7 @@ class Settings:
         device: Where networks are trained and applied: `cpu`, `cuda` (all graphics cards), `cuda:N` (one of them), or
             `auto`, the graphics cards if there are some.
         corpus: Where the speech comes from.
+        prepare: Which utterances of it are used.
         features: Acoustic features.
         lexicon: Pronunciations.
         language_model: Language model.
@@ -58,7 +59,8 @@ class Settings:
     seed: Annotated[int, AtLeast(0)] = 1
     jobs: Annotated[int, AtLeast(0), DecidesNothing()] = 0
     device: Annotated[str, DecidesNothing()] = "auto"
-    corpus: CorpusSettings = field(default_factory=CorpusSettings)
+    corpus: Annotated[Named, OfKind("corpus")] = field(default_factory=lambda: named("corpus", "librispeech"))
+    prepare: PrepareSettings = field(default_factory=PrepareSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
     lexicon: LexiconSettings = field(default_factory=LexiconSettings)
     language_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)

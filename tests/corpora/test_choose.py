@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from kd_asr.corpora import choose
-from kd_asr.corpora.choose import DOWNLOAD_MARK, choose_corpus, obtain_corpus
-from kd_asr.corpora.synthetic import EmbeddedSize
+from kd_asr.corpora import librispeech
+from kd_asr.corpora.choose import choose_corpus
+from kd_asr.corpora.librispeech import DOWNLOAD_MARK, LibriSpeech, LibriSpeechSettings
 from kd_asr.errors import UserError
 
 NAMES = ("train-clean-5", "dev-clean-2", "test-clean")
@@ -116,8 +116,8 @@ def test_a_download_that_was_interrupted_is_gone_on_with(tmp_path, monkeypatch):
             fetched.append(name)
             make_subset(folder, name, str(len(fetched)))
 
-    monkeypatch.setattr(choose, "download_subset", fetch)
-    obtain_corpus("librispeech", root, {"train": NAMES[0], "dev": NAMES[1], "test": NAMES[2]}, seed=1)
+    monkeypatch.setattr(librispeech, "download_subset", fetch)
+    LibriSpeech(LibriSpeechSettings(root=str(root))).obtain()
     assert fetched == ["dev-clean-2", "test-clean"]
     assert "downloaded before" in choice("auto", None, tmp_path).sentence
 
@@ -149,17 +149,5 @@ def test_a_corpus_of_the_user_s_own_is_only_checked(tmp_path):
     root = make_corpus(tmp_path / "mine", NAMES[:2])
     before = sorted(root.rglob("*"))
     with pytest.raises(UserError, match="no subset 'test-clean'"):
-        obtain_corpus("librispeech", root, {"train": NAMES[0], "dev": NAMES[1], "test": NAMES[2]}, seed=1)
+        LibriSpeech(LibriSpeechSettings(root=str(root))).obtain()
     assert sorted(root.rglob("*")) == before
-
-
-def test_the_embedded_corpus_is_made_once_for_each_seed(tmp_path, capsys):
-    size = EmbeddedSize(1, 1, 1, 0.05, 0.05, 0.05)
-    root, subsets = tmp_path / "embedded", {"train": "train", "dev": "dev", "test": "test"}
-    obtain_corpus("embedded", root, subsets, seed=1, size=size, jobs=1)
-    recipe = (root / "recipe.json").read_text()
-    obtain_corpus("embedded", root, subsets, seed=1, size=size, jobs=1)
-    assert "made before" in capsys.readouterr().err
-    obtain_corpus("embedded", root, subsets, seed=2, size=size, jobs=1)
-    assert "made before" not in capsys.readouterr().err
-    assert (root / "recipe.json").read_text() != recipe

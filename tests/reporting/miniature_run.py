@@ -12,10 +12,10 @@ import numpy as np
 from kd_asr.alignment.store import Alignment, PhoneSegment, write_alignments
 from kd_asr.artifacts import write_json
 from kd_asr.corpora.manifest import Rejected, Utterance, write_manifest, write_rejected
-from kd_asr.corpora.settings import CorpusSettings
 from kd_asr.distillation.settings import BaselineSettings, DistilSettings, EnsembleSettings
 from kd_asr.features.store import FrameStore, create_store
 from kd_asr.jobs.systems import NetworkRef, Systems
+from kd_asr.registry import named
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import run_systems
 
@@ -27,7 +27,9 @@ WORDS = [f"WORD{number}" for number in range(17)]
 
 
 def settings(source: str = "librispeech", students: int = 3, members: int = 4, baselines: int = 2) -> Settings:
-    corpus = CorpusSettings(source=source, dev="dev-from-train-100")  # type: ignore[arg-type]
+    corpus = named("corpus", source)
+    if source == "librispeech":
+        corpus = replace(corpus, settings=replace(corpus.settings, dev="dev-from-train-100"))
     return replace(
         Settings(),
         corpus=corpus,

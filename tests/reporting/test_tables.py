@@ -10,14 +10,12 @@ import pytest
 from matplotlib.image import imread
 
 from kd_asr.corpora.manifest import Rejected
-from kd_asr.corpora.settings import CorpusSettings
 from kd_asr.errors import UserError
 from kd_asr.evaluation.frame_accuracy import FrameScores
 from kd_asr.jobs.systems import Group, NetworkRef, System, Systems
 from kd_asr.reporting.paper import PAPER
 from kd_asr.reporting.plots import plot_dev_grid, plot_training_curves
 from kd_asr.reporting.run_results import count_rejected, paired_scores, read_rejected
-from kd_asr.reporting.sources import report_title
 from kd_asr.reporting.tables import (
     Table,
     byte_size,
@@ -68,12 +66,6 @@ def test_paper_share_follows_from_its_table() -> None:
         PAPER["rows"][name]["frame_accuracy"] for name in ("Baseline", "10xEnsemble", "Distilled Single model")
     )
     assert round((distilled - baseline) / (ensemble - baseline), 2) == PAPER["share_of_gain"]["frame_accuracy"]
-
-
-def test_titles() -> None:
-    assert "SYNTHETIC" in report_title(CorpusSettings(source="embedded"))
-    assert "not LibriSpeech" in report_title(CorpusSettings(source="embedded"))
-    assert "SYNTHETIC" not in report_title(CorpusSettings(source="librispeech"))
 
 
 def test_rejected_counts_by_kind_of_reason() -> None:

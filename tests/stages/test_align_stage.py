@@ -13,11 +13,13 @@ from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.alignment.viterbi import best_path
 from kd_asr.artifacts import build_artifact, load_artifact
+from kd_asr.corpora.embedded import EmbeddedSettings
 from kd_asr.corpora.true_phones import FILE_NAME, TruePhone, write_true_phones
 from kd_asr.features.store import FrameStore
 from kd_asr.features.windows import FrameWindows
 from kd_asr.jobs.systems import NetworkRef
 from kd_asr.networks.inference import log_posteriors_of_batch
+from kd_asr.registry import named
 from kd_asr.stages import align_training
 from kd_asr.stages.align import align
 from kd_asr.stages.features import features
@@ -66,11 +68,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_interrupted_and_with_other_jobs_the_bits_are_the_same(
     tmp_path, settings, utterances, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subset = tmp_path / "corpus" / settings.corpus.dev
+    subset = tmp_path / "corpus" / "dev"
     subset.mkdir(parents=True)
     known = utterances["dev"][0]
     write_true_phones(subset / FILE_NAME, [(known.utterance_id, [TruePhone("SIL", 0.0, known.seconds)])])
-    corpus = replace(settings.corpus, root=str(tmp_path / "corpus"))
+    corpus = named("corpus", "embedded", EmbeddedSettings(root=str(tmp_path / "corpus")))
     whole = make_run(tmp_path / "whole", replace(settings, corpus=corpus, jobs=2), utterances)
     made = align(tmp_path / "whole", whole)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kd_asr.corpora import choose
+from kd_asr.corpora import embedded
 from kd_asr.corpora.librispeech import subset_names
 from kd_asr.corpora.synthetic import EmbeddedSize
 from kd_asr.errors import UserError
@@ -13,36 +13,31 @@ TINY = EmbeddedSize(1, 1, 1, 0.1, 0.1, 0.1)
 
 
 def embedded_settings(root, seed=1):
-    flags = ["--corpus.source=embedded", f"--corpus.root={root}", f"--corpus.embedded_seed={seed}"]
-    flags += ["--seed=9", "--jobs=1"]  # not of the speech
-    return parse_settings([*flags, "--corpus.train=train", "--corpus.dev=dev", "--corpus.test=test"])
+    flags = [f"--corpus.embedded.root={root}", f"--corpus.embedded.seed={seed}", "--corpus.embedded.size=miniature"]
+    return parse_settings([*flags, "--seed=9", "--jobs=1"])  # which are not of the speech
 
 
-def test_the_embedded_corpus_is_made_once_and_made_again_for_another_seed_of_its_own(tmp_path, run_dir, monkeypatch):
-    made = []
-
-    def synthesize_tiny(folder, *, seed, size, jobs):
-        made.append(seed)
-        real(folder, seed=seed, size=TINY, jobs=jobs)
-
-    real = choose.synthesize
-    complete = choose.is_complete
-    monkeypatch.setattr(choose, "synthesize", synthesize_tiny)
-    monkeypatch.setattr(choose, "is_complete", lambda folder, *, seed, size: complete(folder, seed=seed, size=TINY))
+def test_the_embedded_corpus_is_made_once_and_made_again_for_another_seed_of_its_own(
+    tmp_path, run_dir, monkeypatch, capsys
+):
+    monkeypatch.setitem(embedded.SIZES, "miniature", TINY)
     root = tmp_path / "data" / "embedded"
     corpus(run_dir, embedded_settings(root))
     assert subset_names(root) == ["dev", "test", "train"]
+    recipe = (root / "recipe.json").read_text()
+    assert "made before" not in capsys.readouterr().err
     corpus(run_dir, embedded_settings(root))
-    assert made == [1]
+    assert "embedded corpus of seed 1, made before" in " ".join(capsys.readouterr().err.split())
     corpus(run_dir, embedded_settings(root, seed=2))
-    assert made == [1, 2]
+    assert "made before" not in capsys.readouterr().err
+    assert (root / "recipe.json").read_text() != recipe
 
 
 def test_a_folder_of_the_user_s_own_is_only_checked(tmp_path, run_dir):
     root = tmp_path / "own"
     (root / "train-clean-5").mkdir(parents=True)
     with pytest.raises(UserError, match="own/train-clean-5 has no transcripts"):
-        corpus(run_dir, parse_settings([f"--corpus.root={root}"]))
+        corpus(run_dir, parse_settings([f"--corpus.librispeech.root={root}"]))
     with pytest.raises(UserError, match="there is no corpus folder"):
-        corpus(run_dir, parse_settings([f"--corpus.root={tmp_path / 'nowhere'}"]))
+        corpus(run_dir, parse_settings([f"--corpus.librispeech.root={tmp_path / 'nowhere'}"]))
     assert [path.name for path in root.iterdir()] == ["train-clean-5"]

@@ -33,10 +33,14 @@ def root(tmp_path):
     return folder
 
 
+def flags_of(root, dev="b", jobs=1):
+    corpus = {"root": root, "train": "a", "dev": dev, "test": "c"}
+    return [*(f"--corpus.librispeech.{key}={value}" for key, value in corpus.items()), f"--jobs={jobs}"]
+
+
 @pytest.fixture
 def settings(root):
-    flags = ["--corpus.train=a", "--corpus.dev=b", "--corpus.test=c", "--jobs=1"]
-    return parse_settings([f"--corpus.root={root}", *flags])
+    return parse_settings(flags_of(root))
 
 
 def test_manifests_metrics_and_the_table_of_what_was_left_out(run_dir, root, settings):
@@ -75,7 +79,7 @@ def test_it_is_done_again_only_when_a_file_of_the_corpus_changed(run_dir, root, 
 
 
 def test_the_number_of_jobs_changes_nothing(tmp_path, root, settings):
-    flags = [f"--corpus.root={root}", "--corpus.train=a", "--corpus.dev=b", "--corpus.test=c", "--jobs=2"]
+    flags = flags_of(root, jobs=2)
     results = []
     for name, chosen in (("one", settings), ("two", parse_settings(flags))):
         (tmp_path / name).mkdir()
@@ -92,7 +96,7 @@ def test_shared_speakers_stop_it_and_leave_nothing_finished(run_dir, root, setti
 
 
 def test_a_missing_subset_is_named_with_those_that_are_there(run_dir, root):
-    flags = [f"--corpus.root={root}", "--corpus.train=a", "--corpus.dev=nowhere", "--corpus.test=c"]
+    flags = flags_of(root, dev="nowhere")
     with pytest.raises(UserError, match=r"no subset 'nowhere'; subsets there: a, b, c"):
         prepare(run_dir, parse_settings(flags))
 

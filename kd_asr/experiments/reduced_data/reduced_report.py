@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
+from kd_asr.corpora.base import corpus_of
 from kd_asr.evaluation.frame_accuracy import FrameScores
 from kd_asr.jobs.systems import groups_of
 from kd_asr.reporting.palette import coloured_groups
@@ -19,7 +20,6 @@ from kd_asr.reporting.reduced_figures import PAPER, counts_by_key, reduced_figur
 from kd_asr.reporting.reduced_page import console_table, page, summary
 from kd_asr.reporting.reduced_plots import plot_convergence, read_histories
 from kd_asr.reporting.run_results import paired_decoded, paired_scores, read_decoded
-from kd_asr.reporting.sources import source_description, source_label
 from kd_asr.reporting.tables import to_rich
 from kd_asr.settings.fields import dump
 from kd_asr.stages.settings import Settings
@@ -35,7 +35,7 @@ def reduced_report(run_dir: Path, settings: Settings) -> Artifact:
         folders = {name: artifact.path for name, artifact in networks.items()}
         histories = read_histories(experiment.metrics["rows"], folders)
         groups = groups_of(content["groups"])
-        plot_convergence(histories, groups, source_label(settings.corpus), folder / "convergence.png")
+        plot_convergence(histories, groups, corpus_of(settings.corpus).label, folder / "convergence.png")
         (folder / "report.md").write_text(page(content), encoding="utf-8")
         write_json(folder / "report.json", content)
         return {"summary": summary(content)}
@@ -74,8 +74,8 @@ def _content(settings: Settings, experiment: Artifact) -> dict[str, Any]:
     words = np.array([one.aligned.errors.reference_words for one in first])
 
     return {
-        "title": f"Soft targets as regularisers on {source_label(settings.corpus)}",
-        "description": source_description(settings.corpus),
+        "title": f"Soft targets as regularisers on {corpus_of(settings.corpus).label}",
+        "description": corpus_of(settings.corpus).description,
         "preset": settings.preset,
         "seed": settings.seed,
         "repetitions": settings.reduced.seeds,

@@ -1,0 +1,84 @@
+"""The embedded corpus as a corpus: synthetic speech, made on the spot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from kd_asr.artifacts import locked
+from kd_asr.console import say
+from kd_asr.corpora.base import Corpus, Listing
+from kd_asr.corpora.librispeech import check_subset, list_subset
+from kd_asr.corpora.synthetic import FULL, MINIATURE, SUBSETS, is_complete, synthesize, true_phones_path
+from kd_asr.registry import corpus
+from kd_asr.settings.ranges import AtLeast
+
+SIZES = {"full": FULL, "miniature": MINIATURE}
+
+
+@dataclass(frozen=True)
+class EmbeddedSettings:
+    """Synthetic speech.
+
+    Attributes:
+        root: Folder that it is made in.
+        size: Amount of speech: `full`, with 44 minutes to train on, or `miniature`, for a trial of the whole path in
+            minutes that gives no results worth reading.
+        seed: Seed of the speech, apart from the run's `seed` so that runs with other seeds share their data.
+    """
+
+    root: str = "data/embedded"
+    size: Literal["full", "miniature"] = "full"
+    seed: Annotated[int, AtLeast(0)] = 1
+
+
+@corpus("embedded")
+class Embedded(Corpus):
+    """Synthetic speech of espeak-ng in noise and rooms, made where neither a corpus nor a network is at hand."""
+
+    Settings = EmbeddedSettings
+    description = (
+        "The speech of this run was made by espeak-ng from a small grammar, with noise and reverberation: its figures "
+        "show that the pipeline works, and say nothing of real speech."
+    )
+    paths = ("root",)
+
+    def __init__(self, settings: EmbeddedSettings) -> None:
+        super().__init__(settings)
+        self.root = Path(settings.root)
+
+    @property
+    def sets(self) -> dict[str, str]:
+        """Its subsets, which bear the names of the sets."""
+        return {name: name for name in SUBSETS}
+
+    @property
+    def label(self) -> str:
+        """What it is, so that it can never be mistaken for real speech."""
+        return "SYNTHETIC speech (embedded corpus, espeak-ng), not LibriSpeech"
+
+    def check(self) -> None:
+        """Nothing: what is not there is made."""
+
+    def obtain(self, jobs: int = 0) -> None:
+        """Make it, unless it is there."""
+        seed, size = self.settings.seed, SIZES[self.settings.size]
+        if is_complete(self.root, seed=seed, size=size):
+            say(f"{self.root}: embedded corpus of seed {seed}, made before")
+        else:
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            with locked(self.root.parent):
+                if not is_complete(self.root, seed=seed, size=size):  # another run may have made it in the meantime
+                    synthesize(self.root, seed=seed, size=size, jobs=jobs)
+        for name in SUBSETS:
+            check_subset(self.root, name)
+
+    def listing(self, set_name: str) -> Listing:
+        """The utterances of a set."""
+        return list_subset(self.root, set_name)
+
+    def true_phones(self, set_name: str) -> Path | None:
+        """Where espeak-ng's phoneme times lie."""
+        path = true_phones_path(self.root, set_name)
+        return path if path.is_file() else None

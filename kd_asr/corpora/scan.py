@@ -1,0 +1,167 @@
+"""What a corpus lists, checked: every audio file is decoded from end to end before it is trusted.
+
+A truncated file is so found here and not hours later. Bad utterances are listed with the reason and left out; only what
+leaves nothing to work with is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+from kd_asr.corpora.audio import check_audio, check_segments, file_of
+from kd_asr.corpora.base import ListedUtterance, Listing
+from kd_asr.corpora.manifest import Rejected, Utterance
+from kd_asr.errors import UserError
+from kd_asr.parallel import parallel_map
+
+# Recordings in one item of work.
+TOGETHER = 16
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What was found in one set: utterances in the order of their ids, and what was left out and why."""
+
+    utterances: list[Utterance]
+    rejected: list[Rejected]
+
+
+def scan(
+    listings: Sequence[Listing], *, min_seconds: float = 0.0, max_seconds: float = float("inf"), jobs: int = 0
+) -> list[Scan]:
+    """Check the listed utterances of several sets on all cores.
+
+    Args:
+        listings: of the sets.
+        min_seconds: shorter utterances are rejected.
+        max_seconds: longer ones are.
+        jobs: processes, 0 for one per core.
+
+    Raises:
+        UserError: every utterance of a set was rejected.
+    """
+    batches = [_batches(listing.utterances) for listing in listings]
+    results = parallel_map(
+        partial(_check, min_seconds=min_seconds, max_seconds=max_seconds),
+        [batch for group in batches for batch in group],
+        description="prepare",
+        unit="MB",
+        jobs=jobs,
+        amount=_megabytes,
+    )
+    found = [[next(results) for _ in group] for group in batches]
+    next(results, None)  # lets the workers and the bar come to their end
+    return [_join(listing, scans) for listing, scans in zip(listings, found, strict=True)]
+
+
+def listing_digest(listing: Listing) -> str:
+    """What identifies the content of a set: all that is listed, and size and time of change of every audio file."""
+    total = hashlib.sha256()
+    for item in sorted(listing.utterances, key=lambda item: (item.utterance_id, item.audio_path)):
+        total.update(f"{item!r}\n".encode())
+    for entry in sorted(listing.rejected, key=lambda entry: (entry.utterance_id, entry.path, entry.reason)):
+        total.update(f"{entry!r}\n".encode())
+    for file in sorted({file_of(item.audio_path)[0] for item in listing.utterances}):
+        try:
+            status = Path(file).stat()
+        except OSError:
+            continue  # rejected as unreadable when it is scanned
+        total.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def _batches(utterances: Sequence[ListedUtterance]) -> list[list[ListedUtterance]]:
+    """Groups of a few recordings; the utterances of one recording stay together."""
+    ordered = sorted(utterances, key=lambda item: (item.audio_path, item.segment or (0.0, None), item.utterance_id))
+    recordings = [list(group) for _, group in groupby(ordered, lambda item: item.audio_path)]
+    return [
+        [item for recording in recordings[first : first + TOGETHER] for item in recording]
+        for first in range(0, len(recordings), TOGETHER)
+    ]
+
+
+def _megabytes(batch: Sequence[ListedUtterance]) -> float:
+    total = 0
+    for name in {file_of(item.audio_path)[0] for item in batch}:
+        path = Path(name)
+        total += path.stat().st_size if path.is_file() else 0
+    return total / 1e6
+
+
+def _check(batch: Sequence[ListedUtterance], *, min_seconds: float, max_seconds: float) -> Scan:
+    """Utterances and rejected ones of one batch."""
+    found = Scan([], [])
+    for path, group in groupby(batch, lambda item: item.audio_path):
+        items = [item for item in group if _fit(item, found)]
+        parts = [item for item in items if item.segment is not None]
+        outcomes = check_segments(path, [item.segment for item in parts if item.segment], min_seconds, max_seconds)
+        of_part = dict(zip([id(item) for item in parts], outcomes, strict=True))
+        for item in items:
+            outcome = of_part[id(item)] if item.segment is not None else check_audio(path, min_seconds, max_seconds)
+            if isinstance(outcome, str):
+                _reject(item, outcome, found)
+                continue
+            rate, *first, samples = outcome
+            found.utterances.append(
+                Utterance(
+                    item.utterance_id,
+                    item.speaker_id,
+                    item.chapter_id,
+                    path,
+                    rate,
+                    samples,
+                    item.words,
+                    first[0] if first else None,
+                )
+            )
+    return found
+
+
+def _fit(item: ListedUtterance, found: Scan) -> bool:
+    """Whether id, path and words of an utterance can be used; otherwise it is rejected."""
+    if not f"{item.utterance_id}{item.audio_path}".isprintable() or len(item.utterance_id.split()) != 1:
+        # A tab, a line break or bytes that are not UTF-8 would spoil every table the name comes into.
+        reason = f"unprintable name or white space in the id{_place(item)}"
+        found.rejected.append(Rejected(ascii(item.utterance_id), ascii(item.audio_path), reason, "prepare"))
+        return False
+    if not item.words:
+        _reject(item, "empty transcript", found)
+    return bool(item.words)
+
+
+def _reject(item: ListedUtterance, reason: str, found: Scan) -> None:
+    found.rejected.append(Rejected(item.utterance_id, item.audio_path, reason + _place(item), "prepare"))
+
+
+def _place(item: ListedUtterance) -> str:
+    return f"; {item.place}" if item.place else ""
+
+
+def _join(listing: Listing, scans: Sequence[Scan]) -> Scan:
+    """All batches of one set together."""
+    rejected = [*listing.rejected, *(entry for one in scans for entry in one.rejected)]
+    utterances, repeated = _unique([item for one in scans for item in one.utterances])
+    rejected += repeated
+    rejected.sort(key=lambda entry: (entry.utterance_id, entry.path))
+    if not utterances:
+        first = f": {rejected[0].utterance_id}: {rejected[0].reason}" if rejected else ""
+        raise UserError(f"{listing.place} has no usable utterance; {len(rejected)} were rejected{first}")
+    return Scan(utterances, rejected)
+
+
+def _unique(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Rejected]]:
+    """Sorted by id; of several with the same id the first path is kept and the others are rejected."""
+    kept: dict[str, Utterance] = {}
+    rejected = []
+    for item in sorted(utterances, key=lambda item: (item.utterance_id, item.audio_path, item.first_sample or 0)):
+        if item.utterance_id in kept:
+            reason = f"duplicate utterance id, also in {kept[item.utterance_id].audio_path}"
+            rejected.append(Rejected(item.utterance_id, item.audio_path, reason, "prepare"))
+        else:
+            kept[item.utterance_id] = item
+    return list(kept.values()), rejected
