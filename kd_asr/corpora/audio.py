@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,6 +93,8 @@ def _check_segment(
     file: soundfile.SoundFile, start: float, end: float | None, min_seconds: float, max_seconds: float
 ) -> tuple[int, int, int] | str:
     rate, total = file.samplerate, file.frames
+    if not math.isfinite(start) or not math.isfinite(end or 0.0):
+        return f"segment without length: from {start} to {end} s"
     first = round(start * rate)
     last = total if end is None else round(end * rate)
     if first < 0 or last <= first:

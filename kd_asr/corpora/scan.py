@@ -77,7 +77,7 @@ def listing_digest(listing: Listing) -> str:
 
 def _batches(utterances: Sequence[ListedUtterance]) -> list[list[ListedUtterance]]:
     """Groups of a few recordings; the utterances of one recording stay together."""
-    ordered = sorted(utterances, key=lambda item: (item.audio_path, item.segment or (0.0, None), item.utterance_id))
+    ordered = sorted(utterances, key=lambda item: (item.audio_path, item.utterance_id))
     recordings = [list(group) for _, group in groupby(ordered, lambda item: item.audio_path)]
     return [
         [item for recording in recordings[first : first + TOGETHER] for item in recording]

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from kd_asr.corpora.audio import check_audio
-from kd_asr.corpora.librispeech import check_subset, list_subset, scan_subset, subset_names
+from kd_asr.corpora.librispeech import LibriSpeechSettings, check_subset, list_subset, scan_subset, subset_names
 from kd_asr.corpora.scan import listing_digest
 from kd_asr.errors import UserError
 
@@ -213,3 +213,13 @@ def test_an_unreadable_transcript_file_is_listed(corpus):
         "1-1.trans.txt": "unreadable transcripts: Is a directory",
         "1-1-0000": "no transcript line",
     }
+
+
+def write(folder, speech):
+    """Subsets train, dev and test."""
+    for name, spoken in speech.items():
+        for one in spoken:
+            path = one.write(folder / "speech" / name / one.speaker / "1")
+            with path.with_name(f"{one.speaker}-1.trans.txt").open("a") as file:
+                file.write(f"{one.utterance_id} {one.text}\n")
+    return LibriSpeechSettings(root=str(folder / "speech"), **{name: name for name in speech})
