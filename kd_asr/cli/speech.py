@@ -112,6 +112,10 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
         flags = [f"--corpus={arguments.corpus}", *flags]
     early = parse_settings([*flags, *lm], config)
     find_device(early.device)
+    if early.corpus.name != arguments.corpus != AUTO:
+        raise UserError(
+            f"--corpus {arguments.corpus} and --corpus.{early.corpus.name} contradict each other: give one of them"
+        )
     check_given_files(early)
     run_systems(early)  # refuses methods that cannot work
     check_run_folder(arguments.run)

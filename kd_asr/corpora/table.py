@@ -105,7 +105,8 @@ class Table(Corpus):
         for row, file, name in zip(rows, files, names, strict=True):
             place = f"{path.name}, line {row.number}"
             try:
-                listing.utterances.append(_utterance(row, columns, root, file, name, place))
+                audio = str(root / file) if file else ""
+                listing.utterances.append(_utterance(row, columns, audio, name, place))
             except ValueError as error:
                 listing.reject(name or f"line-{row.number}", path, f"{error}; {place}")
         return listing
@@ -187,13 +188,13 @@ def _csv_rows(path: Path, lines: Sequence[tuple[int, str]], listing: Listing) ->
         raise UserError(f"{path}, line {numbers[reader.line_num - 1]}: not CSV ({error})") from error
 
 
-def _utterance(row: _Row, columns: Mapping[str, str], root: Path, file: str, name: str, place: str) -> ListedUtterance:
+def _utterance(row: _Row, columns: Mapping[str, str], audio: str, name: str, place: str) -> ListedUtterance:
     """The utterance of a row.
 
     Raises:
         ValueError: the row lacks something; the message is the reason.
     """
-    if not file:
+    if not audio:
         raise ValueError("no audio file")
     segment = _segment(row, columns)
     if segment is not None:
@@ -203,7 +204,7 @@ def _utterance(row: _Row, columns: Mapping[str, str], root: Path, file: str, nam
     if not speaker:
         raise ValueError("no speaker")
     words = normalise_words(row.text(columns["text"]))
-    return ListedUtterance(name, speaker, str(root / file), words, "", segment, place)
+    return ListedUtterance(name, speaker, audio, words, "", segment, place)
 
 
 def _segment(row: _Row, columns: Mapping[str, str]) -> tuple[float, float | None] | None:
