@@ -69,7 +69,7 @@ class SetsSettings:
         train: What is trained on.
         dev: What every choice is made on; empty: speakers of train, see prepare.dev_share.
         test: What is read once, at the end; empty: speakers of train, see prepare.test_share.
-        name: Name in reports; empty: that of the folder around train.
+        name: Name in reports; empty: that of the folder around train, or around the `data` that it lies in.
     """
 
     train: str = ""
@@ -110,8 +110,9 @@ class Corpus(ABC):
     @property
     def label(self) -> str:
         """Its name for the titles of reports, with its sets."""
-        folder = Path(self.settings.train).absolute().parent
-        name = self.settings.name or folder.name or name_of("corpus", type(self))
+        above = [folder.name for folder in Path(self.settings.train).absolute().parents]
+        telling = [name for name in above if name not in ("data", "")]
+        name = self.settings.name or next(iter(telling), name_of("corpus", type(self)))
         return f"{name} ({', '.join(f'{one} {what}' for one, what in set_names(self).items())})"
 
     @abstractmethod

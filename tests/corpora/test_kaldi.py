@@ -169,7 +169,8 @@ def test_a_missing_file_is_named(folder: Path, missing: str, message: str) -> No
         found_in(folder)
 
 
-def test_the_corpus_is_called_by_its_folder_unless_it_has_a_name(folder: Path) -> None:
-    assert Kaldi(KaldiSettings(train=str(folder))).label == (
-        "data (train train, dev speakers of train, test speakers of train)"
+def test_the_corpus_is_called_by_its_folder() -> None:
+    assert Kaldi(KaldiSettings(train="/speech/mine/data/train", dev="/speech/mine/data/development")).label == (
+        "mine (train train, dev development, test speakers of train)"
     )
+    assert Kaldi(KaldiSettings(train="/train")).label.startswith("kaldi (train train, ")

@@ -113,3 +113,33 @@ def test_a_folder_without_transcripts_is_an_error(run_dir, root, settings):
         path.unlink()
     with pytest.raises(UserError, match="has no transcripts"):
         prepare(run_dir, settings)
+
+
+def test_dev_and_test_are_set_apart_by_speaker_where_they_are_missing(tmp_path, run_dir, capsys):
+    for speaker in range(10):
+        folder = tmp_path / "speech" / f"s{speaker}"
+        folder.mkdir(parents=True)
+        soundfile.write(folder / "a.wav", 0.1 * np.random.default_rng(speaker).standard_normal(8000), 8000)
+        (folder / "a.txt").write_text("hello there" if speaker else "")
+    flags = [f"--corpus.folder.train={tmp_path / 'speech'}", "--jobs=1", "--prepare.test_share=0.25"]
+    artifact = prepare(run_dir, parse_settings(flags))
+    sets = {name: read_manifest(artifact.path / f"{name}.jsonl") for name in ("train", "dev", "test")}
+    assert {name: len(items) for name, items in sets.items()} == {"train": 6, "dev": 1, "test": 2}
+    assert len({item.speaker_id for items in sets.values() for item in items}) == 9
+    assert {name: artifact.metrics[name]["rejected"] for name in sets} == {"train": 1, "dev": 0, "test": 0}
+    told = " ".join(capsys.readouterr().err.split())
+    assert "dev (speakers of train): 1 utterances" in told
+    assert "train: 6 of 6 utterances are at 8000 Hz and will be resampled to 16000 Hz, features.sample_rate" in told
+    # The seed of the choice is its own.
+    assert prepare(run_dir, parse_settings([*flags, "--seed=9"])).fingerprint == artifact.fingerprint
+    other = prepare(run_dir, parse_settings([*flags, "--prepare.split_seed=2"]))
+    assert other.fingerprint != artifact.fingerprint
+    assert len(read_manifest(other.path / "test.jsonl")) == 2
+
+
+def test_speakers_that_are_not_known_are_said(tmp_path, run_dir, capsys):
+    for number in range(3):
+        soundfile.write(tmp_path / f"{number}.wav", 0.1 * np.random.default_rng(number).standard_normal(16000), 16000)
+        (tmp_path / f"{number}.txt").write_text("hello")
+    prepare(run_dir, parse_settings([f"--corpus.folder.train={tmp_path}", "--jobs=1"]))
+    assert "speakers are not known" in " ".join(capsys.readouterr().err.split())
