@@ -26,7 +26,7 @@ STAGES = (
     Stage(
         "corpus",
         "get the corpus: download mini LibriSpeech or make the embedded one, unless it is there",
-        "Reads corpus.source and corpus.root. A LibriSpeech folder of your own is only checked.",
+        "Settings: corpus. Speech of your own is only checked.",
     ),
     Stage(
         "prepare",

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from spoken import Speech, essence, expected, little_speech
 
+from kd_asr import registry
 from kd_asr.corpora.base import Corpus, SetsSettings, corpus_of, listings, set_names
 from kd_asr.corpora.manifest import SETS
 from kd_asr.corpora.scan import listing_digest, scan
@@ -139,3 +140,29 @@ class NoCorpus:
 def test_a_class_that_is_no_corpus_is_refused() -> None:
     with pytest.raises(UserError, match=r"not a subclass of kd_asr\.corpora\.base\.Corpus"):
         corpus_of(named("corpus", "test_every_corpus:NoCorpus"))
+
+
+def test_the_corpus_of_the_contributors_guide_works_as_it_stands(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    code = guide.partition("## A new corpus is one file")[2].partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "timit.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(registry, "_CLASSES", {kind: dict(known) for kind, known in registry._CLASSES.items()})
+    for folder, spoken in zip(("TRAIN", "TEST"), little_speech().values(), strict=False):
+        for one in spoken:
+            path = one.write(tmp_path / folder / "DR1" / f"F{one.speaker}", ".wav")
+            sentence = path.with_name(f"SX{one.utterance_id[-1]}.WAV")
+            path.rename(sentence).with_suffix(".TXT").write_text(f"0 {len(one.samples)} {one.text}.\n")
+            (sentence.with_name("SA1.TXT")).write_text("0 1 Everybody reads this.\n")
+    settings = SetsSettings(train=str(tmp_path / "TRAIN"), test=str(tmp_path / "TEST"), name="TIMIT")
+    corpus = corpus_of(named("corpus", "timit:Timit", settings))
+    assert find("corpus", "timit") is type(corpus)
+    found = scan(list(listings(corpus).values()), jobs=1)
+    for one, spoken in zip(found, little_speech().values(), strict=False):
+        assert one.rejected == []
+        assert [item[1:] for item in essence(one.utterances)] == [
+            (f"F{speaker}", *rest) for _, speaker, *rest in expected(spoken)
+        ]
+    assert corpus.label == "TIMIT (train TRAIN, dev speakers of train, test TEST)"
+    with pytest.raises(UserError, match="holds no sentences"):
+        corpus_of(named("corpus", "timit:Timit", SetsSettings(train=str(tmp_path)))).check()
