@@ -69,7 +69,8 @@ def test_networks_that_were_trained_together_are_measured_and_saved_one_by_one(r
     weights = [torch.cat([one.flatten() for one in model.state_dict().values()]) for model in models]
     assert not torch.equal(*weights)
     arrays = DigitArrays.load(run / "digits")
-    [log_probs] = digit_log_posteriors(run, [[NetworkRef("networks/mutual-2-00", "network-0")]], "test")
+    settings = load_settings_of(MnistSettings, run, "mnist configure")
+    [log_probs] = digit_log_posteriors(run, settings, [[NetworkRef("networks/mutual-2-00", "network-0")]], "test")
     errors = int((torch.from_numpy(log_probs).argmax(1) != arrays.test_labels).sum())
     assert errors == metrics(run, "table")["test_errors"]["mutual-2"][0]
     assert "mutual, 2 networks" in (run / "report" / "report.md").read_text()
