@@ -14,6 +14,7 @@ import kd_asr
 from kd_asr.cli import main
 from kd_asr.device import HOST, Device, device_of, device_problems, find_device
 from kd_asr.errors import UserError
+from kd_asr.parallel import parallel_map
 
 PACKAGE = Path(kd_asr.__file__).parent
 
@@ -130,6 +131,15 @@ def test_a_bad_device_is_refused_before_any_work(arguments: list[str], sentence:
     assert main([one.format(run=run) for one in arguments]) == 2
     assert sentence in capsys.readouterr().err
     assert not run.exists()
+
+
+def _cannot_use_cards(item: int) -> bool:
+    return bool(torch.cuda._is_in_bad_fork())
+
+
+def test_worker_processes_can_use_cards() -> None:
+    """Whoever asks for cards in the process that workers are forked from takes the cards away from all of them."""
+    assert list(parallel_map(_cannot_use_cards, [0], description="", unit="", jobs=1)) == [False]
 
 
 def test_a_full_card_is_explained(monkeypatch, capsys) -> None:
