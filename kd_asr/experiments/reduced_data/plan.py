@@ -11,6 +11,7 @@ from kd_asr.stages.plan import hard_job, variation
 from kd_asr.stages.settings import Settings
 from kd_asr.tasks.labelled_subset import LabelledSubset
 from kd_asr.tasks.speech import SpeechData
+from kd_asr.training.settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def reduced_job(settings: Settings, fraction: float, arm: Arm, repetition: int) 
         seed=network_seed(settings.seed, f"reduced/network-{repetition}"),
         teacher=None if arm == "hard" else StoredPosteriors("posteriors"),
         keep="both" if arm == "hard" else "last",
+        budget=replace(settings.train, epochs=TrainSettings().epochs),  # not in use, and so not in the fingerprint
         epochs=reduced.epochs,
         validations=reduced.validations,
     )
