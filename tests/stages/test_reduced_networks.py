@@ -12,6 +12,7 @@ from conftest import make_prepared
 from test_network_stages import make_aligned
 
 from kd_asr.alignment.store import AlignmentStore
+from kd_asr.device import HOST
 from kd_asr.distillation.losses.base import UNLABELLED
 from kd_asr.errors import UserError
 from kd_asr.experiments.reduced_data.arms import ARMS
@@ -133,7 +134,7 @@ def test_every_network_has_the_same_updates_and_scores_of_the_weights_it_keeps(t
     run_dir, settings = taught
     networks, systems = reduced_networks(settings), reduced_systems(settings)
     assert len(networks) == 2 * (4 + 3)  # with all labels nothing is left for soft_everywhere
-    made = run([one.job for one in networks], run_dir, processes=2, description="networks")
+    made = run([one.job for one in networks], run_dir, processes=2, device=HOST, description="networks")
     folder = run_dir / "scores"
     folder.mkdir()
     scores = score_systems(run_dir, settings, systems, folder)
