@@ -1,14 +1,16 @@
 """Output folders of stages: fingerprints, atomic completion, resumption.
 
-A stage writes into `.<name>.partial` beside its final folder, which is renamed when it is complete, so a finished
-folder is always whole. `manifest.json` has the fingerprint (settings, inputs, code), metrics and wall time. A finished
-folder with the same fingerprint is not made again; a partial one with the same fingerprint is given to the stage again,
-which resumes from what it finds there.
+A stage writes into `.<name>.partial` beside its final folder and is renamed into place when it is complete, so a
+finished folder is always whole. `manifest.json` holds the fingerprint (settings, inputs, code), metrics and wall
+time, and size and checksum of every file. A finished folder with the same fingerprint, whose files are as they were
+made, is not made again; a partial one with the same fingerprint is handed to the stage again, which goes on from what
+it finds there.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import io
 import json
 import os
@@ -16,7 +18,8 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +30,14 @@ from kd_asr.errors import UserError
 from kd_asr.fingerprints import canonical, code_digest, digest
 
 MANIFEST = "manifest.json"
+# Files that are not larger are read on every load; of larger ones, which take long, only those with another time of
+# change than they were made with.
+_READ_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished output folder: its path, fingerprint, metrics and inputs."""
+    """A finished stage: where it lies, what it was made of, what was measured, and its files as they were made."""
 
     path: Path
     name: str
@@ -39,6 +45,7 @@ class Artifact:
     metrics: dict[str, Any]
     wall_seconds: float
     inputs: dict[str, str]
+    files: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
 
 
 @contextmanager
@@ -108,9 +115,66 @@ def _read_manifest(path: Path) -> Artifact:
             metrics=fields["metrics"],
             wall_seconds=fields["wall_seconds"],
             inputs=fields["inputs"],
+            files=fields.get("files", {}),
         )
     except (KeyError, TypeError) as error:
         raise damaged(path / MANIFEST, f"no {error}") from error
+
+
+def fault(artifact: Artifact, *, thorough: bool = False) -> tuple[Path, str] | None:
+    """The first file of an artifact that is not as it was made, and what is wrong with it; None if all are.
+
+    Args:
+        artifact: as read from its manifest; one of an older version has no checksums.
+        thorough: read all files, also large ones whose time of change is that of their making.
+    """
+    try:
+        for name, made in artifact.files.items():
+            path = artifact.path / name
+            if not path.is_file():
+                return path, "missing"
+            status = path.stat()
+            if status.st_size != made["bytes"]:
+                return path, f"{status.st_size} bytes instead of {made['bytes']}"
+            unread = status.st_size > _READ_BYTES and status.st_mtime_ns == made["changed_ns"] and not thorough
+            if not unread and _checksum(path, status.st_size, status.st_mtime_ns) != made["blake2b"]:
+                return path, "its content is not what was written"
+    except (KeyError, TypeError, AttributeError):
+        return artifact.path / MANIFEST, "malformed checksums"
+    return None
+
+
+@lru_cache(maxsize=65536)
+def _checksum(path: Path, size: int, changed_ns: int) -> str:
+    total = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()
+
+
+def _described(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size, time of change and checksum of every file below a folder."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        status = path.stat()
+        found[path.relative_to(folder).as_posix()] = {
+            "bytes": status.st_size,
+            "changed_ns": status.st_mtime_ns,
+            "blake2b": _checksum(path, status.st_size, status.st_mtime_ns),
+        }
+    return found
+
+
+def all_artifacts(run_dir: Path) -> list[Artifact]:
+    """The finished artifacts of a run, by name.
+
+    Raises:
+        UserError: a manifest is damaged.
+    """
+    names = sorted(path.parent.relative_to(run_dir) for path in run_dir.rglob(MANIFEST))
+    # What begins with a dot is unfinished, or about to be deleted.
+    return [_read_manifest(run_dir / name) for name in names if not any(part[0] == "." for part in name.parts)]
 
 
 def load_artifact(run_dir: Path, name: str, *, remedy: str = "") -> Artifact:
@@ -122,14 +186,23 @@ def load_artifact(run_dir: Path, name: str, *, remedy: str = "") -> Artifact:
         remedy: command that makes the artifact, for the message; by default that of the stage named first in `name`.
 
     Raises:
-        UserError: the artifact is missing, or one of its inputs has been made again since.
+        UserError: the stage has not been run, an input of it has been made anew since, or a file of it is not as it was
+            made.
     """
+    artifact = _load_manifest(run_dir, name, remedy)
+    found = fault(artifact)
+    if found:
+        raise damaged(*found)
+    return artifact
+
+
+def _load_manifest(run_dir: Path, name: str, remedy: str) -> Artifact:
     path = run_dir / name
     if not (path / MANIFEST).exists():
         raise UserError(f"{path} is missing: run `{remedy or _command(run_dir, name)}` first")
     artifact = _read_manifest(path)
     for input_name, fingerprint in artifact.inputs.items():
-        present = load_artifact(run_dir, input_name, remedy=remedy).fingerprint
+        present = _load_manifest(run_dir, input_name, remedy).fingerprint
         if present != fingerprint:
             raise UserError(
                 f"{path} was made from {input_name} {fingerprint}, but {run_dir / input_name} is now {present}: "
@@ -160,11 +233,16 @@ def _ingredients(code: str | Sequence[str], settings: object, inputs: Iterable[A
 
 
 def _with_fingerprint(path: Path, fingerprint: str) -> Artifact | None:
-    """The finished artifact in `path`, if it has this fingerprint."""
+    """The finished artifact in `path`, if its fingerprint is this one and its files are as they were made."""
     if not (path / MANIFEST).exists():
         return None
     artifact = _read_manifest(path)
-    return artifact if artifact.fingerprint == fingerprint else None
+    if artifact.fingerprint != fingerprint:
+        return None
+    found = fault(artifact)
+    if found:
+        say(f"{found[0]} is damaged ({found[1]}): {artifact.name} is made again")
+    return None if found else artifact
 
 
 def build_artifact(
@@ -223,6 +301,7 @@ def build_artifact(
     }
     for name_left in ("fingerprint", "spent_seconds"):
         (partial / name_left).unlink(missing_ok=True)
+    manifest["files"] = _described(partial)
     write_json(partial / MANIFEST, manifest)
     # The old folder is moved away as a whole: half deleted, it could still have the manifest of a finished one.
     old = final.with_name(f".{final.name}.old")

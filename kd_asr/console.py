@@ -27,6 +27,12 @@ def say(message: str) -> None:
     console.print(message, markup=False, soft_wrap=True)
 
 
+def shown(name: object) -> str:
+    """A name of a file or an utterance on one line: a tab, a line break or a byte that is not UTF-8 is escaped."""
+    text = str(name)
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 class _Speed(ProgressColumn):
     """Units per second, in the unit of the task; seconds of speech per second are times real time, shares say
     nothing."""

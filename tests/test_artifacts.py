@@ -1,10 +1,12 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from kd_asr import artifacts
 from kd_asr.artifacts import build_artifact, load_artifact, write_json
+from kd_asr.cli import main
 from kd_asr.errors import UserError
 
 
@@ -78,6 +80,75 @@ def test_damaged_manifest_is_a_clear_error(tmp_path) -> None:
     (made.path / "manifest.json").write_text('{"name": ')
     with pytest.raises(UserError, match=r"manifest\.json is damaged \(not valid JSON"):
         load_artifact(tmp_path, "features")
+
+
+def keep_time(path: Path, content: bytes) -> None:
+    """Change a file as a failing disk does."""
+    status = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (Path.unlink, "missing"),
+        (lambda path: path.write_bytes(b""), "0 bytes instead of 1"),
+        (lambda path: path.write_bytes(b"9"), "not what was written"),
+    ],
+)
+def test_a_file_that_is_not_as_it_was_made_is_named_and_made_again(tmp_path, damage, reason, capsys) -> None:
+    made = build(tmp_path)
+    dependent = build(tmp_path, "align", inputs=[made])
+    damage(made.path / "result")
+    with pytest.raises(UserError, match=rf"features/result is damaged \(.*{reason}.*run the stage again"):
+        load_artifact(tmp_path, "features")
+    assert load_artifact(tmp_path, "align") == dependent  # of what it was made from the fingerprint counts alone
+    capsys.readouterr()
+    assert build(tmp_path).fingerprint == made.fingerprint
+    assert "features is made again" in capsys.readouterr().err
+    assert (made.path / "result").read_text() == "1"
+    assert load_artifact(tmp_path, "align") == dependent
+
+
+def test_large_files_are_read_where_asked_or_where_their_time_changed(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(artifacts, "_READ_BYTES", 0)
+    made = build(tmp_path)
+    artifacts._checksum.cache_clear()
+    keep_time(made.path / "result", b"9")
+    assert load_artifact(tmp_path, "features") == made
+    assert artifacts.fault(made, thorough=True) == (made.path / "result", "its content is not what was written")
+    (made.path / "result").write_bytes(b"7")
+    with pytest.raises(UserError, match="not what was written"):
+        load_artifact(tmp_path, "features")
+
+
+def test_check_reads_all_and_says_what_to_run(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(artifacts, "_READ_BYTES", 0)
+    first = build(tmp_path)
+    build(tmp_path, "ensemble/member-00", inputs=[first])
+    artifacts._checksum.cache_clear()
+    assert main(["check", str(tmp_path)]) == 0
+    assert "2 files of 2 artifacts are as they were made" in capsys.readouterr().err
+    artifacts._checksum.cache_clear()
+    keep_time(tmp_path / "ensemble" / "member-00" / "result", b"9")
+    assert main(["check", str(tmp_path)]) == 2
+    assert f"1 of 2 artifacts are damaged: run `kd-asr ensemble {tmp_path}`" in capsys.readouterr().err
+    assert main(["check", str(tmp_path / "nothing")]) == 2
+
+
+def test_an_older_manifest_without_checksums_will_do_and_a_malformed_one_not(tmp_path) -> None:
+    made = build(tmp_path)
+    manifest = made.path / "manifest.json"
+    fields = json.loads(manifest.read_text())
+    files = fields.pop("files")
+    assert set(files) == {"result"}
+    write_json(manifest, fields)
+    assert load_artifact(tmp_path, "features").fingerprint == made.fingerprint
+    for wrong in ([1], {"result": 3}, {"result": {}}):
+        write_json(manifest, {**fields, "files": wrong})
+        with pytest.raises(UserError, match=r"manifest\.json is damaged \(malformed checksums"):
+            load_artifact(tmp_path, "features")
 
 
 def test_json_is_never_half_written(tmp_path) -> None:

@@ -408,31 +408,31 @@ def empty_json(path: Path) -> None:
 
 SLOW = pytest.mark.slow  # the damage is found by a process of its own, which takes its time to start
 DAMAGES = [
-    ("prepare/train.jsonl", cut, "features", "line"),
+    ("prepare/train.jsonl", cut, "features", "bytes instead of"),
     ("prepare/manifest.json", cut, "features", "run the stage again"),
     ("features/train/layout.npy", cut, "align", "run the stage again"),
     ("features/train/utterances.txt", cut, "align", "run the stage again"),
     ("features/train/frames.f16", cut, "align", "bytes instead of"),
-    ("features/train/frames.f16", no_number, "align", "not finite"),
-    ("lexicon/lexicon.txt", Path.unlink, "align", "cannot be read"),
+    ("features/train/frames.f16", no_number, "align", "not what was written"),
+    ("lexicon/lexicon.txt", Path.unlink, "align", "is damaged (missing)"),
     ("align/train/pdfs.npy", cut, "baseline", "run the stage again"),
     ("align/train/frames.npy", cut, "baseline", "run the stage again"),
     ("align/train/utterances.txt", cut, "posteriors", "run the stage again"),
     ("align/topology.json", cut, "graph", "run the stage again"),
     ("language_model/lm.arpa.gz", cut, "graph", "run the stage again"),
     ("evaluate/frames.json", cut, "report", "run the stage again"),
-    ("decode/ensemble/test.jsonl", cut, "report", "line"),
-    ("baseline/baseline-00/history.jsonl", cut, "report", "line"),
+    ("decode/ensemble/test.jsonl", cut, "report", "bytes instead of"),
+    ("baseline/baseline-00/history.jsonl", cut, "report", "bytes instead of"),
     ("baseline/baseline-00/manifest.json", empty_json, "report", "run the stage again"),
     pytest.param(("ensemble/member-01/model.safetensors", cut, "posteriors", "run the stage again"), marks=SLOW),
     pytest.param(("transfer/frames/frames.f16", cut, "posteriors", "bytes instead of"), marks=SLOW),
     pytest.param(
         ("ensemble/member-01/model.safetensors", Path.unlink, "posteriors", "run the stage again"), marks=SLOW
     ),
-    pytest.param(("posteriors/shard-00000.u16", cut, "distil", "make the posteriors again"), marks=SLOW),
+    pytest.param(("posteriors/shard-00000.u16", cut, "distil", "run the stage again"), marks=SLOW),
     pytest.param(("posteriors/background.npy", cut, "distil", "run the stage again"), marks=SLOW),
-    pytest.param(("graph/HCLG.fst", cut, "decode", "build the graph again"), marks=SLOW),
-    pytest.param(("graph/words.txt", cut, "decode", "build the graph again"), marks=SLOW),
+    pytest.param(("graph/HCLG.fst", cut, "decode", "run the stage again"), marks=SLOW),
+    pytest.param(("graph/words.txt", cut, "decode", "run the stage again"), marks=SLOW),
 ]
 
 

@@ -124,3 +124,9 @@ def test_every_mnist_command_explains_itself_and_wants_a_run(command: str, tmp_p
     if command != "configure":
         assert main(["mnist", command, str(tmp_path / "nowhere")]) == 2
         assert "run `kd-asr mnist configure" in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_unknown_option_is_told_with_the_nearest_known_one(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["score", "a", "b", "--ignore-cases"])
+    assert "unrecognized arguments: --ignore-cases; do you mean --ignore-case?" in capsys.readouterr().err

@@ -11,14 +11,17 @@ from kd_asr.alignment.store import PhoneSegment
 from kd_asr.alignment.topology import without_position
 from kd_asr.errors import UserError
 
+_MOST_FIELDS = 8
+
 
 @dataclass(frozen=True)
 class TimedPhone:
-    """A phone in time: start and duration in seconds."""
+    """A phone or a word in time: start and duration in seconds, and how sure it is, 0..1, if that is known."""
 
     phone: str
     start: float
     duration: float
+    confidence: float | None = None
 
 
 def in_seconds(segments: Sequence[PhoneSegment], frame_shift: float) -> list[TimedPhone]:
@@ -30,15 +33,25 @@ def in_seconds(segments: Sequence[PhoneSegment], frame_shift: float) -> list[Tim
 
 
 def write_ctm(path: Path, utterances: Iterable[tuple[str, Sequence[TimedPhone]]]) -> None:
-    """Write the phones of (utterance id, phones) pairs, times to the millisecond, channel 1."""
+    """Write the phones of (utterance id, phones) pairs, times to the millisecond, channel 1.
+
+    What would make other fields or lines of an id (white space, characters that are not printed) becomes `_`.
+    """
     with path.open("w", encoding="utf-8") as file:
         for utterance_id, phones in utterances:
+            name = _field(utterance_id)
             for item in phones:
-                file.write(f"{utterance_id} 1 {item.start:.3f} {item.duration:.3f} {item.phone}\n")
+                confidence = "" if item.confidence is None else f" {item.confidence:.4f}"
+                file.write(f"{name} 1 {item.start:.3f} {item.duration:.3f} {item.phone}{confidence}\n")
+
+
+def _field(text: str) -> str:
+    plain = "".join(letter if letter.isprintable() and not letter.isspace() else "_" for letter in text)
+    return f"_{plain[1:]}" if plain.startswith(";;") or not plain else plain
 
 
 def read_ctm(path: Path) -> dict[str, list[TimedPhone]]:
-    """Phones of every utterance id, in order of time; a sixth field (confidence) is ignored.
+    """Phones of every utterance id, in order of time; fields after the phone (confidence, type, speaker) are ignored.
 
     Raises:
         UserError: the file cannot be read, or a line is malformed (it is named).
@@ -51,6 +64,8 @@ def read_ctm(path: Path) -> dict[str, list[TimedPhone]]:
                 if not fields or line.startswith(";;"):
                     continue
                 try:
+                    if len(fields) > _MOST_FIELDS:
+                        raise ValueError
                     utterance_id, _, start, duration, phone = fields[:5]
                     item = TimedPhone(phone, float(start), float(duration))
                 except ValueError:

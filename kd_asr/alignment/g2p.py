@@ -8,6 +8,7 @@ to the ARPAbet: phonemes first, one by one, then the places where the two transc
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -76,7 +77,8 @@ def guess_pronunciations(
     made = {word: found for word in words if (found := _possessive(word, known or {})) is not None}
     asked = [word for word in words if word not in made]
     for word, phonemes in zip(asked, espeak_phonemes([_spelling(word) for word in asked]), strict=True):
-        ipa = tuple(_without_roman(word, phonemes))
+        # Of a letter that no English word has, espeak-ng says what it is called ("Chinese letter").
+        ipa = tuple(_without_roman(word, phonemes)) if _in_latin(word) else ()
         made[word] = Guess(word, (arpabet(ipa) or (UNKNOWN_PHONE,),), ipa, "")
     return [made[word] for word in words]
 
@@ -115,6 +117,12 @@ def _plural_ending(last: str) -> Pronunciation:
 def _spelling(word: str) -> str:
     """What espeak-ng is given: without apostrophes at the ends, at which it would spell short words out."""
     return word.strip("'") or word
+
+
+def _in_latin(word: str) -> bool:
+    """Whether all letters of a word are Latin ones."""
+    letters = unicodedata.normalize("NFC", word).replace("'", "")
+    return all("LATIN" in unicodedata.name(letter, "") for letter in letters)
 
 
 def _without_roman(word: str, phonemes: Sequence[str]) -> Sequence[str]:

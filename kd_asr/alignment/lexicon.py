@@ -10,10 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_asr.alignment.topology import SILENCE, UNKNOWN_PHONE
+from kd_asr.corpora.spelling import is_special, upper_word
 from kd_asr.errors import UserError
 
-UNKNOWN_WORD = "<unk>"
 _ALTERNATIVE = re.compile(r"\(\d+\)$")
+_COMMENT = re.compile(r"(^|\s)#.*")
+_PROBABILITY = (
+    "a probability, as in Kaldi's lexiconp.txt and MFA's dictionaries, which are not used here: leave the word and its "
+    "phones alone on each line"
+)
+_DECIMAL = re.compile(r"(\d+\.\d*|\.\d+)([eE][-+]?\d+)?|\d+[eE]-\d+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -38,12 +44,15 @@ class Lexicon:
 
 
 def read_lexicon(path: Path) -> Lexicon:
-    """Read a lexicon in CMUdict's format: `word phone phone ...`, alternatives as `word(2)`, comments after `#`.
+    """Read a lexicon in CMUdict's format: `word phone phone ...`, alternatives as `word(2)`, comments after ` #`.
 
-    Words are made upper case; a gzipped file is read too.
+    A word may also stand on several lines, as in Kaldi's and MFA's lexicons. Words are spelt as those of transcripts,
+    but keep their punctuation; entries of no words (`!SIL`, `<UNK>`, `[noise]`) are left out. A gzipped file is read
+    too.
 
     Raises:
-        UserError: a line has a word without phones, or the file is not text; names file and line.
+        UserError: a line has a word without phones or a probability before them, or the file is not text; names file
+            and line.
     """
     pronunciations: dict[str, list[tuple[str, ...]]] = {}
     opener = gzip.open if path.suffix == ".gz" else open
@@ -52,12 +61,16 @@ def read_lexicon(path: Path) -> Lexicon:
             for number, line in enumerate(file, start=1):
                 if line.startswith(";;;"):
                     continue
-                fields = line.split("#", maxsplit=1)[0].split()
+                fields = _COMMENT.sub("", line).split()
                 if not fields:
                     continue
                 if len(fields) == 1:
                     raise UserError(f"{path}, line {number}: the word {fields[0]!r} has no phones")
-                word = _ALTERNATIVE.sub("", fields[0]).upper()
+                if _DECIMAL.fullmatch(fields[1]):
+                    raise UserError(f"{path}, line {number}: {fields[1]} is {_PROBABILITY}")
+                if is_special(fields[0]):
+                    continue
+                word = upper_word(_ALTERNATIVE.sub("", fields[0]))
                 variants = pronunciations.setdefault(word, [])
                 if tuple(fields[1:]) not in variants:
                     variants.append(tuple(fields[1:]))
@@ -65,6 +78,9 @@ def read_lexicon(path: Path) -> Lexicon:
         raise UserError(f"{path} cannot be read as a lexicon: {error}") from error
     if not pronunciations:
         raise UserError(f"{path} holds no pronunciations")
+    listed = [variant for variants in pronunciations.values() for variant in variants]
+    if all(variant[0] in ("0", "1") and len(variant) > 1 for variant in listed):
+        raise UserError(f"{path}: the 0 or 1 behind each word is {_PROBABILITY}")
     return Lexicon({word: tuple(variants) for word, variants in pronunciations.items()})
 
 

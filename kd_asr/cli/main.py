@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from kd_asr import __version__
+from kd_asr.cli.check import add_check, run_check
 from kd_asr.cli.mnist import add_mnist, run_mnist
 from kd_asr.cli.own_audio import COMMANDS, add_own_audio, run_own_audio
-from kd_asr.cli.parsing import Parser, fail
+from kd_asr.cli.parsing import Parser, fail, known_options, unknown_arguments
 from kd_asr.cli.run import add_run, run, with_task
+from kd_asr.cli.score import add_score, run_score
 from kd_asr.cli.speech import add_configure, configure
 from kd_asr.cli.stages import add_stages, run_stage
 from kd_asr.console import console, say
@@ -41,21 +44,17 @@ def _parser() -> Parser:
     add_stages(commands)
     add_own_audio(commands)
     add_mnist(commands)
-    score = commands.add_parser("score", help="word error rate of a hypothesis file against a reference file")
-    score.add_argument("reference", type=Path, help="lines of `utterance-id words ...`, or of words alone")
-    score.add_argument("hypothesis", type=Path, help="in the same format")
-    score.add_argument("--json", action="store_true", help="print JSON instead of text")
+    add_score(commands)
+    add_check(commands)
     return parser
-
-
-def _score(arguments: argparse.Namespace) -> None:
-    from kd_asr.evaluation.score import score
-
-    print(score(arguments.reference, arguments.hypothesis, as_json=arguments.json))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, or the share of it that rank 0 of torchrun hands out; the return value is the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        # A character that a terminal or a pipe has no code for is escaped; the work is not lost for it.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     with joined_ranks() as ranks:
         if ranks.rank > 0:
             console.quiet = True
@@ -83,9 +82,11 @@ def _main(argv: Sequence[str]) -> int:
             run_mnist(arguments, rest)
             return 0
         if rest:
-            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+            parser.error(unknown_arguments(rest, known_options(parser, arguments.command)))
         if arguments.command == "score":
-            _score(arguments)
+            run_score(arguments)
+        elif arguments.command == "check":
+            run_check(arguments.run)
         elif arguments.command in COMMANDS:
             run_own_audio(arguments)
         else:

@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kd_asr.cli.parsing import add_device_option
-from kd_asr.console import say
+from kd_asr.cli.parsing import add_device_option, whole_number
+from kd_asr.console import say, shown
 from kd_asr.errors import UserError
 
 if TYPE_CHECKING:
-    from kd_asr.stages.own_audio import Failure, Timed
+    from kd_asr.stages.own_frames import Failure
+    from kd_asr.stages.own_results import Timed
 
 COMMANDS = ("transcribe", "align-files")
 
@@ -31,7 +32,9 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
         "align-files",
         help="align audio files of your own with their transcripts",
         description="Align audio files with their transcripts by a system of a run: a.wav with the words of a.txt "
-        "beside it. Writes a.TextGrid (words and phones, for Praat) and a.ctm (words) into --out.",
+        "beside it. Writes a.TextGrid (words, phones, confidence of each word, for Praat) and a.ctm (words with their "
+        "confidence) into --out. Words that cannot be right (far too long, or of very low posterior) are listed on "
+        "standard error.",
     )
     for command in (transcribe, align):
         command.add_argument(
@@ -46,36 +49,52 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
             help="all files are of one speaker: normalise their frames together, as in training (default: each file by "
             "itself, which is less accurate for short files)",
         )
-        command.add_argument("--jobs", type=int, default=0, help="processes (default: one per core)")
+        command.add_argument(
+            "--channel",
+            type=whole_number("--channel", 1),
+            default=None,
+            metavar="N",
+            help="channel of files with several, counted from 1 (default: the mean of all)",
+        )
+        command.add_argument(
+            "--jobs", type=whole_number("--jobs", 0), default=0, help="processes (default: one per core)"
+        )
         add_device_option(command, "where the networks are applied")
     transcribe.add_argument("--json", action="store_true", help="print JSON with word times")
     transcribe.add_argument(
         "--alternatives",
-        type=int,
+        type=whole_number("--alternatives", 0),
         default=0,
         metavar="N",
         help="add the N best word sequences of each file to the JSON, and to every word a confidence, its probability "
         "among them (default: 0, only the best)",
     )
     align.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: this one)")
+    align.add_argument("--overwrite", action="store_true", help="replace results that are there already")
 
 
 def run_own_audio(arguments: argparse.Namespace) -> None:
     """Run one of `COMMANDS`; it is an error only if no file could be used."""
     from kd_asr.stages.own_audio import align_files, transcribe
 
-    if arguments.jobs < 0:
-        raise UserError(f"--jobs: {arguments.jobs} is less than 0")
-    options = {"one_speaker": arguments.one_speaker, "jobs": arguments.jobs, "device": arguments.device or "auto"}
+    options = {
+        "one_speaker": arguments.one_speaker,
+        "channel": arguments.channel,
+        "jobs": arguments.jobs,
+        "device": arguments.device or "auto",
+    }
     if arguments.command == "transcribe":
-        if arguments.alternatives < 0:
-            raise UserError(f"--alternatives: {arguments.alternatives} is less than 0")
         timed, failed = transcribe(arguments.model, arguments.files, alternatives=arguments.alternatives, **options)
         for item in timed:
-            print(_as_json(item) if arguments.json else f"{item.file}\t{_text(item)}")
+            print(_as_json(item) if arguments.json else f"{shown(item.file)}\t{_text(item)}")
     else:
+        options["overwrite"] = arguments.overwrite
         timed, failed = align_files(arguments.model, arguments.files, arguments.out, **options)
         say(f"{len(timed)} files aligned: {arguments.out}/*.TextGrid and *.ctm")
+    for item in timed:
+        for place, reason in item.doubts.items():
+            start = item.words[place].start_frame * item.frame_shift
+            say(f"{shown(item.file)}: {item.words[place].word} at {start:.2f} s cannot be right: {reason}")
     _tell(failed)
     if not timed:
         raise UserError("none of the files could be used")
@@ -94,6 +113,8 @@ def _as_json(item: Timed) -> str:
         {"word": label, "start": round(start, 3), "end": round(end, 3), "mean_posterior": round(word.posterior, 4)}
         for word, (label, start, end) in zip(item.words, in_time, strict=True)
     ]
+    for place, reason in item.doubts.items():
+        words[place]["doubt"] = reason
     content: dict[str, Any] = {
         "file": str(item.file),
         "seconds": round(item.seconds, 3),
@@ -112,4 +133,4 @@ def _as_json(item: Timed) -> str:
 
 def _tell(failed: list[Failure]) -> None:
     for failure in failed:
-        say(f"{failure.file}: {failure.reason}")
+        say(f"{shown(failure.file)}: {failure.reason}")

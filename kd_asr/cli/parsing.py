@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -94,6 +95,22 @@ def fail(message: str) -> int:
     """Say what went wrong; the exit status of an error that the message explains."""
     say(f"kd-asr: error: {message}")
     return 2
+
+
+def known_options(parser: argparse.ArgumentParser, command: str) -> list[str]:
+    """The options of a command of a parser."""
+    found: list[str] = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction) and command in action.choices:
+            found += [name for option in action.choices[command]._actions for name in option.option_strings]
+    return found
+
+
+def unknown_arguments(rest: Sequence[str], known: Sequence[str]) -> str:
+    """The message for arguments that a command does not know, with the known one that is nearest to the first."""
+    near = difflib.get_close_matches(rest[0].partition("=")[0], known, n=1)
+    hint = f"; do you mean {near[0]}?" if near else ""
+    return f"unrecognized arguments: {' '.join(rest)}{hint}"
 
 
 def setting_flags(rest: Sequence[str], prog: str, settings: type) -> list[str]:

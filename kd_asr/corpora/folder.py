@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_asr.corpora.base import Corpus, ListedUtterance, Listing, SetsSettings
+from kd_asr.corpora.spelling import normalise_words
 from kd_asr.corpora.text_files import read_lines
-from kd_asr.corpora.transcripts import normalise_words
 from kd_asr.errors import UserError
 from kd_asr.registry import corpus
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from kd_asr.corpora.audio import file_of
 from kd_asr.corpora.base import Corpus, ListedUtterance, Listing, SetsSettings
+from kd_asr.corpora.sound import file_of
+from kd_asr.corpora.spelling import normalise_words
 from kd_asr.corpora.text_files import read_lines, start_of_paths
-from kd_asr.corpora.transcripts import normalise_words
 from kd_asr.errors import UserError
 from kd_asr.registry import corpus
 

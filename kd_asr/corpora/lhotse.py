@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.corpora.base import Corpus, ListedUtterance, Listing, SetsSettings
+from kd_asr.corpora.spelling import normalise_words
 from kd_asr.corpora.text_files import read_lines, start_of_paths
-from kd_asr.corpora.transcripts import normalise_words
 from kd_asr.errors import UserError
 from kd_asr.registry import corpus
 

@@ -13,9 +13,10 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from kd_asr.corpora.audio import check_audio, check_segments, file_of
+from kd_asr.corpora.audio import check_audio, check_segments
 from kd_asr.corpora.base import ListedUtterance, Listing
 from kd_asr.corpora.manifest import Rejected, Utterance
+from kd_asr.corpora.sound import file_of
 from kd_asr.errors import UserError
 from kd_asr.parallel import parallel_map
 

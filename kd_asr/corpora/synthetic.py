@@ -27,7 +27,7 @@ from kd_asr.corpora import acoustics
 from kd_asr.corpora.acoustics import Difficulty
 from kd_asr.corpora.espeak import Speech, Voice, speak
 from kd_asr.corpora.grammar import Grammar
-from kd_asr.corpora.transcripts import normalise_words
+from kd_asr.corpora.spelling import normalise_words
 from kd_asr.corpora.true_phones import FILE_NAME, SILENCE, TruePhone, phone_times, write_true_phones
 from kd_asr.errors import UserError
 from kd_asr.parallel import parallel_map

@@ -2,31 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
 
 from kd_asr.corpora.manifest import Rejected
-
-APOSTROPHES = "'\u2019\u02bc\uff07"  # typewriter, typographic, modifier letter, full width
-
-
-def normalise_words(text: str) -> tuple[str, ...]:
-    """Words in LibriSpeech's spelling: Unicode NFC, upper case, no punctuation but the apostrophes inside words.
-
-    Hyphens and dashes separate words; other punctuation and symbols are dropped. `“Don't—stop,” he said.` gives
-    DON'T STOP HE SAID.
-    """
-    kept = []
-    for character in unicodedata.normalize("NFC", text.upper()):
-        category = unicodedata.category(character)
-        if character in APOSTROPHES:
-            kept.append("'")
-        elif category[0] in "LNM":
-            kept.append(character)
-        elif category in ("Pd", "Pc") or category[0] in "ZC":
-            kept.append(" ")
-    words = "".join(kept).split()
-    return tuple(word for word in words if word.strip("'"))
+from kd_asr.corpora.spelling import normalise_words
 
 
 def read_transcripts(path: Path) -> tuple[dict[str, tuple[str, ...]], list[Rejected]]:

@@ -15,13 +15,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kd_asr.corpora.spelling import listed_word, upper_word
 from kd_asr.errors import UserError
 
 BEGIN = "<s>"
 END = "</s>"
 UNKNOWN = ("<unk>", "<UNK>")
 NOT_WORDS = frozenset((BEGIN, END, *UNKNOWN))
-_ANNOUNCED = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)$")
+# log10 of a probability that is none: what SRILM writes, and the least that is written here.
+NEVER = -99.0
+# Numbers of more digits are no counts of n-grams.
+_ANNOUNCED = re.compile(r"ngram\s+(\d{1,15})\s*=\s*(\d{1,15})$", re.ASCII)
+# Python's own reader also takes 1_0 and digits of other scripts.
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|-inf(inity)?", re.ASCII | re.IGNORECASE)
+# What separates words; other white space is part of them.
+_BLANKS = re.compile("[ \t]+")
 
 
 @dataclass(frozen=True)
@@ -119,37 +127,76 @@ def perplexity(model: ArpaModel, sentences: Iterable[Sequence[str]]) -> Perplexi
     return Perplexity(total, tokens, words, unknown)
 
 
-def in_upper_case(model: ArpaModel) -> ArpaModel:
-    """The model with its words in upper case, as transcripts and lexicon have them; itself if they are.
+def respell(model: ArpaModel) -> tuple[ArpaModel, list[str]]:
+    """A model in the spelling of transcripts and lexicon, and its words that are left out.
+
+    Left out are words that no transcript can hold (`corpora.spelling.listed_word`), with their n-grams, and n-grams
+    that have `<s>` or `</s>` inside. What a reader of ARPA files may rely on is added where it lacks: `<s>`, and the
+    beginnings of all n-grams, with the probability that the model gives them.
 
     Raises:
         UserError: two of its words differ in case only.
     """
-    words = model.log_probabilities[0].keys() - {BEGIN, END, *UNKNOWN}
-    renamed = {word: word.upper() for word in words}
-    if all(word == upper for word, upper in renamed.items()):
-        return model
-    spellings: dict[str, str] = {}
-    for word, upper in sorted(renamed.items()):
-        if upper in spellings:
-            raise UserError(
-                f"the language model has both {spellings[upper]!r} and {word!r}: it must be in upper case only"
-            )
-        spellings[upper] = word
+    spelling_of = spellings(model.log_probabilities[0])
+    left_out = sorted(model.log_probabilities[0].keys() - spelling_of.keys())
 
     def rename(ngrams: dict[str, float]) -> dict[str, float]:
-        return {" ".join(renamed.get(word, word) for word in ngram.split(" ")): n for ngram, n in ngrams.items()}
+        found = {}
+        for ngram, number in ngrams.items():
+            words = ngram.split(" ")
+            if BEGIN not in words[1:] and END not in words[:-1]:
+                renamed = [spelling_of.get(word) for word in words]
+                if None not in renamed:
+                    found[" ".join(filter(None, renamed))] = number
+        return found
 
-    return ArpaModel(tuple(map(rename, model.log_probabilities)), rename(model.backoffs))
+    sections = [rename(section) for section in model.log_probabilities]
+    sections[0].setdefault(BEGIN, NEVER)
+    while len(sections) > 1 and not sections[-1]:
+        sections.pop()
+    renamed = ArpaModel(tuple(sections), rename(model.backoffs))
+    for order in range(len(sections) - 1, 0, -1):
+        for ngram in sections[order]:
+            *history, word = ngram.rsplit(" ", maxsplit=1)[0].split(" ")
+            if " ".join((*history, word)) not in sections[order - 1]:
+                sections[order - 1][" ".join((*history, word))] = renamed.log10_probability(word, history)
+    return renamed, left_out
+
+
+def spellings(words: Iterable[str]) -> dict[str, str]:
+    """The spelling of each word of a language model that stays.
+
+    Of several words with one spelling the one that has it but for case and apostrophes stays (`us`, not `u.s.`).
+    """
+    found: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for word in sorted(words, key=lambda word: (upper_word(word) != listed_word(word), word.lower() != word, word)):
+        spelling = word.lower() if word.lower() in (BEGIN, END) else listed_word(word)
+        if spelling is None:
+            continue
+        other = taken.setdefault(spelling, word)
+        if other is word:
+            found[word] = spelling
+        elif spelling not in NOT_WORDS and upper_word(word) == spelling:
+            raise UserError(
+                f"the language model has both {other!r} and {word!r}, which are one word where case does not count: "
+                "keep one of them"
+            )
+    return found
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines without surrounding white space; a file that cannot be read to its end is a `UserError`."""
+    """Numbered lines without surrounding blanks; a file that cannot be read to its end is a `UserError`."""
     number = 0
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                yield number, line.strip(" \t\r\n")
+        with path.open("rb") as raw:
+            packed = path.suffix == ".gz" or raw.peek(2)[:2] == b"\x1f\x8b"
+            source = gzip.GzipFile(fileobj=raw) if packed else raw
+            # Lines may end as on any system; a byte order mark is no text.
+            for number, line in enumerate(io.TextIOWrapper(source, encoding="utf-8-sig"), start=1):
+                if "\0" in line:
+                    raise UserError(f"{path}, line {number}: not text, but a file with zero bytes")
+                yield number, line.strip(" \t\n")
     except FileNotFoundError as error:
         raise UserError(f"there is no language model {path}") from error
     except EOFError as error:
@@ -158,6 +205,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise UserError(f"{path}, after line {number}: not a sound gzip file ({error}); fetch it again") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}, after line {number}: not UTF-8 text ({error.reason})") from error
+    except OSError as error:
+        raise UserError(f"the language model {path} cannot be read ({error.strerror or error})") from error
 
 
 def _read_announced(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[list[int], tuple[int, str]]:
@@ -183,13 +232,9 @@ def _read_announced(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[list[
 
 
 def _number(path: Path, number: int, text: str, what: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if math.isnan(value) or value == math.inf:
+    if not _NUMBER.fullmatch(text) or float(text) > -NEVER:
         raise UserError(f"{path}, line {number}: {text!r} is not a {what}")
-    return value
+    return float(text)
 
 
 def read_arpa(path: Path) -> ArpaModel:
@@ -238,7 +283,7 @@ def _read_section(
             continue
         if line[0] == "\\":
             return section, number, line
-        fields = line.split()
+        fields = _BLANKS.split(line)
         if len(fields) not in (order + 1, order + 2):
             raise UserError(
                 f"{path}, line {number}: {line!r} is not `log10-probability, {order} word{'s' * (order > 1)}, "
@@ -282,7 +327,8 @@ def read_vocabulary(path: Path) -> list[str]:
 def write_arpa(path: Path, model: ArpaModel) -> None:
     """Write a model, gzipped if the name ends in `.gz`; the same model gives the same bytes.
 
-    Numbers have seven significant digits. The longest n-grams have no back-off weights, others have one unless it is 0.
+    Numbers have seven significant digits, and none is below -99. The longest n-grams and those that end a sentence have
+    no back-off weights, others have one unless it is 0.
     """
     with path.open("wb") as raw:
         if path.suffix == ".gz":
@@ -301,8 +347,9 @@ def _write(file: io.TextIOWrapper, model: ArpaModel) -> None:
         file.write(f"\n\\{order}-grams:\n")
         longest = order == model.order
         for ngram, value in section.items():
-            weight = 0.0 if longest else model.backoffs.get(ngram, 0.0)
-            file.write(f"{value:.7g}\t{ngram}\t{weight:.7g}\n" if weight else f"{value:.7g}\t{ngram}\n")
+            weight = 0.0 if longest or ngram.endswith(END) else max(model.backoffs.get(ngram, 0.0), NEVER)
+            line = f"{max(value, NEVER):.7g}\t{ngram}"
+            file.write(f"{line}\t{weight:.7g}\n" if weight else f"{line}\n")
     file.write("\n\\end\\\n")
     file.flush()
     file.detach()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import subprocess
+import sys
 import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import kaldifst
-import kaldilm
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +34,10 @@ GRAPH_FILE = "HCLG.fst"
 WORDS_FILE = "words.txt"
 EPSILON = "<eps>"
 BACKOFF = "#0"
+_TO_FST = (
+    "import sys, kaldilm; arpa, fst, backoff, table = sys.argv[1:]; "
+    "kaldilm.arpa2fst(arpa, fst, disambig_symbol=backoff, read_symbol_table=table, max_arpa_warnings=0)"
+)
 
 
 def grammar_fst(arpa: Path, words: Sequence[str]) -> kaldifst.StdVectorFst:
@@ -54,16 +59,20 @@ def grammar_fst(arpa: Path, words: Sequence[str]) -> kaldifst.StdVectorFst:
                 raise damaged(arpa, error) from error
         table = folder / "words.txt"
         write_words(table, words)
-        try:
-            kaldilm.arpa2fst(
-                str(plain),
-                str(folder / "G.fst"),
-                disambig_symbol=BACKOFF,
-                read_symbol_table=str(table),
-                max_arpa_warnings=0,
+        # In a process of its own: what kaldilm does not like it ends with an abort.
+        done = subprocess.run(
+            [sys.executable, "-c", _TO_FST, str(plain), str(folder / "G.fst"), BACKOFF, str(table)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if line.strip()]
+            raise UserError(
+                f"{arpa} cannot be made a graph: kaldilm ended with status {done.returncode}"
+                f"{f' ({said[-1].strip()})' if said else ''}"
             )
-        except RuntimeError as error:
-            raise UserError(f"{arpa} cannot be made a graph: {error}") from error
         return kaldifst.StdVectorFst.read(str(folder / "G.fst"))
 
 
@@ -127,9 +136,7 @@ def decoding_graph(
         UserError: the language model and the lexicon share no word, or a pronunciation has a phone that the topology
             lacks.
     """
-    entries = [
-        (word, phones) for word in read_vocabulary(arpa) for phones in lexicon.pronunciations.get(word, ())
-    ]
+    entries = [(word, phones) for word in read_vocabulary(arpa) for phones in lexicon.pronunciations.get(word, ())]
     if not entries:
         raise UserError(f"{arpa} and the lexicon share no word: are both in upper case?")
     known = {phone: number for number, phone in enumerate(topology.phones, start=1)}
@@ -145,6 +152,4 @@ def decoding_graph(
         chains = phone_chains(topology, num_disambiguation)
     else:
         composed, chains = compose_context(composed, topology, num_disambiguation)
-    return expand_to_states(
-        composed, chains, np.array(topology.self_loop), self_loop_scale=self_loop_scale
-    ), words[:-1]
+    return expand_to_states(composed, chains, np.array(topology.self_loop), self_loop_scale=self_loop_scale), words[:-1]

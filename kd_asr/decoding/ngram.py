@@ -21,7 +21,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_asr.decoding.arpa import BEGIN, END, UNKNOWN, ArpaModel
+from kd_asr.decoding.arpa import BEGIN, END, NEVER, UNKNOWN, ArpaModel
 from kd_asr.errors import UserError
 
 # The first words of every vocabulary.
@@ -29,8 +29,6 @@ SPECIALS = (BEGIN, END, UNKNOWN[0])
 # D1, D2, D3+ where the text is too small to estimate them: the middle of their ranges, as in KenLM's
 # `lmplz --discount_fallback`.
 SMALL_TEXT = (0.5, 1.0, 1.5)
-# log10 p(<s>): it is never predicted, but a unigram must have a probability. SRILM writes this one.
-_NEVER = -99.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def estimate_ngrams(sentences: Iterable[Sequence[str]], order: int) -> ArpaModel
         log_probability = np.log10(probability)
         if length == 1:
             names = list(words)
-            log_probability[words.index(BEGIN)] = _NEVER
+            log_probability[words.index(BEGIN)] = NEVER  # never predicted, but a unigram must have a number
         else:
             # A history that nothing follows backs off with weight 1, which need not be written.
             followed = np.flatnonzero(gamma)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import kaldi_native_fbank
 import numpy as np
 import soxr
 
-from kd_asr.corpora.audio import open_audio
+from kd_asr.corpora.sound import UnusableAudio, go_to, mono_blocks, open_sound
 from kd_asr.features.settings import FeatureSettings
+
+# Natural logarithm of an energy in 16-bit units squared.
+_SILENT = -4.5
 
 
 def num_resampled(num_samples: int, sample_rate: int, target_rate: int) -> int:
@@ -31,36 +36,105 @@ def num_frames(num_samples: int, sample_rate: int, settings: FeatureSettings) ->
     return 0 if samples < window else 1 + (samples - window) // shift
 
 
-def read_audio(path: str | Path, target_rate: int, *, first_sample: int = 0, num_samples: int = -1) -> np.ndarray:
-    """Mono samples of an audio file, or of a part of it, at `target_rate`.
+@dataclass(frozen=True, eq=False)
+class FileFrames:
+    """The frames of one audio file, or of a part of it.
 
-    Channels are averaged; other rates are resampled by soxr in high quality, with the bits of `librosa.resample`.
+    Attributes:
+        frames: (frames, bins) float32, not normalised.
+        seconds: length of the file or part.
+        channels: in the file.
+    """
+
+    frames: np.ndarray
+    seconds: float
+    channels: int
+
+
+def frames_of_file(
+    path: str | Path,
+    settings: FeatureSettings,
+    channel: int | None = None,
+    *,
+    first_sample: int = 0,
+    num_samples: int | None = None,
+) -> FileFrames:
+    """Frames of an audio file or a part of it, read piece by piece so that a long one needs little memory.
 
     Args:
-        path: of a file that soundfile reads, or `archive.ark:1234`, a WAV file in a Kaldi archive.
+        path: of a file in any format that soundfile reads, at any rate, or `archive.ark:1234`, a WAV file in a Kaldi
+            archive.
+        settings: filterbank settings.
+        channel: the one that is used, counted from 1; None: the mean of all.
+        first_sample: where the part begins, at the rate of the file.
+        num_samples: length of the part at the rate of the file; None: up to its end.
+
+    Raises:
+        UnusableAudio: see `corpora.sound`; or the frames are not finite.
+    """
+    with open_sound(path) as file:
+        if first_sample:
+            go_to(file, first_sample)
+        source = _Counted(mono_blocks(file, channel, num_samples))
+        frames = log_mel_of_blocks(resampled(source, file.samplerate, settings.sample_rate), settings)
+        if not np.isfinite(frames).all():
+            raise UnusableAudio("features that are not finite")
+        return FileFrames(frames, source.samples / file.samplerate, file.channels)
+
+
+def read_audio(
+    path: str | Path, target_rate: int, *, first_sample: int = 0, num_samples: int | None = None
+) -> np.ndarray:
+    """Mono samples of an audio file or a part of it at `target_rate`, the mean of its channels.
+
+    Args:
+        path: as for `frames_of_file`.
         target_rate: Hz.
         first_sample: where the part begins, at the rate of the file.
-        num_samples: length of the part at the rate of the file; -1: up to its end.
+        num_samples: length of the part at the rate of the file; None: up to its end.
 
     Returns:
         (samples,) float32 in -1..1.
 
     Raises:
-        soundfile.LibsndfileError: the file cannot be read.
-        OSError: the archive cannot be read.
+        UnusableAudio: see `corpora.sound`.
     """
-    with open_audio(path) as file:
+    with open_sound(path) as file:
         if first_sample:
-            file.seek(first_sample)
-        samples, rate = file.read(num_samples, dtype="float32"), file.samplerate
-    mono: np.ndarray = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
+            go_to(file, first_sample)
+        blocks = list(resampled(mono_blocks(file, num_samples=num_samples), file.samplerate, target_rate))
+    return np.concatenate([*blocks, np.zeros(0, dtype=np.float32)])
+
+
+class _Counted:
+    """Blocks of samples, passed on and counted."""
+
+    def __init__(self, blocks: Iterable[np.ndarray]) -> None:
+        self._blocks = blocks
+        self.samples = 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for block in self._blocks:
+            self.samples += len(block)
+            yield block
+
+
+def resampled(blocks: Iterable[np.ndarray], rate: int, target_rate: int) -> Iterator[np.ndarray]:
+    """Blocks of (samples,) float32 at another rate, by soxr in high quality, with the bits of `librosa.resample`."""
     if rate == target_rate:
-        return mono
-    resampled = np.zeros(num_resampled(len(mono), rate, target_rate), dtype=np.float32)
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(rate, target_rate, 1, dtype="float32", quality="HQ")
+    taken = given = 0
+    for block in blocks:
+        taken += len(block)
+        found = stream.resample_chunk(np.ascontiguousarray(block))
+        given += len(found)
+        yield found
     # soxr ends up to a sample early: that one is silence, as librosa has it.
-    found = soxr.resample(mono, rate, target_rate, quality="HQ")[: len(resampled)]
-    resampled[: len(found)] = found
-    return resampled
+    left = num_resampled(taken, rate, target_rate) - given
+    last = stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)[:left]
+    yield np.concatenate([last, np.zeros(left - len(last), dtype=np.float32)])
 
 
 def log_mel(samples: np.ndarray, settings: FeatureSettings) -> np.ndarray:
@@ -73,6 +147,11 @@ def log_mel(samples: np.ndarray, settings: FeatureSettings) -> np.ndarray:
     Returns:
         (frames, num_mel_bins) float32, natural logarithm of the filter energies of the 16-bit signal.
     """
+    return log_mel_of_blocks([samples], settings)
+
+
+def log_mel_of_blocks(blocks: Iterable[np.ndarray], settings: FeatureSettings) -> np.ndarray:
+    """`log_mel` of samples that come in blocks."""
     options = kaldi_native_fbank.FbankOptions()
     options.frame_opts.samp_freq = settings.sample_rate
     options.frame_opts.frame_length_ms = settings.frame_length_ms
@@ -82,19 +161,41 @@ def log_mel(samples: np.ndarray, settings: FeatureSettings) -> np.ndarray:
     options.mel_opts.num_bins = settings.num_mel_bins
     options.use_energy = False
     bank = kaldi_native_fbank.OnlineFbank(options)
-    # Kaldi reads 16-bit integers as floats: without this factor its energy floor would cut in earlier. The library
-    # reads a list faster than an array, by a fifth of the whole time.
-    bank.accept_waveform(settings.sample_rate, (samples * np.float32(32768.0)).tolist())
+    found: list[np.ndarray] = []
+    count = 0
+
+    def take() -> None:
+        nonlocal count
+        ready = bank.num_frames_ready
+        if ready > count:
+            found.append(np.concatenate([bank.get_frame(index) for index in range(count, ready)]))
+            bank.pop(ready - count)
+            count = ready
+
+    for block in blocks:
+        # Kaldi reads 16-bit integers as floats: without this factor its energy floor would cut in earlier. The library
+        # reads a list faster than an array, by a fifth of the whole time.
+        bank.accept_waveform(settings.sample_rate, (block * np.float32(32768.0)).tolist())
+        take()
     bank.input_finished()
-    count = bank.num_frames_ready
-    if count == 0:
-        return np.zeros((0, settings.num_mel_bins), dtype=np.float32)
-    frames = np.concatenate([bank.get_frame(index) for index in range(count)])
-    return frames.reshape(count, settings.num_mel_bins)
+    take()
+    return np.concatenate([*found, np.zeros(0, dtype=np.float32)]).reshape(count, settings.num_mel_bins)
+
+
+def is_live(frames: np.ndarray) -> np.ndarray:
+    """(frames,) bool: where not normalised log-mel frames are more than digital silence, be it of any constant level.
+
+    Digital silence has no energy in any filter, but for what rounding leaves of a level in floating point; a signal of
+    a thirtieth of a step of 16 bits has more.
+    """
+    live: np.ndarray = frames.max(axis=1, initial=-np.inf) > _SILENT
+    return live
 
 
 def normalise(blocks: list[np.ndarray]) -> list[np.ndarray]:
     """Give the frames of all blocks together mean 0 and variance 1 in each bin.
+
+    Frames of digital silence take no part in the statistics, and become as quiet as the quietest other ones.
 
     Args:
         blocks: of one speaker or utterance, each (frames, bins) float32.
@@ -102,9 +203,19 @@ def normalise(blocks: list[np.ndarray]) -> list[np.ndarray]:
     Returns:
         The blocks, shifted and scaled. A bin that never varies becomes 0.
     """
-    count = sum(len(block) for block in blocks)
-    mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks) / count
+    alive = [is_live(block) for block in blocks]
+    if not all(live.all() for live in alive) and any(live.any() for live in alive):
+        lowest = np.min(
+            [block[live].min(axis=0) for block, live in zip(blocks, alive, strict=True) if live.any()], axis=0
+        )
+        blocks = [np.where(live[:, None], block, lowest) for block, live in zip(blocks, alive, strict=True)]
+    else:
+        alive = [np.ones(len(block), dtype=bool) for block in blocks]
+    counted = [block if live.all() else block[live] for block, live in zip(blocks, alive, strict=True)]
+    count = sum(len(block) for block in counted)
+    mean = sum(block.sum(axis=0, dtype=np.float64) for block in counted) / count
     centred = [block - mean.astype(np.float32) for block in blocks]
-    variance = sum(np.square(block).sum(axis=0, dtype=np.float64) for block in centred) / count
+    deviations = [block if live.all() else block[live] for block, live in zip(centred, alive, strict=True)]
+    variance = sum(np.square(block).sum(axis=0, dtype=np.float64) for block in deviations) / count
     scale = np.where(variance > 1e-10, 1.0 / np.sqrt(np.maximum(variance, 1e-10)), 0.0).astype(np.float32)
     return [block * scale for block in centred]

@@ -27,6 +27,11 @@ class FeatureSettings:
     frame_shift_ms: Annotated[float, AtLeast(1), Unit("milliseconds")] = 10.0
     normalisation: Literal["speaker", "utterance"] = "speaker"
 
+    @property
+    def frame_shift(self) -> float:
+        """Seconds from one frame to the next: of a whole number of samples, so that no time drifts."""
+        return int(self.sample_rate * self.frame_shift_ms / 1000) / self.sample_rate
+
     def problems(self) -> list[str]:
         """Settings that contradict each other."""
         if self.frame_length_ms < self.frame_shift_ms:

@@ -100,7 +100,7 @@ def _figures(
         "silence_share": round(silent / frames, 4),
     }
     if truth is not None:
-        shift, length = settings.features.frame_shift_ms / 1000, settings.features.frame_length_ms / 1000
+        shift, length = settings.features.frame_shift, settings.features.frame_length_ms / 1000
         agreements = (
             compare(item.phones, truth[item.utterance_id], frame_shift=shift, first_frame=(length - shift) / 2)
             for item in alignments

@@ -140,7 +140,7 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
         joined = {
             name: {set_name: join_scores(by_set[set_name]) for set_name in SETS} for name, by_set in parts.items()
         }
-        shift = settings.features.frame_shift_ms / 1000
+        shift = settings.features.frame_shift
         audio_seconds = int(joined[systems.systems[0].name]["test"].frames.sum()) * shift
         write_json(
             folder / "frames.json",

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_array, write_array
 from kd_asr.console import SPEECH
 from kd_asr.corpora.manifest import SETS, Rejected, Utterance, read_manifest, write_rejected
-from kd_asr.features.frames import log_mel, normalise, num_frames, read_audio
+from kd_asr.corpora.sound import UnusableAudio
+from kd_asr.features.frames import frames_of_file, normalise, num_frames
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.store import FrameStore, create_store
 from kd_asr.parallel import parallel_map
@@ -29,28 +29,21 @@ class _Result:
     frames: int
 
 
-def frames_of_file(
-    path: str | Path, settings: FeatureSettings, *, first_sample: int = 0, num_samples: int = -1
-) -> np.ndarray | str:
-    """(frames, bins) float32 of a file or a part of it, not normalised, or the reason why there are none."""
-    try:
-        samples = read_audio(path, settings.sample_rate, first_sample=first_sample, num_samples=num_samples)
-    except (soundfile.LibsndfileError, OSError) as error:
-        return f"unreadable audio: {error}"
-    if not np.isfinite(samples).all():
-        return "audio holds samples that are not finite"
-    frames = log_mel(samples, settings)
-    return frames if np.isfinite(frames).all() else "features that are not finite"
-
-
 def _compute(utterance: Utterance, settings: FeatureSettings) -> np.ndarray | str:
-    """`frames_of_file`, as many as were announced."""
-    first, part = utterance.first_sample, {}
-    if first is not None:
-        part = {"first_sample": first, "num_samples": utterance.num_samples}
-    frames = frames_of_file(utterance.audio_path, settings, **part)
+    """(frames, bins) float32, not normalised and as many as were announced, or the reason why there are none."""
+    first = utterance.first_sample
+    try:
+        # The number of samples of a whole file is compared by way of its frames.
+        frames = frames_of_file(
+            utterance.audio_path,
+            settings,
+            first_sample=first or 0,
+            num_samples=None if first is None else utterance.num_samples,
+        ).frames
+    except UnusableAudio as error:
+        return str(error)
     expected = num_frames(utterance.num_samples, utterance.sample_rate, settings)
-    if not isinstance(frames, str) and len(frames) != expected:
+    if len(frames) != expected:
         return f"audio changed since it was prepared: {len(frames)} frames instead of {expected}"
     return frames
 

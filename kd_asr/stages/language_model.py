@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import math
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.console import say
 from kd_asr.corpora.manifest import read_manifest
-from kd_asr.decoding.arpa import ArpaModel, in_upper_case, perplexity, read_arpa, write_arpa
+from kd_asr.corpora.spelling import is_special
+from kd_asr.decoding.arpa import perplexity, read_arpa, respell, write_arpa
 from kd_asr.decoding.ngram import estimate_ngrams
 from kd_asr.errors import UserError
 from kd_asr.stages.lexicon import file_digest, given_arpa
 from kd_asr.stages.settings import Settings
 
-ARPA_FILES = ("lm.arpa", "lm.arpa.gz")
+ARPA_FILE = "lm.arpa.gz"
 
 
 def arpa_file(language_model: Artifact) -> Path:
-    """The model that the stage wrote: plain or gzipped."""
-    for name in ARPA_FILES:
-        if (language_model.path / name).is_file():
-            return language_model.path / name
-    raise UserError(f"{language_model.path} holds no {' or '.join(ARPA_FILES)}: delete it and run the stage again")
+    """The model that the stage wrote."""
+    path = language_model.path / ARPA_FILE
+    if not path.is_file():
+        raise UserError(f"{path} is missing: delete {language_model.path} and run the stage again")
+    return path
 
 
 def language_model(run_dir: Path, settings: Settings) -> Artifact:
     """Write `lm.arpa` or `lm.arpa.gz` into `language_model/`.
 
-    A file of the settings is checked to its end and copied as it is, so that the run needs nothing from outside. It is
-    written anew, as `lm.arpa.gz`, only where it has n-grams longer than `language_model.order` (they are cut off) or
-    words that are not in upper case. Its words that the lexicon lacks stay; the stage `graph` leaves them out. Without
-    a file, a modified Kneser-Ney model is estimated from the transcripts of the training set.
+    A file of the settings is checked to its end and written anew, so that the run needs nothing from outside and what
+    reads it next finds nothing else: n-grams longer than `language_model.order` are cut off, words are spelt as those
+    of transcripts, and words that no transcript can hold are left out and listed in `left_out.txt`. Its words that the
+    lexicon lacks stay; the stage `graph` leaves them out. Without a file, a modified Kneser-Ney model is estimated from
+    the transcripts of the training set.
 
     Metrics: source, order, n-grams of each order; of dev perplexity (see `perplexity`) and rate of unknown words.
 
@@ -49,11 +50,14 @@ def language_model(run_dir: Path, settings: Settings) -> Artifact:
         return (utterance.words for utterance in read_manifest(prepared.path / f"{name}.jsonl"))
 
     def work(folder: Path) -> dict[str, Any]:
+        left_out: list[str] = []
         if given is None:
             model = estimate_ngrams(sentences("train"), order)
-            write_arpa(folder / "lm.arpa.gz", model)
         else:
-            model = _copy_checked(given, folder, order)
+            model, left_out = respell(read_arpa(given).cut(order))
+            (folder / "left_out.txt").write_text("".join(f"{word}\n" for word in left_out), encoding="utf-8")
+            _say_left_out([word for word in left_out if not is_special(word)])
+        write_arpa(folder / ARPA_FILE, model)
         measured = perplexity(model, sentences("dev"))
         if measured.words and measured.unknown_words == measured.words:
             raise UserError(f"no word of dev is in the language model {given or 'of train'}: are they of one language?")
@@ -65,6 +69,7 @@ def language_model(run_dir: Path, settings: Settings) -> Artifact:
         return {
             "source": f"given: {given.name}" if given is not None else "estimated from the transcripts of train",
             "order": model.order,
+            "left_out_words": len(left_out),
             "ngrams": {str(length): count for length, count in enumerate(ngrams, start=1)},
             # JSON has no infinity: a model that holds a word of dev for impossible has no perplexity.
             "dev_perplexity": round(measured.value, 2) if math.isfinite(measured.value) else None,
@@ -86,12 +91,7 @@ def language_model(run_dir: Path, settings: Settings) -> Artifact:
     )
 
 
-def _copy_checked(given: Path, folder: Path, order: int) -> ArpaModel:
-    """Read a model and put it into `folder`: the very file if nothing of it changes."""
-    whole = read_arpa(given)
-    model = in_upper_case(whole.cut(order))
-    if model is whole:
-        shutil.copyfile(given, folder / ("lm.arpa.gz" if given.suffix == ".gz" else "lm.arpa"))
-    else:
-        write_arpa(folder / "lm.arpa.gz", model)
-    return model
+def _say_left_out(words: Sequence[str]) -> None:
+    if words:
+        shown = ", ".join(words[:5]) + (", ..." if len(words) > 5 else "")
+        say(f"language model: {len(words)} words left out that no transcript can hold ({shown}): left_out.txt")

@@ -20,11 +20,11 @@ from kd_asr.alignment.lexicon import (
     without_stress,
     write_lexicon,
 )
-from kd_asr.alignment.topology import UNKNOWN_PHONE
+from kd_asr.alignment.topology import UNKNOWN_PHONE, without_position
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.console import say
 from kd_asr.corpora.manifest import SETS, read_manifest
-from kd_asr.decoding.arpa import NOT_WORDS, read_vocabulary
+from kd_asr.decoding.arpa import NOT_WORDS, read_vocabulary, spellings
 from kd_asr.errors import UserError
 from kd_asr.stages.settings import Settings
 
@@ -48,8 +48,9 @@ def lexicon(run_dir: Path, settings: Settings) -> Artifact:
                 for name in SETS
             }
             if arpa is not None:
-                words["language_model"] = {word.upper() for word in read_vocabulary(arpa)}
+                words["language_model"] = set(spellings(read_vocabulary(arpa)).values())
             whole = read_lexicon(dictionary)
+            _check_no_positions(whole, dictionary)
             known, missing = select(whole, set().union(*words.values()) - NOT_WORDS)
             if missing:
                 _check_phones(whole, dictionary, missing)
@@ -99,6 +100,16 @@ def dictionary_file(settings: Settings) -> Iterator[Path]:
             yield packaged
 
 
+def _check_no_positions(whole: Lexicon, dictionary: Path) -> None:
+    """A phone such as `t_S` could not be told from `t` alone in a word."""
+    marked = [phone for phone in whole.phones if without_position(phone) != phone]
+    if marked:
+        raise UserError(
+            f"{dictionary} has the phone {marked[0]}, whose ending tells a position in the word here: give phones that "
+            "do not end in _B, _I, _E or _S (lexicon.word_position: true adds positions)"
+        )
+
+
 def _check_phones(whole: Lexicon, dictionary: Path, missing: Sequence[str]) -> None:
     """Refuse a dictionary with other phones than CMUdict's where guessed pronunciations, in CMUdict's phones, are
     needed."""
@@ -134,7 +145,8 @@ def check_given_files(settings: Settings) -> None:
         UserError: names file and line.
     """
     if settings.lexicon.path:
-        read_lexicon(Path(settings.lexicon.path))
+        dictionary = Path(settings.lexicon.path)
+        _check_no_positions(read_lexicon(dictionary), dictionary)
     arpa = given_arpa(settings)
     if arpa is not None:
         read_vocabulary(arpa)

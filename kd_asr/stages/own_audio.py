@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import pickle
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 
-from kd_asr.alignment.ctm import TimedPhone, write_ctm
+from kd_asr.alignment.doubts import doubts, longest_phone
 from kd_asr.alignment.g2p import Guess, guess_pronunciations, spelt_with
 from kd_asr.alignment.graphs import training_graph
 from kd_asr.alignment.lexicon import Lexicon, merge, read_lexicon, select, with_positions
@@ -26,28 +25,27 @@ from kd_asr.alignment.topology import UNKNOWN_PHONE, Topology, without_position
 from kd_asr.alignment.viterbi import best_path
 from kd_asr.alignment.words import (
     WordSegment,
-    phones_in_time,
     word_segments,
-    words_in_time,
-    write_text_grid,
 )
 from kd_asr.artifacts import load_artifact
-from kd_asr.console import say
-from kd_asr.corpora.transcripts import normalise_words
+from kd_asr.console import say, shown
+from kd_asr.corpora.spelling import normalise_words
 from kd_asr.decoding.decoder import Decoder, Search, search_set, unpickled_scores
 from kd_asr.decoding.nbest import Alternative
 from kd_asr.device import find_device
 from kd_asr.errors import UserError
-from kd_asr.features.frames import normalise
-from kd_asr.features.store import FrameStore, create_store
 from kd_asr.jobs.systems import Average, NetworkRef
 from kd_asr.parallel import Workers
 from kd_asr.settings.files import SETTINGS_FILE
-from kd_asr.stages.features import frames_of_file
 from kd_asr.stages.lexicon import dictionary_file
+from kd_asr.stages.own_frames import PIECE_SECONDS, Failure, OwnAudio, store_frames
+from kd_asr.stages.own_results import Timed, check_results, write_results
 from kd_asr.stages.recognise import NetworkScores, log_prior, recognising_workers
 from kd_asr.stages.settings import Settings, load_settings
 from kd_asr.stages.systems import run_systems
+
+# All scores of a file that is aligned are in memory at once.
+MOST_ALIGNED_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -68,35 +66,6 @@ class TrainedSystem:
     scaled_as: str
     networks: tuple[NetworkRef, ...]
     average: Average
-
-
-@dataclass(frozen=True)
-class Timed:
-    """What was found in one file.
-
-    Attributes:
-        file: the audio.
-        seconds: its length.
-        frame_shift: seconds from frame to frame.
-        words: with their times in frames.
-        phones: the same.
-        alternatives: word sequences, the cheapest first, if they were asked for.
-    """
-
-    file: Path
-    seconds: float
-    frame_shift: float
-    words: tuple[WordSegment, ...]
-    phones: tuple[PhoneSegment, ...]
-    alternatives: tuple[Alternative, ...] = ()
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A file that gave nothing, and why."""
-
-    file: Path
-    reason: str
 
 
 def find_system(model: Path) -> TrainedSystem:
@@ -138,9 +107,11 @@ def transcribe(
     files: Sequence[Path],
     *,
     one_speaker: bool = False,
+    channel: int | None = None,
     alternatives: int = 0,
     jobs: int = 0,
     device: str = "auto",
+    piece_seconds: float = PIECE_SECONDS,
 ) -> tuple[list[Timed], list[Failure]]:
     """Words of audio files, in time.
 
@@ -149,9 +120,11 @@ def transcribe(
         files: in any format that soundfile reads, at any rate.
         one_speaker: normalise the frames of all files together, as those of a speaker in training, and adapt the
             networks to all of them, where the run adapts; otherwise to each file for itself.
+        channel: the one that is used, counted from 1; None: the mean of all.
         alternatives: word sequences wanted of each file, of which the cheapest is what was said; 0: the single best.
         jobs: processes, 0 for one per core.
         device: where the networks are applied, see `find_device`.
+        piece_seconds: longer files are recognised in pieces, cut where they are quietest.
 
     Raises:
         UserError: the system or the decoding graph is missing, or has not been decoded with.
@@ -168,14 +141,30 @@ def transcribe(
     )
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kd_asr-")))
-        audio, failed = _extract(files, folder / "frames", system.settings, one_speaker=one_speaker)
+        features = system.settings.features
+        audio, failed = store_frames(
+            files,
+            folder / "frames",
+            features,
+            one_speaker=one_speaker,
+            channel=channel,
+            piece_seconds=piece_seconds,
+        )
+        if alternatives:
+            failed += [
+                Failure(item.file, f"longer than {piece_seconds:g} s: alternatives are found in shorter files only")
+                for item in audio
+                if len(item.pieces) > 1
+            ]
+            audio = [item for item in audio if len(item.pieces) == 1]
         if not audio:
             return [], failed
         workers = stack.enter_context(recognising_workers(system.settings))
         prior = _prior(system)
         scores = _scores(system, folder / "frames", audio, prior, one_speaker=one_speaker)
-        wanted = [(item.name, item.frames) for item in audio]
-        lists: list[list[Alternative]] = [[] for _ in audio]
+        pieces = [piece for item in audio for piece in item.pieces]
+        wanted = [(piece.name, piece.frames) for piece in pieces]
+        lists: list[list[Alternative]] = [[] for _ in pieces]
         searched = partial(
             search_set, graph.path, wanted, scores, search, workers, scratch=folder, description="transcribe"
         )
@@ -187,35 +176,46 @@ def transcribe(
             words = [hypothesis.words for hypothesis in searched(method=Decoder.decode)]
         lexicon = read_lexicon(system.run_dir / "lexicon" / "lexicon.txt")
         used, _ = select(lexicon, {word for line in words for word in line})
-        timed, unaligned = _in_time(_task(system, scores, prior, used), audio, words, workers)
-        of_file = {item.file: tuple(found) for item, found in zip(audio, lists, strict=True)}
-        return [replace(item, alternatives=of_file[item.file]) for item in timed], [*failed, *unaligned]
+        said = {piece.name: line for piece, line in zip(pieces, words, strict=True)}
+        timed, unaligned = _in_time(_task(system, scores, prior, used), audio, said, workers)
+        of_file = {item.pieces[0].name: tuple(lists[pieces.index(item.pieces[0])]) for item in audio}
+        first = {item.file: item.pieces[0].name for item in audio}
+        timed = [replace(item, alternatives=of_file[first[item.file]]) for item in timed]
+        return timed, [*failed, *unaligned]
 
 
 def align_files(
-    model: Path, files: Sequence[Path], out: Path, *, one_speaker: bool = False, jobs: int = 0, device: str = "auto"
+    model: Path,
+    files: Sequence[Path],
+    out: Path,
+    *,
+    one_speaker: bool = False,
+    channel: int | None = None,
+    overwrite: bool = False,
+    jobs: int = 0,
+    device: str = "auto",
 ) -> tuple[list[Timed], list[Failure]]:
     """Align audio files with their transcripts; write `<name>.TextGrid` and `<name>.ctm` of each into `out`.
 
     The transcript of `a.wav` is `a.txt` beside it. Words that neither the run's lexicon nor its dictionary has are
-    pronounced by espeak-ng, and named.
+    pronounced by espeak-ng, and named. How sure each word is (`WordSegment.posterior`) is the sixth field of the CTM
+    and the tier `confidence` of the TextGrid.
 
     Args:
         model: see `find_system`.
         files: in any format that soundfile reads, at any rate.
         out: folder, made if it is not there.
         one_speaker: as in `transcribe`.
+        channel: as in `transcribe`.
+        overwrite: replace results that are in `out` already.
         jobs: processes, 0 for one per core.
         device: where the networks are applied, see `find_device`.
 
     Raises:
-        UserError: the system is missing, or two files have the same name.
+        UserError: the system is missing, two files have the same name, or `out` cannot be written into or has results.
     """
     system = _system_on(device, model, jobs)
-    stems = [file.stem for file in files]
-    for file in files:
-        if stems.count(file.stem) > 1:
-            raise UserError(f"two files are called {file.stem}, and their results would be too: align them one by one")
+    check_results(files, out, overwrite=overwrite)
     failed: list[Failure] = []
     transcripts: dict[Path, tuple[str, ...]] = {}
     for file in files:
@@ -226,75 +226,42 @@ def align_files(
             transcripts[file] = found
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kd_asr-")))
-        audio, unreadable = _extract(list(transcripts), folder / "frames", system.settings, one_speaker=one_speaker)
+        audio, unreadable = store_frames(
+            list(transcripts),
+            folder / "frames",
+            system.settings.features,
+            one_speaker=one_speaker,
+            channel=channel,
+            piece_seconds=MOST_ALIGNED_SECONDS,
+        )
         failed += unreadable
+        reason = f"longer than {MOST_ALIGNED_SECONDS:g} s: cut it, and its transcript, into shorter files"
+        failed += [Failure(item.file, reason) for item in audio if len(item.pieces) > 1]
+        audio = [item for item in audio if len(item.pieces) == 1]
         if not audio:
             return [], failed
         lexicon = _pronounced(system, {word for item in audio for word in transcripts[item.file]})
         workers = stack.enter_context(recognising_workers(system.settings))
-        words = [transcripts[item.file] for item in audio]
         prior = _prior(system)
         scores = _scores(system, folder / "frames", audio, prior, one_speaker=one_speaker)
-        timed, unaligned = _in_time(_task(system, scores, prior, lexicon), audio, words, workers)
-    out.mkdir(parents=True, exist_ok=True)
-    for item in timed:
-        words_then = words_in_time(item.words, item.frame_shift)
-        phones_then = phones_in_time(item.phones, item.frame_shift)
-        write_text_grid(
-            out / f"{item.file.stem}.TextGrid", {"words": words_then, "phones": phones_then}, item.seconds
-        )
-        as_ctm = [TimedPhone(label, start, end - start) for label, start, end in words_then]
-        write_ctm(out / f"{item.file.stem}.ctm", [(item.file.stem, as_ctm)])
+        said = {item.pieces[0].name: transcripts[item.file] for item in audio}
+        timed, unaligned = _in_time(_task(system, scores, prior, lexicon), audio, said, workers)
+    write_results(timed, out)
     return timed, [*failed, *unaligned]
-
-
-@dataclass(frozen=True)
-class _Audio:
-    """A file whose frames are in the store, under `name`."""
-
-    file: Path
-    name: str
-    frames: int
-    seconds: float
-
-
-def _extract(
-    files: Sequence[Path], folder: Path, settings: Settings, *, one_speaker: bool
-) -> tuple[list[_Audio], list[Failure]]:
-    """Write a frame store of the files that can be read."""
-    audio: list[_Audio] = []
-    blocks: list[np.ndarray] = []
-    failed: list[Failure] = []
-    for number, file in enumerate(files):
-        frames = frames_of_file(file, settings.features)
-        if isinstance(frames, str):
-            failed.append(Failure(file, frames))
-        elif not len(frames):
-            failed.append(Failure(file, "shorter than one frame"))
-        elif (frames == frames[0]).all():
-            failed.append(Failure(file, "nothing but digital silence"))
-        else:
-            audio.append(_Audio(file, f"{number:06d}", len(frames), soundfile.info(file).duration))
-            blocks.append(frames)
-    if audio:
-        create_store(folder, [item.name for item in audio], [item.frames for item in audio], settings.features)
-        store = FrameStore(folder, writable=True)
-        normalised = normalise(blocks) if one_speaker else [normalise([block])[0] for block in blocks]
-        for item, block in zip(audio, normalised, strict=True):
-            store.write(item.name, block)
-    return audio, failed
 
 
 def _transcript(file: Path) -> tuple[str, ...] | str:
     """The words beside an audio file, or the reason why there are none."""
     path = file.with_suffix(".txt")
+    if path.exists() and not path.is_file():
+        return f"the transcript {shown(path)} is not a file"
     try:
         words = normalise_words(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        return f"there is no transcript {path}"
+        return f"there is no transcript {shown(path)}"
     except (UnicodeDecodeError, OSError) as error:
-        return f"the transcript {path} cannot be read: {error}"
-    return words or f"the transcript {path} holds no words"
+        return f"the transcript {shown(path)} cannot be read: {error}"
+    return words or f"the transcript {shown(path)} holds no words"
 
 
 def _pronounced(system: TrainedSystem, words: Iterable[str]) -> Lexicon:
@@ -324,10 +291,10 @@ def _pronounced(system: TrainedSystem, words: Iterable[str]) -> Lexicon:
 
 
 def _scores(
-    system: TrainedSystem, frames: Path, audio: Sequence[_Audio], prior: torch.Tensor, *, one_speaker: bool
+    system: TrainedSystem, frames: Path, audio: Sequence[OwnAudio], prior: torch.Tensor, *, one_speaker: bool
 ) -> NetworkScores:
     """Scores of the files, each of which is a speaker's of its own, unless `one_speaker`."""
-    speakers = {item.name: "one" if one_speaker else item.name for item in audio}
+    speakers = {piece.name: "one" if one_speaker else item.pieces[0].name for item in audio for piece in item.pieces}
     return NetworkScores(
         system.run_dir, frames, system.networks, system.settings, prior, average=system.average, speakers=speakers
     )
@@ -375,21 +342,34 @@ def _align(
 
 
 def _in_time(
-    task: _Task, audio: Sequence[_Audio], words: Sequence[Sequence[str]], workers: Workers
+    task: _Task, audio: Sequence[OwnAudio], said: Mapping[str, Sequence[str]], workers: Workers
 ) -> tuple[list[Timed], list[Failure]]:
-    """Times of words that are known, and the files where they cannot be aligned."""
-    found = workers.map(
+    """Times of the words said in each piece, and the files where they cannot be aligned."""
+    pieces = [piece for item in audio for piece in item.pieces]
+    results = workers.map(
         partial(_align, task=task),
-        [(item.name, line) for item, line in zip(audio, words, strict=True)],
+        [(piece.name, said[piece.name]) for piece in pieces],
         description="times of words",
         unit="files",
     )
+    found = dict(zip((piece.name for piece in pieces), results, strict=True))
+    longest = longest_phone(AlignmentStore.open(task.run_dir / "align" / "train"))
+    frame_shift = task.settings.features.frame_shift
     timed: list[Timed] = []
     failures: list[Failure] = []
-    for item, line, result in zip(audio, words, found, strict=True):
-        if result is None:
-            reason = f"cannot be aligned: no path for {len(line)} words in {item.seconds:.1f} s of audio"
-            failures.append(Failure(item.file, reason))
+    for item in audio:
+        words: list[WordSegment] = []
+        phones: list[PhoneSegment] = []
+        for piece in item.pieces:
+            result = found[piece.name]
+            if result is None:
+                count = sum(len(said[piece.name]) for piece in item.pieces)
+                reason = f"cannot be aligned: no path for {count} words in {item.seconds:.1f} s of audio"
+                failures.append(Failure(item.file, reason))
+                break
+            words += [replace(word, start_frame=word.start_frame + piece.first_frame) for word in result[0]]
+            phones += [replace(phone, start_frame=phone.start_frame + piece.first_frame) for phone in result[1]]
         else:
-            timed.append(Timed(item.file, item.seconds, task.settings.features.frame_shift_ms / 1000, *result))
+            against = doubts(words, phones, longest=longest, frame_shift=frame_shift)
+            timed.append(Timed(item.file, item.seconds, frame_shift, tuple(words), tuple(phones), against))
     return timed, failures

@@ -206,7 +206,7 @@ def _example(run_dir: Path, artifacts: Mapping[str, Artifact], settings: Setting
     phones = AlignmentStore.open(artifacts["align"].path / "dev").phones(name)
     return {
         **chosen,
-        "frame_shift_seconds": settings.features.frame_shift_ms / 1000,
+        "frame_shift_seconds": settings.features.frame_shift,
         "transcript": list(spoken.words),
         "words": words_of_phones(phones, spoken.words, lexicon),
     }

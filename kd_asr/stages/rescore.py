@@ -19,7 +19,7 @@ from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.corpora.manifest import Utterance
-from kd_asr.decoding.arpa import ArpaModel, in_upper_case, read_arpa
+from kd_asr.decoding.arpa import ArpaModel, read_arpa, respell
 from kd_asr.decoding.decoder import Decoder, Search, search_set
 from kd_asr.decoding.nbest import Alternative, rescored
 from kd_asr.errors import UserError
@@ -50,7 +50,7 @@ def rescore(run_dir: Path, settings: Settings) -> list[Artifact]:
 
     def both() -> tuple[ArpaModel, ArpaModel]:
         if not models:
-            models.extend(in_upper_case(read_arpa(one)) for one in (arpa_file(language_model), path))
+            models.extend(respell(read_arpa(one))[0] for one in (arpa_file(language_model), path))
         return models[0], models[1]
 
     content = file_digest(path)

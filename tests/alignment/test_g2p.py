@@ -113,3 +113,9 @@ def test_all_phonemes_of_common_words_are_known() -> None:
     words = ["the", "quick", "brown", "jumps", "lazy", "near", "fire", "poor", "hour", "little", "button", "vision"]
     for word, ipa in zip(words, espeak_phonemes(words), strict=True):
         assert len(arpabet(ipa)) >= len(ipa) - 1, word
+
+
+def test_letters_that_no_english_word_has_are_not_said_by_their_names() -> None:
+    for guess in guess_pronunciations(["\u6f22\u5b57", "\u041c\u043e\u0441\u043a\u0432\u0430", "A\u6f22"]):
+        assert guess.variants == (("SPN",),)
+    assert guess_pronunciations(["CAF\u00c9"])[0].variants != (("SPN",),)

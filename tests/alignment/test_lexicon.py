@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 from pathlib import Path
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from kd_asr.alignment.lexicon import Lexicon, merge, read_lexicon, select, with_positions, without_stress, write_lexicon
 from kd_asr.alignment.topology import without_position
@@ -43,6 +46,33 @@ def test_gzipped_file_and_byte_order_mark(tmp_path: Path, prefix: bytes) -> None
     zipped = read_lexicon(_file(tmp_path, gzip.compress(prefix + TEXT.encode()), "words.dict.gz"))
     assert plain == zipped
     assert set(plain.pronunciations) == {"HELLO", "READ", "C.O.D."}
+
+
+def test_words_are_spelt_as_in_transcripts_and_no_words_are_left_out(tmp_path: Path) -> None:
+    text = "don\u2019t D OW1 N T\ncafe\u0301 K AH0\n!SIL SIL\n<UNK> SPN\n[noise] SPN\nC# S IY1 # a note\n# a line\n"
+    assert set(read_lexicon(_file(tmp_path, text.encode())).pronunciations) == {"DON'T", "CAF\u00c9", "C#"}
+
+
+@pytest.mark.parametrize("newline", ["\r\n", "\r"])
+def test_line_ends_change_nothing(tmp_path: Path, newline: str) -> None:
+    expected = read_lexicon(_file(tmp_path, TEXT.encode()))
+    assert read_lexicon(_file(tmp_path, TEXT.replace("\n", newline).encode())) == expected
+
+
+@pytest.mark.parametrize(
+    "line", ["one\t0.99\t0.2\t1.0\t1.0\tW AH N", "one 1.0 W AH N", "one 0.5\tW", "one 1e-3 W", "one .5 W"]
+)
+def test_probabilities_are_no_phones(tmp_path: Path, line: str) -> None:
+    with pytest.raises(UserError, match=r"words\.dict, line 2: \S+ is a probability"):
+        read_lexicon(_file(tmp_path, f"two T UW1\n{line}\n".encode()))
+
+
+@given(st.binary(max_size=80) | st.text("aB()#0.19\t \n\r<>!\u2019\ufeff", max_size=60).map(str.encode))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_give_a_lexicon_or_a_sentence(tmp_path: Path, content: bytes) -> None:
+    with contextlib.suppress(UserError):
+        found = read_lexicon(_file(tmp_path, content))
+        assert all(variants and all(variants) for variants in found.pronunciations.values())
 
 
 def test_written_lexicon_reads_back_the_same(tmp_path: Path) -> None:
@@ -95,6 +125,7 @@ def test_merge_keeps_the_first_entry() -> None:
     [
         (b"hello HH AH0\nword\n", "words.dict", "line 2.*'word' has no phones"),
         (b"hello # HH AH0\n", "words.dict", "line 1.*'hello' has no phones"),
+        (b"hello 1 HH AH0\nyes 1 Y EH1 S\n", "words.dict", "the 0 or 1 behind each word is a probability"),
         (b"", "words.dict", "holds no pronunciations"),
         (b"hello \xff\xfe\n", "words.dict", "cannot be read as a lexicon"),
         (gzip.compress(TEXT.encode())[:40], "words.dict.gz", "cannot be read as a lexicon"),

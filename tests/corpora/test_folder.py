@@ -53,9 +53,9 @@ def test_words_may_stand_in_the_path(tmp_path) -> None:
     found, notes = found_in(tmp_path, text="^([0-9])_", speaker="_([a-z]+)_")
     assert notes == ()
     assert [(one.speaker_id, one.words) for one in found.utterances] == [
-        ("mo", ("3",)),
-        ("jo", ("7",)),
-        ("jo", ("7",)),
+        ("mo", ("THREE",)),
+        ("jo", ("SEVEN",)),
+        ("jo", ("SEVEN",)),
     ]
     assert [(one.utterance_id, one.reason) for one in found.rejected] == [
         ("noise", "no transcript in its path: '^([0-9])_' does not match")

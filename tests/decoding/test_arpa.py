@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import HealthCheck, given, settings
 
-from kd_asr.decoding.arpa import in_upper_case, perplexity, read_arpa, read_vocabulary, write_arpa
+from kd_asr.decoding.arpa import perplexity, read_arpa, read_vocabulary, respell, spellings, write_arpa
 from kd_asr.errors import UserError
 
 # log10 probabilities whose powers are plain: -0.30103 is 1/2, -0.60206 is 1/4, -1 is 1/10.
@@ -31,6 +34,12 @@ ngram 2=3
 
 \\end\\
 """
+
+
+PIECES = (
+    *(b"\r", b"\r\n", b"\0", b"-inf", b"1e400", b"-1_0", b"<s>", b"</s>", b"#0", b"<eps>", b"\xef\xbb\xbf"),
+    *(b"\xd9\xa3", b"\xc2\xa0", b"\t", b"9" * 5000, b"\n", b"\\end\\", b"=", b"-0.5", b"A", b"A B"),
+)
 
 
 @pytest.fixture
@@ -115,22 +124,115 @@ def test_cut_leaves_a_proper_model(tiny):
     assert unigrams.log10_probability("B", ["A"]) == -0.82391
 
 
-def test_upper_case_is_left_alone(tiny):
+def test_the_spelling_of_transcripts_is_left_alone(tiny):
     model = read_arpa(tiny)
-    assert in_upper_case(model) is model
+    assert respell(model) == (model, [])
 
 
 def test_lower_case_is_made_upper_case(tiny):
     expected = read_arpa(tiny)
     tiny.write_text(TINY.replace("A", "a").replace("B", "b"))
-    assert in_upper_case(read_arpa(tiny)) == expected
+    assert respell(read_arpa(tiny))[0] == expected
 
 
 @pytest.mark.parametrize("spelling", ["a", "A"])
 def test_words_that_differ_in_case_only(tiny, spelling):
     tiny.write_text("\\data\\\nngram 1=4\n\n\\1-grams:\n-1\tAa\n-1\taA\n-1\t" + spelling + "\n-1\t</s>\n\n\\end\\\n")
     with pytest.raises(UserError, match="has both 'Aa' and 'aA'"):
-        in_upper_case(read_arpa(tiny))
+        respell(read_arpa(tiny))
+
+
+@pytest.mark.parametrize(
+    ("word", "spelling"),
+    [("don\u2019t", "DON'T"), ("cafe\u0301", "CAF\u00c9"), ("mr.", "MR"), ("[UNK]", "<unk>"), ("<OOV>", "<unk>")],
+)
+def test_words_are_spelt_as_in_transcripts(tiny, word, spelling):
+    tiny.write_text(TINY.replace("-1\t<unk>\n", "-1\tC\n").replace("B", word))
+    model, left_out = respell(read_arpa(tiny))
+    assert left_out == []
+    assert model.log_probabilities[0][spelling] == -0.82391
+    assert model.log_probabilities[1][f"A {spelling}"] == -0.2
+    assert set(spellings(read_vocabulary(tiny)).values()) == {"A", "C", spelling}
+
+
+@pytest.mark.parametrize(
+    "word", ["FOO(2)", "#0", "<eps>", "!SIL", "<noise>", "[LAUGHTER]", "well-known", "2", ",", "A."]
+)
+def test_words_that_no_transcript_can_hold_are_left_out_with_their_ngrams(tiny, word):
+    tiny.write_text(TINY.replace("B", word))
+    model, left_out = respell(read_arpa(tiny))
+    assert left_out == [word]  # A. is A, which is there
+    assert set(model.log_probabilities[0]) == {"<s>", "</s>", "<unk>", "A"}
+    assert model.log_probabilities[1] == {"<s> A": -0.1}
+    assert set(spellings(read_vocabulary(tiny))) == {"A"}
+
+
+def test_what_readers_rely_on_is_added(tiny):
+    """<s>, and the beginnings of n-grams with the probability that the model gives them."""
+    text = TINY.replace("-99\t<s>\t-0.30103\n", "").replace("1=5", "1=4").replace("-0.1\t<s> A\n", "")
+    text = text.replace("ngram 2=3", "ngram 2=2\nngram 3=1").replace("\n\\end", "\n\\3-grams:\n-0.05\tA A B\n\n\\end")
+    tiny.write_text(text)
+    given = read_arpa(tiny)
+    model, _ = respell(given)
+    assert model.log_probabilities[0]["<s>"] == -99
+    assert model.log_probabilities[1]["A A"] == pytest.approx(-0.60206 - 0.30103)
+    for history in (["A"], ["B", "A"], ["A", "A"], ["A", "B"]):
+        for word in ("A", "B", "</s>"):
+            assert model.log10_probability(word, history) == read_arpa(tiny).log10_probability(word, history)
+
+
+def test_ngrams_with_an_end_inside_are_left_out(tiny):
+    tiny.write_text(TINY.replace("-0.2\tA B", "-0.2\tA <s>").replace("-0.4\tB </s>", "-0.4\t</s> B"))
+    assert respell(read_arpa(tiny))[0].log_probabilities[1] == {"<s> A": -0.1}
+
+
+def test_probabilities_of_zero_are_written_as_srilm_does(tmp_path, tiny):
+    for zero in ("-inf", "-Infinity", "-1e400", "-1e5"):
+        tiny.write_text(TINY.replace("-0.82391\tB", f"{zero}\tB").replace("A\t-0.60206", f"A\t{zero}"))
+        write_arpa(tmp_path / "copy.arpa", read_arpa(tiny))
+        model = read_arpa(tmp_path / "copy.arpa")
+        assert (model.log_probabilities[0]["B"], model.backoffs["A"]) == (-99, -99)
+
+
+def test_a_backoff_of_the_longest_ngrams_is_not_written(tmp_path, tiny):
+    tiny.write_text(TINY.replace("A B\n", "A B\t-0.3\n").replace("</s>\n\n", "</s>\t-0.3\n\n"))
+    write_arpa(tmp_path / "copy.arpa", read_arpa(tiny))
+    assert set(read_arpa(tmp_path / "copy.arpa").backoffs) == {"<s>", "A"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", "\r"),
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\t", " \t "),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_line_ends_blanks_and_byte_order_marks_change_nothing(tiny, change, packed):
+    expected = read_arpa(tiny)
+    content = change(TINY).encode()
+    tiny.write_bytes(gzip.compress(content) if packed else content)  # packed whatever its name
+    assert read_arpa(tiny) == expected
+
+
+@given(st.data())
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_changed_gives_a_model_or_a_sentence(tmp_path, data):
+    content = bytearray(TINY.encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content)))
+        content[place : place + data.draw(st.integers(0, 3))] = data.draw(
+            st.sampled_from(PIECES) | st.binary(max_size=3)
+        )
+    path = tmp_path / "changed.arpa"
+    path.write_bytes(bytes(content))
+    with contextlib.suppress(UserError):
+        model, _ = respell(read_arpa(path))
+        perplexity(model, [["A", "B"]])
+        write_arpa(tmp_path / "written.arpa", model)
+        assert respell(read_arpa(tmp_path / "written.arpa"))[0].order == model.order
 
 
 @pytest.mark.parametrize("name", ["copy.arpa", "copy.arpa.gz"])
@@ -157,6 +259,11 @@ def test_round_trip(tmp_path, tiny, name):
         ("\\2-grams:", "\\3-grams:", "line 14: .* stands where .*2-grams"),
         ("\\2-grams:\n", "", "line 14: the n-gram '<s>' stands there twice"),
         ("-0.82391\tB", "minus\tB", "line 12: 'minus' is not a log10 probability"),
+        ("-0.82391\tB", "-1_0\tB", "line 12: '-1_0' is not a log10 probability"),
+        ("-0.82391\tB", "-\u0663\tB", "line 12: .* is not a log10 probability"),
+        ("A\t-0.60206", "A\t1e400", "line 11: '1e400' is not a log10 back-off weight"),
+        ("ngram 1=5", f"ngram 1={'5' * 5000}", "line 4: .* is not `ngram 1=count`"),
+        ("-0.82391\tB", "-0.82391\tB\0", "line 12: not text"),
         ("-0.82391\tB", "nan\tB", "line 12: 'nan' is not a log10 probability"),
         ("-0.82391\tB", "0.82391\tB", "line 12: the log10 probability 0.82391 is above 0"),
         ("A\t-0.60206", "A\tx", "line 11: 'x' is not a log10 back-off weight"),

@@ -94,9 +94,7 @@ def test_a_lexicon_with_disambiguation_symbols_tells_all_words_apart(seed) -> No
 
 def test_optional_silence_stands_before_and_after_words_once_at_most() -> None:
     phones = {"SIL": 1, "P": 2}
-    fst, symbols = lexicon_fst(
-        [("A", ("P",))], phones=phones, words={"A": 1, "#0": 2}, silence_probability=0.25
-    )
+    fst, symbols = lexicon_fst([("A", ("P",))], phones=phones, words={"A": 1, "#0": 2}, silence_probability=0.25)
     assert symbols == 2
     after_silence = 4
 
@@ -159,6 +157,12 @@ def test_the_grammar_has_the_models_probabilities(tmp_path) -> None:
             expected -= model.log10_probability(word, history) * np.log(10)
             history.append(word)
         assert cost == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_abort_of_the_reader_of_arpa_files_is_a_sentence(tmp_path) -> None:
+    (tmp_path / "lm.arpa").write_text("\\data\\\nngram 1=1\n\n\\1-grams:\nnan A\n\n\\end\\\n")
+    with pytest.raises(UserError, match=r"lm\.arpa cannot be made a graph: kaldilm ended with status"):
+        grammar_fst(tmp_path / "lm.arpa", ["<eps>", "A", "#0"])
 
 
 def test_what_does_not_fit_together_is_refused(tmp_path) -> None:

@@ -5,7 +5,15 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kd_asr.features.frames import log_mel, normalise, num_frames, read_audio
+from kd_asr.features.frames import (
+    frames_of_file,
+    is_live,
+    log_mel,
+    log_mel_of_blocks,
+    normalise,
+    num_frames,
+    read_audio,
+)
 from kd_asr.features.settings import FeatureSettings
 
 SETTINGS = FeatureSettings()
@@ -79,3 +87,55 @@ def test_normalised_blocks_have_mean_0_and_variance_1_together_but_not_alone() -
     assert np.allclose(together.mean(axis=0), 0, atol=1e-5)
     assert np.allclose(together.std(axis=0), [1, 1, 1, 0], atol=1e-5)
     assert abs(normalise(blocks)[0].mean()) > 0.1
+
+
+def test_blocks_of_samples_give_the_frames_of_the_whole() -> None:
+    samples = (0.1 * np.random.default_rng(2).standard_normal(40_000)).astype(np.float32)
+    blocks = np.split(samples, [1, 300, 301, 20_000, 20_399])
+    assert np.array_equal(log_mel_of_blocks(blocks, SETTINGS), log_mel(samples, SETTINGS))
+
+
+def test_a_file_tells_its_frames_length_and_channels(tmp_path) -> None:
+    samples = (0.1 * np.random.default_rng(3).standard_normal((30_000, 2))).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
+    found = frames_of_file(tmp_path / "a.wav", SETTINGS)
+    assert (found.seconds, found.channels) == (30_000 / 8000, 2)
+    assert np.array_equal(found.frames, log_mel(read_audio(tmp_path / "a.wav", 16000), SETTINGS))
+    second = frames_of_file(tmp_path / "a.wav", SETTINGS, channel=2)
+    soundfile.write(tmp_path / "b.wav", samples[:, 1], 8000, subtype="FLOAT")
+    assert np.array_equal(second.frames, frames_of_file(tmp_path / "b.wav", SETTINGS).frames)
+
+
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_a_part_of_a_file_has_the_frames_of_its_samples_alone(tmp_path, rate: int) -> None:
+    samples = (0.1 * np.random.default_rng(5).standard_normal(rate)).astype(np.float32)
+    soundfile.write(tmp_path / "whole.wav", samples, rate, subtype="FLOAT")
+    soundfile.write(tmp_path / "part.wav", samples[3000:12000], rate, subtype="FLOAT")
+    found = frames_of_file(tmp_path / "whole.wav", SETTINGS, first_sample=3000, num_samples=9000)
+    assert found.seconds == 9000 / rate
+    assert np.array_equal(found.frames, frames_of_file(tmp_path / "part.wav", SETTINGS).frames)
+    rest = read_audio(tmp_path / "whole.wav", rate, first_sample=3000)
+    assert np.array_equal(rest, samples[3000:])
+
+
+@pytest.mark.parametrize("level", [0.0, 0.3, -0.123456])
+def test_digital_silence_takes_no_part_in_the_statistics(level: float) -> None:
+    samples = (0.1 * np.random.default_rng(4).standard_normal(48_000)).astype(np.float32)
+    spoken = log_mel(samples, SETTINGS)
+    silent = log_mel(np.full(16_000, level, dtype=np.float32), SETTINGS)
+    assert is_live(spoken).all() and not is_live(silent).any()
+    alone, quiet = normalise([spoken, np.concatenate([silent, spoken[:10], silent])])
+    (expected,) = normalise([np.concatenate([spoken, spoken[:10]])])
+    assert np.array_equal(alone, expected[: len(spoken)])
+    assert np.array_equal(quiet[len(silent) : len(silent) + 10], expected[-10:])
+    np.testing.assert_allclose(quiet[0], expected.min(axis=0), atol=1e-6)
+    # Nothing but silence: nothing to normalise by, and no warning.
+    assert np.isfinite(normalise([silent])[0]).all()
+
+
+def test_times_come_from_whole_samples() -> None:
+    assert FeatureSettings().frame_shift == 0.01
+    shift = FeatureSettings(sample_rate=22050).frame_shift
+    assert shift == 220 / 22050
+    frames = log_mel(np.zeros(43 * 22050, dtype=np.float32), FeatureSettings(sample_rate=22050))
+    assert 43 - 0.04 < (len(frames) - 1) * shift + 0.025 <= 43

@@ -44,20 +44,31 @@ def given(settings: Settings, path: Path, content: str | bytes, *, order: int = 
 
 
 @pytest.mark.parametrize("name", ["lm.arpa", "my.arpa.gz"])
-def test_a_file_that_needs_no_change_is_copied(run_dir, settings, prepared, tmp_path, name) -> None:
-    content = gzip.compress(ARPA.encode()) if name.endswith(".gz") else ARPA.encode()
-    made = language_model(run_dir, given(settings, tmp_path / name, content))
-    assert arpa_file(made).read_bytes() == content
+def test_a_given_file_is_written_anew(run_dir, settings, prepared, tmp_path, name) -> None:
+    content = ARPA.replace("\n", "\r\n").encode()
+    made = language_model(
+        run_dir, given(settings, tmp_path / name, gzip.compress(content) if ".gz" in name else content)
+    )
+    assert b"\r" not in gzip.decompress(arpa_file(made).read_bytes())
+    assert read_arpa(arpa_file(made)) == read_arpa(tmp_path / name)
     # Of ONE TWO </s>: -0.1, unknown, -0.5 without history; four times.
     assert made.metrics == {
         "source": f"given: {name}",
         "order": 2,
+        "left_out_words": 0,
         "ngrams": {"1": 5, "2": 1},
         "dev_perplexity": round(10 ** (0.6 / 2), 2),
         "dev_words": 8,
         "dev_oov_words": 4,
         "dev_oov_rate": 0.5,
     }
+
+
+def test_words_that_are_left_out_are_listed(run_dir, settings, prepared, tmp_path, capsys) -> None:
+    made = language_model(run_dir, given(settings, tmp_path / "lm.arpa", ARPA.replace("FOUR", "C#(2)")))
+    assert (made.path / "left_out.txt").read_text() == "C#(2)\n"
+    assert (made.metrics["left_out_words"], made.metrics["ngrams"]["1"]) == (1, 4)
+    assert "1 words left out that no transcript can hold (C#(2))" in capsys.readouterr().err
 
 
 def test_longer_ngrams_are_cut_off(run_dir, settings, prepared, tmp_path) -> None:
@@ -106,5 +117,5 @@ def test_errors_name_the_file(run_dir, settings, prepared, tmp_path) -> None:
     with pytest.raises(UserError, match=r"no word of dev .*my\.arpa\.gz"):
         language_model(run_dir, given(settings, path, gzip.compress(ARPA.replace("ONE", "UN").encode())))
     assert not (run_dir / "language_model").exists()
-    with pytest.raises(UserError, match=r"neither|holds no"):
+    with pytest.raises(UserError, match="is missing: delete"):
         arpa_file(replace(language_model(run_dir, settings), path=tmp_path))

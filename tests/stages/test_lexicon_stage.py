@@ -90,6 +90,13 @@ def test_words_cannot_be_guessed_in_phones_that_are_not_cmudicts(run_dir, settin
     assert lexicon(run_dir, with_own).metrics["phones"] == 2 + 7
 
 
+def test_phones_that_look_as_if_they_told_a_position_are_refused(run_dir, settings, prepared, tmp_path) -> None:
+    own = tmp_path / "own.dict"
+    own.write_text("one t_S a\ntwo t u\n")
+    with pytest.raises(UserError, match=r"own\.dict has the phone t_S"):
+        lexicon(run_dir, replace(settings, lexicon=LexiconSettings(path=str(own))))
+
+
 def test_malformed_dictionary_and_missing_input(run_dir, settings, prepared, tmp_path) -> None:
     own = tmp_path / "own.dict"
     own.write_text("one W AH N\ntwo\n")

@@ -1,8 +1,10 @@
 """A user's files through the systems of a run in miniature."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import jiwer
@@ -131,6 +133,8 @@ def test_align_files_writes_what_other_programs_read(decoded: Path, folder: Path
     for item in timed:
         words = read_ctm(tmp_path / "out" / f"{item.file.stem}.ctm")[item.file.stem]
         assert [word.phone for word in words] == ["ONE", "TWO"]
+        lines = [line.split() for line in (tmp_path / "out" / f"{item.file.stem}.ctm").read_text().splitlines()]
+        assert [float(line[5]) for line in lines] == [round(word.posterior, 4) for word in item.words]
         assert words[0].start + words[0].duration <= words[1].start + 1e-9
         # Phones cover all frames, as those of the stage do.
         frames = len(AlignmentStore.open(decoded / "align" / "dev").pdfs(item.file.stem))
@@ -139,9 +143,49 @@ def test_align_files_writes_what_other_programs_read(decoded: Path, folder: Path
         assert 'name = "phones"' in text_grid
         assert 'text = "AH1"' in text_grid  # as the dictionary names it, without its position
     files[0].with_suffix(".txt").write_text("one two xyzzy")
-    aligned, failed = align_files(decoded / BASELINE, files[:1], tmp_path / "out", jobs=1)
+    with pytest.raises(UserError, match=r"\.TextGrid is there already: --overwrite"):
+        align_files(decoded / BASELINE, files[:1], tmp_path / "out", jobs=1)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"--out: .*file is not a folder"):
+        align_files(decoded / BASELINE, files[:1], tmp_path / "file" / "out", jobs=1)
+    aligned, failed = align_files(decoded / BASELINE, files[:1], tmp_path / "out", overwrite=True, jobs=1)
     assert "XYZZY" in capsys.readouterr().err
     assert [word.word for word in aligned[0].words] == ["ONE", "TWO", "XYZZY"] or failed
+
+
+def test_a_long_file_is_recognised_in_pieces(decoded: Path, folder: Path, tmp_path: Path) -> None:
+    """Two files with half a second of quiet between them: the words of both, and times that go on."""
+    first, second = (soundfile.read(file)[0] for file in speaker_files(folder))
+    pause = 1e-3 * np.random.default_rng(0).standard_normal(8000)
+    both = tmp_path / "my file\tof two.wav"
+    soundfile.write(both, np.concatenate([first, pause, second]), 16000)
+    whole, _ = transcribe(decoded / BASELINE, [both], jobs=1)
+    pieces, failed = transcribe(decoded / BASELINE, [both], jobs=1, piece_seconds=1.2)
+    assert failed == []
+    assert pieces[0].seconds == whole[0].seconds == pytest.approx((len(first) + 8000 + len(second)) / 16000)
+    covered = [(phone.start_frame, phone.num_frames) for phone in pieces[0].phones]
+    assert all(start + length == after for (start, length), (after, _) in pairwise(covered))
+    assert sum(length for _, length in covered) == sum(phone.num_frames for phone in whole[0].phones)
+    _, failed = transcribe(decoded / BASELINE, [both], jobs=1, piece_seconds=1.2, alternatives=2)
+    assert "longer than 1.2 s" in failed[0].reason
+
+
+def test_names_that_are_hard_to_print_stay_in_their_field(
+    decoded: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/my file\tcaf\xe9.wav"))
+    samples, rate = soundfile.read(speaker_files(folder)[0])
+    with file.open("wb") as target:
+        soundfile.write(target, np.stack([samples, -samples], axis=1), rate, format="WAV")
+    file.with_suffix(".txt").write_text("one two")
+    options = ["--jobs", "1", "--channel", "1"]
+    assert main(["transcribe", str(decoded / BASELINE), str(file), *options]) == 0
+    assert capsys.readouterr().out.split("\t")[0] == f"{tmp_path}/my file\\tcaf\\udce9.wav"
+    assert main(["transcribe", str(decoded / BASELINE), str(file), "--jobs", "1"]) == 2
+    assert "opposite phase" in capsys.readouterr().err
+    align_files(decoded / BASELINE, [file], tmp_path / "out", channel=1, jobs=1)
+    (ctm,) = (tmp_path / "out").glob("*.ctm")
+    assert list(read_ctm(ctm)) == ["my_file_caf_"]
 
 
 def test_a_member_has_the_baselines_scale_and_wrong_folders_are_told(decoded: Path, tmp_path: Path) -> None:

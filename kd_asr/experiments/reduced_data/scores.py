@@ -81,7 +81,7 @@ def describe_parts(
                 {
                     "fraction": network.fraction,
                     "repetition": network.repetition,
-                    "seconds": len(subset.frames) * settings.features.frame_shift_ms / 1000,
+                    "seconds": len(subset.frames) * settings.features.frame_shift,
                     "utterances": len(subset.utterance_ids),
                     "speakers": len({speakers[name] for name in subset.utterance_ids}),
                     "passes": artifact.metrics["passes"],

@@ -1,0 +1,131 @@
+"""How words are spelt: the one normalisation that transcripts, lexicons and language models go through.
+
+LibriSpeech's spelling: Unicode NFC, upper case, no punctuation but the apostrophes inside words, numbers in words.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from kd_asr.corpora.numbers import spell_numbers
+
+UNKNOWN_WORD = "<unk>"
+# Typewriter, typographic, modifier letter, full width; acute, backtick, prime and left quote where people type them for
+# an apostrophe.
+APOSTROPHES = "'\u2019\u02bc\uff07\u00b4`\u2032\u2018"
+# Names of a word that nobody could write down, within brackets of any kind or after an exclamation mark, in any case:
+# those of Kaldi, SRILM, Julius, MFA, ESPnet and of the LDC's corpora.
+UNKNOWN_NAMES = frozenset(
+    ("unk", "unknown", "oov", "spn", "spoken_noise", "spoken-noise", "unintelligible", "inaudible")
+)
+# Events are not words: <noise>, [LAUGHTER], {breath}, !SIL, <eps>, <s>. Square brackets may hold several words.
+_SPECIAL = re.compile(r"<[^<>\s]+>|\[[^\[\]\n]+\]|\{[^{}\s]+\}|(?<!\S)![A-Za-z_]+(?!\S)")
+# The LDC's mark of a word that is said while laughing.
+_LAUGHED = re.compile(r"\[laughter-([\w']+)\]", re.IGNORECASE)
+# Single quotes that tell their beginning from an apostrophe.
+_QUOTED = re.compile(r"(?<!\w)[\u2018`]+(?=\w)([^\u2018`\n]*?)(?<=[\w.,!?])[\u2019'\u00b4]+(?!\w)")
+
+
+@dataclass(frozen=True)
+class Spelt:
+    """A text in words.
+
+    Attributes:
+        words: upper case; `<unk>` for one that nobody could write down.
+        numbers: each number as written, and as it is said.
+        events: what was left out as no word, such as `[LAUGHTER]`.
+    """
+
+    words: tuple[str, ...]
+    numbers: tuple[tuple[str, str], ...] = ()
+    events: tuple[str, ...] = ()
+
+
+def spell(text: str) -> Spelt:
+    """The words of a text.
+
+    Hyphens, dashes and slashes separate words; other punctuation and symbols are dropped, invisible characters too.
+    `“Don't—stop at 10:30,” he said. [laughter]` gives DON'T STOP AT TEN THIRTY HE SAID.
+    """
+    words: list[str] = []
+    numbers: list[tuple[str, str]] = []
+    events: list[str] = []
+    text = _LAUGHED.sub(r"\1", text)
+    end = 0
+    for special in [*_SPECIAL.finditer(text), None]:
+        plain, found = spell_numbers(_visible(text[end : special.start() if special else None]))
+        words += split_words(plain.upper())
+        numbers += found
+        if special is not None:
+            end = special.end()
+            if is_unknown(special[0]):
+                words.append(UNKNOWN_WORD)
+            else:
+                events.append(special[0])
+    return Spelt(tuple(words), tuple(numbers), tuple(events))
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text, in the case it is in, without punctuation; numbers stay as they are.
+
+    An apostrophe at the beginning or at the end of a word stays (`'TIS`, `DOGS'`), unless quotes are meant: at both
+    ends, or typographic ones or backticks before and after.
+    """
+    kept = []
+    for character in unicodedata.normalize("NFC", _QUOTED.sub(r" \1 ", text)):
+        category = unicodedata.category(character)
+        if character in APOSTROPHES:
+            kept.append("'")
+        elif category[0] in "LNM":
+            kept.append(character)
+        elif character == "/" or category in ("Pd", "Pc", "Cc") or category[0] == "Z":
+            kept.append(" ")
+        elif character == "&":
+            kept.append(" and " if text.islower() else " AND ")
+    words = (word.strip("'") if word[0] == word[-1] == "'" else word for word in "".join(kept).split())
+    return [word for word in words if word.strip("'")]
+
+
+def normalise_words(text: str) -> tuple[str, ...]:
+    """The words of `spell`."""
+    return spell(text).words
+
+
+def is_special(word: str) -> bool:
+    """Whether a word is none: `<unk>`, `<s>`, `!SIL`, `<noise>`, `[LAUGHTER]`."""
+    return _SPECIAL.fullmatch(word) is not None
+
+
+def is_unknown(word: str) -> bool:
+    """Whether a word stands for one that is not known: `<unk>`, `[UNK]`, `<SPOKEN_NOISE>`."""
+    return is_special(word) and word.strip("<>[]{}!").lower() in UNKNOWN_NAMES
+
+
+def upper_word(word: str) -> str:
+    """One word in the case, the composed characters and the apostrophes of all words; punctuation stays."""
+    if word.isascii():
+        return word.upper().replace("`", "'")
+    folded = unicodedata.normalize("NFC", _visible(word).upper())
+    return "".join("'" if character in APOSTROPHES else character for character in folded)
+
+
+def listed_word(word: str) -> str | None:
+    """A word of a language model as transcripts have it; None for one that no transcript can hold.
+
+    Numerals (transcripts have them in words), words of several (`well-known`), and events are of that kind.
+    """
+    if word.isascii() and word.isalpha():
+        return word.upper()
+    if is_unknown(word):
+        return UNKNOWN_WORD
+    if is_special(word) or any(character.isnumeric() for character in word):
+        return None
+    words = split_words(upper_word(word))
+    return words[0] if len(words) == 1 else None
+
+
+def _visible(text: str) -> str:
+    """A text without soft hyphens, joiners, marks of direction and byte order marks: they part no words."""
+    return "".join(character for character in text if unicodedata.category(character) != "Cf")
