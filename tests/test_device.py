@@ -146,7 +146,7 @@ def test_a_full_card_is_explained(monkeypatch, capsys) -> None:
     def fill(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB")
 
-    monkeypatch.setattr(importlib.import_module("kd_asr.cli.main"), "_score", fill)
+    monkeypatch.setattr(importlib.import_module("kd_asr.cli.main"), "run_score", fill)
     assert main(["score", "reference", "hypothesis"]) == 2
     assert "the graphics card has not enough memory: use fewer processes with --jobs 1" in capsys.readouterr().err
 

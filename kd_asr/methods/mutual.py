@@ -43,8 +43,8 @@ class Mutual:
             name,
             f"mutual, {number} networks",
             "student",
-            noun=f"mutual network (of {number})",
-            plural=f"mutual networks (of {number})",
+            noun=f"mutual-{number} network",
+            plural=f"mutual-{number} networks",
             about=f"Mutual learning (Zhang and others 2018) trains {number} networks together without a teacher, each "
             f"on the labels and on the posteriors of the others: {described(losses)}. The first network of each "
             "cohort is compared.",
