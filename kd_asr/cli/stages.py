@@ -81,9 +81,9 @@ STAGES = (
     ),
     Stage(
         "distil",
-        "train the students on the stored posteriors and the hard labels, and the baselines",
+        "train the students of each method, and the baselines",
         "Writes distil/student-00, ... and baseline/baseline-00, ...: same architecture and budget. "
-        "Settings: distil.*, baseline.networks.",
+        "Settings: methods, distil.*, baseline.networks.",
     ),
     Stage(
         "baseline",

@@ -35,7 +35,7 @@ class DigitTask:
     """Students that learn from one teacher each, or alone, for the methods.
 
     Attributes:
-        settings: Of the run.
+        settings: Settings of the run.
     """
 
     settings: MnistSettings
