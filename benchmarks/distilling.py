@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ import torch
 from benchmarks.synthetic import random_posterior_store, random_windows
 from kd_asr.device import HOST
 from kd_asr.distillation.objectives import HARD, Objective, objective_of
-from kd_asr.distillation.signal import SoftTargets
-from kd_asr.distillation.teachers.live import LiveSettings, LiveTeacher
+from kd_asr.distillation.teachers.base import Teacher
+from kd_asr.distillation.teachers.live import LiveTeacher
 from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.features.vocal_tract import WarpedWindows
 from kd_asr.networks.base import new_network, seeded, view_of
@@ -96,12 +95,7 @@ def _examples(folder: Path, settings: Settings) -> dict[str, Examples]:
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(CLASSES, (len(inputs),), generator=generator)
     members = [seeded(settings.network, _input_shape(settings), CLASSES, seed) for seed in range(MEMBERS)]
-    live = LiveTeacher(members, inputs, LiveSettings(top_k=settings.ensemble.top_k))
     posteriors = random_posterior_store(folder / "posteriors", len(inputs), CLASSES, settings.ensemble.top_k)
     stored = StoredTeacher(posteriors, ["all"])
-    teachers: dict[str, Callable[[torch.Tensor], SoftTargets] | None] = {
-        HARD_LABELS: None,
-        STORED: stored,
-        LIVE: live,
-    }
+    teachers: dict[str, Teacher | None] = {HARD_LABELS: None, STORED: stored, LIVE: LiveTeacher(members)}
     return {name: Examples(warped, labels, teacher) for name, teacher in teachers.items()}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below
+from kd_asr.registry import Named, named
+from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, OfKind
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class DistilSettings:
     """Students of all methods, with the baseline's architecture and budget, and their transfer set.
 
     Attributes:
+        teacher: How students ask the ensemble: its posteriors of the unvaried inputs, `stored` once, or its networks
+            `live`, in each update and on the inputs that the student sees, varied and perturbed. Live teachers are for
+            graphics cards; on a processor, ten of them take several times as long as the student.
         students: Students to train with different seeds for each method; the report gives their mean.
         dropout: Probability that a student's hidden unit is dropped in training, instead of its network's `dropout`;
             null: the same. Soft targets regularise, and a student that is regularised twice cannot match them.
@@ -51,6 +55,7 @@ class DistilSettings:
         sweep_hard_weights: Weights of the hard loss to try with each temperature, beside a soft loss of weight 1.
     """
 
+    teacher: Annotated[Named, OfKind("teacher")] = field(default_factory=lambda: named("teacher", "stored"))
     students: Annotated[int, AtLeast(1)] = 3
     dropout: Annotated[float | None, AtLeast(0), Below(1)] = None
     copies: Annotated[int, AtLeast(0)] = 0

@@ -93,6 +93,14 @@ def top_k_targets(log_probs: Tensor, k: int, tail_prior: Tensor | None = None) -
     return SoftTargets(classes, kept, tail_mass, tail_prior)
 
 
+def complete_targets(log_probs: Tensor) -> SoftTargets:
+    """Soft targets with all classes of dense (batch, classes) log-probabilities, in the order of their numbers."""
+    count, num_classes = log_probs.shape
+    classes = torch.arange(num_classes, device=log_probs.device).expand(count, num_classes)
+    even = log_probs.new_full((num_classes,), 1.0 / num_classes)
+    return SoftTargets(classes, log_probs, log_probs.new_zeros(count), even)
+
+
 def tail_sum(log_probs: Tensor, kept: Tensor) -> Tensor:
     """(classes,) float64 sums, over a batch, of the probability that each class has where it is not kept.
 

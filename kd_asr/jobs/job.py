@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
+from kd_asr.device import Precision
 from kd_asr.distillation.objectives import check_needs, objective_of
+from kd_asr.distillation.teachers.base import Lesson, Teacher
 from kd_asr.errors import UserError
+from kd_asr.jobs.systems import Average
 from kd_asr.networks.base import network_class, view_of
 from kd_asr.registry import Named, Weighted, find
-from kd_asr.settings.ranges import AbsentMeans, DecidesNothing
+from kd_asr.settings.ranges import AbsentMeans, DecidesNothing, OfKind
 from kd_asr.training.examples import Examples, batches_per_epoch
 from kd_asr.training.settings import TrainSettings
 
@@ -57,14 +60,54 @@ class Data(Protocol):
 
 
 @dataclass(frozen=True)
-class StoredPosteriors:
-    """A teacher whose posteriors are read from a posterior store.
+class TeacherSpec:
+    """A teacher of a job.
 
     Attributes:
-        artifact: Artifact with the store. It is an input of the job; its fingerprint decides, not its name.
+        teacher: Its class and settings.
+        artifacts: Artifacts with its posterior store or its networks, as its `source` says. They are inputs of the job;
+            their fingerprints decide, not their names.
+        average: Mean of its networks' posteriors; for a store it has been decided.
     """
 
-    artifact: Annotated[str, DecidesNothing()]
+    teacher: Annotated[Named, OfKind("teacher")]
+    artifacts: Annotated[tuple[str, ...], DecidesNothing()] = ()
+    average: Annotated[Average, AbsentMeans("arithmetic")] = "arithmetic"
+
+    def open(
+        self,
+        run_dir: Path,
+        *,
+        utterance_ids: Sequence[str],
+        expect: Mapping[str, str],
+        header: Mapping[str, object],
+        precision: Precision,
+    ) -> Teacher:
+        """The teacher for these utterances, see `Lesson`.
+
+        Raises:
+            UserError: it does not fit the data.
+        """
+        cls: type[Teacher] = find("teacher", self.teacher.name)
+        file = f"{MODEL}.safetensors" if cls.source == "networks" else ""
+        paths = [run_dir / artifact / file for artifact in self.artifacts]
+        lesson = Lesson(paths, utterance_ids, expect, header, self.average, precision)
+        return cls.open(lesson, self.teacher.settings)
+
+
+def teacher_spec(teacher: Named, *, store: str, networks: Sequence[str], average: Average) -> TeacherSpec:
+    """A teacher, with those artifacts of an ensemble that it learns from.
+
+    Args:
+        teacher: its class and settings.
+        store: artifact with the ensemble's posteriors.
+        networks: artifacts of the ensemble's networks.
+        average: mean of their posteriors.
+    """
+    source = find("teacher", teacher.name).source
+    if source == "store":
+        return TeacherSpec(teacher, (store,))
+    return TeacherSpec(teacher, tuple(networks), average) if source == "networks" else TeacherSpec(teacher)
 
 
 @dataclass(frozen=True)
@@ -93,7 +136,7 @@ class Job:
     losses: tuple[Weighted, ...]
     budget: TrainSettings
     seed: int
-    teacher: StoredPosteriors | None = None
+    teacher: TeacherSpec | None = None
     keep: Annotated[Literal["best", "last", "both"], AbsentMeans("best")] = "best"
     max_norm: Annotated[float, AbsentMeans(0.0)] = 0.0
     epochs: Annotated[float | None, AbsentMeans(None)] = None
@@ -102,7 +145,7 @@ class Job:
     def __post_init__(self) -> None:
         if len({view_of(network) for network in self.networks.values()}) != 1:
             raise UserError(f"{self.name}: networks that are trained together must see the data in one way")
-        gives = {"labels"} | ({"posteriors"} if self.teacher is not None else set())
+        gives = {"labels"} | (find("teacher", self.teacher.teacher.name).gives if self.teacher is not None else set())
         gives |= {"members"} if len(self.networks) > 1 else set()
         check_needs(self.losses, frozenset(gives), who=self.name)
         objective_of(self.losses, who=self.name)  # refuses losses that make none
@@ -114,13 +157,14 @@ class Job:
 
     def artifacts(self) -> list[str]:
         """Names of the input artifacts."""
-        return [*self.data.artifacts(), *([self.teacher.artifact] if self.teacher is not None else [])]
+        return [*self.data.artifacts(), *(self.teacher.artifacts if self.teacher is not None else [])]
 
     def code(self) -> list[str]:
         """Modules whose code decides the networks, not counting their imports."""
         losses = {find("loss", item.loss.name).__module__ for item in self.losses}
         networks = {network_class(item.name).__module__ for item in self.networks.values()}
-        return sorted({"kd_asr.jobs.run", type(self.data).__module__, *losses, *networks})
+        teachers = {find("teacher", self.teacher.teacher.name).__module__} if self.teacher is not None else set()
+        return sorted({"kd_asr.jobs.run", type(self.data).__module__, *losses, *networks, *teachers})
 
     def epoch_updates(self, run_dir: Path) -> int:
         """Number of updates in an epoch."""

@@ -49,8 +49,9 @@ def run(
 ) -> list[Artifact]:
     """Train the networks of jobs in parallel processes of one thread each; those done before are left as they are.
 
-    A single job, where there are several ranks, is done by all of them together. Several cards are dealt to
-    jobs and ranks in turn; processes share a card as far as its memory goes.
+    A job whose teacher is made by another of them waits for that. A single job, where there are several ranks, is done
+    by all of them together. Several cards are dealt to jobs and ranks in turn; processes share a card as far as its
+    memory goes.
 
     Args:
         jobs: in the order in which they are begun.
@@ -66,6 +67,28 @@ def run(
         `examples`, `updates`, `passes` over the examples, `labels_per_second`, `device` and, where there is a dev set,
         `best_epoch`, `dev_accuracy` and `dev_cross_entropy` of the best weights.
     """
+    for ready in _in_turns(jobs):
+        _run_ready(ready, run_dir, processes=processes, device=device, description=description, unit=unit)
+    return [load_artifact(run_dir, job.name) for job in jobs]
+
+
+def _in_turns(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The jobs in groups, each of which has no need of those after it."""
+    left, turns = list(jobs), []
+    while left:
+        names = {job.name for job in left}
+        ready = [job for job in left if not names & set(job.artifacts())]
+        if not ready:
+            raise ValueError(f"jobs that wait for each other: {', '.join(sorted(names))}")
+        turns.append(ready)
+        left = [job for job in left if job not in ready]
+    return turns
+
+
+def _run_ready(
+    jobs: Sequence[Job], run_dir: Path, *, processes: int, device: Device, description: str, unit: str
+) -> None:
+    """`run` of jobs whose inputs are there."""
     waiting = []
     for job in jobs:
         if current_artifact(run_dir, job.name, **_ingredients(job, run_dir)) is None:
@@ -85,7 +108,6 @@ def run(
             self_reporting=True,
         ):
             pass
-    return [load_artifact(run_dir, job.name) for job in jobs]
 
 
 def _ingredients(job: Job, run_dir: Path) -> dict[str, Any]:

@@ -38,10 +38,13 @@ class Network(nn.Module):
             frames.
         num_classes: Number of outputs.
         settings: Settings of this network.
+        only_labelled: In evaluation mode, whether outputs are wanted only for the labels of a training example, and not
+            for every frame. The same for most networks.
     """
 
     Settings: ClassVar[type[Any]]
     row_axis: ClassVar[int] = 0
+    only_labelled: bool = False
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int, settings: Any) -> None:
         """Draw the initial weights from torch's global generator."""

@@ -83,9 +83,9 @@ class TDNN(Network):
     """A stack of `TDNNLayer`, one for each of `settings.dilations`, and a linear output layer.
 
     Input (batch, left + frames + right, num_mel_bins) float, where left and right are the view's context; output
-    (batch * frames, num_classes) logits, piece by piece. In training mode there are logits only for the first frame and
-    every `settings.frame_stride`-th after it, as in Peddinti and others; a layer computes only the frames that the
-    layers above need.
+    (batch * frames, num_classes) logits, piece by piece. In training mode or with `only_labelled` there are logits only
+    for the first frame and every `settings.frame_stride`-th after it, as in Peddinti and others; a layer computes only
+    the frames that the layers above need.
     """
 
     Settings = TdnnSettings
@@ -134,7 +134,7 @@ class TDNN(Network):
     @property
     def _stride(self) -> int:
         """Distance between the frames that have logits."""
-        return int(self.settings.frame_stride) if self.training else 1
+        return int(self.settings.frame_stride) if self.training or self.only_labelled else 1
 
     def _computed(self, number: int) -> int:
         """Distance between the frames that hidden layer `number` computes."""
@@ -142,7 +142,8 @@ class TDNN(Network):
         return stride if all(dilation % stride == 0 for dilation in self.settings.dilations[number + 1 :]) else 1
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits, (batch * frames, num_classes); in training mode only of every `frame_stride`-th frame."""
+        """Logits, (batch * frames, num_classes); in training mode and with `only_labelled` only of every
+        `frame_stride`-th frame."""
         outputs, stride = self.input_dropout(inputs), 1
         for number, layer in enumerate(self.hidden):
             computed = self._computed(number)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from kd_asr.distillation.objectives import HARD, hinton_losses
 from kd_asr.features.settings import AugmentSettings
-from kd_asr.jobs.job import MODEL, Job, StoredPosteriors, network_seed
+from kd_asr.jobs.job import MODEL, Job, TeacherSpec, network_seed, teacher_spec
 from kd_asr.methods.base import Plan, cohort, planned
 from kd_asr.registry import Named, Weighted
 from kd_asr.stages.settings import Settings
@@ -118,7 +118,7 @@ def hard_job(settings: Settings, name: str, network: Named, *, aligned: str = "a
 
 
 def soft_job(settings: Settings, name: str, losses: Sequence[Weighted], *, seed: int | None = None) -> Job:
-    """A student on the posterior store's soft targets and hard labels, of the training set and `transfer`'s copies."""
+    """A student on the ensemble's soft targets and on hard labels, of the training set and `transfer`'s copies."""
     network, distil = settings.student_network, settings.distil
     if distil.dropout is not None:
         network = replace(network, settings=replace(network.settings, dropout=distil.dropout))
@@ -129,7 +129,17 @@ def soft_job(settings: Settings, name: str, losses: Sequence[Weighted], *, seed:
         losses=tuple(losses),
         budget=settings.train,
         seed=network_seed(settings.seed, name) if seed is None else seed,
-        teacher=StoredPosteriors("posteriors"),
+        teacher=ensemble_as_teacher(settings),
+    )
+
+
+def ensemble_as_teacher(settings: Settings) -> TeacherSpec:
+    """The ensemble as `distil.teacher` has it: by its posterior store, or by its networks."""
+    return teacher_spec(
+        settings.distil.teacher,
+        store="posteriors",
+        networks=member_names(settings),
+        average=settings.ensemble.average,
     )
 
 

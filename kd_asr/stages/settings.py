@@ -17,7 +17,7 @@ from kd_asr.features.settings import AugmentSettings, FeatureSettings
 from kd_asr.features.store import MARGIN
 from kd_asr.networks.base import problems_of, view_of
 from kd_asr.networks.settings import AdaptSettings, StudentSettings, TeacherSettings
-from kd_asr.registry import Named, named
+from kd_asr.registry import Named, find, named
 from kd_asr.settings.files import load_settings_of, parse_settings_of
 from kd_asr.settings.ranges import AtLeast, DecidesNothing, NotEmpty, OfKind
 from kd_asr.training.settings import TrainSettings
@@ -105,6 +105,13 @@ class Settings:
             found.append(
                 f"reduced.draw: the network {self.student_network.name} learns from stretches of frames, so parts "
                 "cannot consist of single frames; use utterances"
+            )
+        asked, alike = self.distil.teacher.name, view_of(self.teacher_network) == view_of(self.student_network)
+        if find("teacher", asked).source == "networks" and not alike:
+            found.append(
+                f"distil.teacher: {asked} teachers see what the student sees, but the networks of teachers "
+                f"({self.teacher_network.name}) and students ({self.student_network.name}) have different windows or "
+                "stretches of frames; give them the same, or use stored"
             )
         if self.distil.dropout is not None and not hasattr(self.student_network.settings, "dropout"):
             found.append(f"distil.dropout: the network {self.student_network.name} has no setting dropout")

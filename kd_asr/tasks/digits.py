@@ -14,9 +14,6 @@ from torch import Tensor
 from kd_asr.artifacts import load_artifact
 from kd_asr.corpora.mnist import CLASSES
 from kd_asr.corpora.subsets import subset_of_frames
-from kd_asr.distillation.posterior_store import PosteriorStore
-from kd_asr.distillation.teachers.base import IndexedTeacher
-from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.features.images import Images
 from kd_asr.jobs.job import Job, Material
 from kd_asr.settings.ranges import AbsentMeans
@@ -105,11 +102,18 @@ class DigitData:
         arrays = DigitArrays.load(digits.path)
         numbers = self.numbers(arrays)
         pixels, hard_labels = arrays.train_images[numbers], arrays.train_labels[numbers].long()
+        header = {"image_pixels": pixels[0].numel()}
         teacher = None
         if job.teacher is not None:
-            store = PosteriorStore(run_dir / job.teacher.artifact, expect={"digits": digits.fingerprint})
-            teacher = IndexedTeacher(StoredTeacher(store, [TRAINING_SET]), numbers)
-        examples, followed = Examples(Images(pixels, jitter_pixels=self.jitter_pixels), hard_labels, teacher), None
+            teacher = job.teacher.open(
+                run_dir,
+                utterance_ids=[TRAINING_SET],
+                expect={"digits": digits.fingerprint},
+                header=header,
+                precision=job.budget.precision,
+            )
+        inputs = Images(pixels, jitter_pixels=self.jitter_pixels)
+        examples, followed = Examples(inputs, hard_labels, teacher, numbers if teacher is not None else None), None
         if self.subset is not None:
             labelled = self.labelled(len(numbers))
             followed = evenly_spaced(Examples(Images(pixels), hard_labels).select(labelled), _FOLLOWED)
@@ -119,6 +123,6 @@ class DigitData:
             dev=arrays.dev_examples() if self.images == "all but dev" else None,
             num_classes=CLASSES,
             input_shape=tuple(pixels.shape[1:]),
-            header={"image_pixels": pixels[0].numel()},
+            header=header,
             followed=followed,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -17,9 +17,7 @@ from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, load_artifact
 from kd_asr.corpora.subsets import subset_of_frames, subset_of_utterances
 from kd_asr.distillation.losses.base import UNLABELLED
-from kd_asr.distillation.posterior_store import PosteriorStore
-from kd_asr.distillation.teachers.base import IndexedTeacher
-from kd_asr.distillation.teachers.stored import StoredTeacher
+from kd_asr.distillation.teachers.base import Teacher
 from kd_asr.features.inputs import Indexable
 from kd_asr.features.masks import MaskedInputs
 from kd_asr.features.settings import AugmentSettings, FeatureSettings
@@ -75,7 +73,7 @@ def examples_of(
     speech: Sequence[LabelledSpeech],
     network: Named,
     *,
-    posteriors: PosteriorStore | None = None,
+    teach: Callable[[Sequence[str]], Teacher] | None = None,
     evaluation: bool = False,
 ) -> Examples:
     """Examples for a network: all frames, set after set, each in the order of its alignments.
@@ -85,12 +83,12 @@ def examples_of(
     Args:
         speech: one set or more.
         network: network that sees the examples.
-        posteriors: teacher's posteriors of all utterances, for soft targets.
+        teach: opens a teacher for the utterances of all sets; None: no teacher.
         evaluation: whether they are for `measure`, see `View.examples`.
     """
     names = [name for one in speech for name in one.alignments.utterance_ids]
     pdfs = torch.cat([labels(one.alignments) for one in speech]) if len(speech) > 1 else labels(speech[0].alignments)
-    teacher = StoredTeacher(posteriors, names) if posteriors is not None else None
+    teacher = teach(names) if teach is not None else None
     view = view_of(network)
     seen = [view.examples(one.store, one.alignments.utterance_ids, evaluation=evaluation) for one in speech]
     inputs = _joined(speech, [one.inputs for one in seen])
@@ -99,7 +97,7 @@ def examples_of(
         return Examples(inputs, pdfs, teacher)
     frames, counted = labelled
     hard_labels = torch.where(counted, pdfs[frames], UNLABELLED)
-    return Examples(inputs, hard_labels, IndexedTeacher(teacher, frames) if teacher is not None else None)
+    return Examples(inputs, hard_labels, teacher, frames if teacher is not None else None)
 
 
 def _joined(speech: Sequence[LabelledSpeech], seen: Sequence[Indexable]) -> Indexable:
@@ -183,17 +181,13 @@ class SpeechData:
     def open(self, run_dir: Path, job: Job) -> Material:
         """Training and evaluation data of the job."""
         network = job.network
-        posteriors = None
-        if job.teacher is not None:
-            expect = {name: load_artifact(run_dir, name).fingerprint for name in ("features", self.aligned)}
-            posteriors = PosteriorStore(run_dir / job.teacher.artifact, expect=expect)
         train = LabelledSpeech.of_set(run_dir, "train", augment=self.augment, aligned=self.aligned)
         speech = [train]
         if self.copies:
             artifact = load_artifact(run_dir, self.copies)
             copies = LabelledSpeech.of_copies(artifact, augment=self.augment if self.vary_copies else None)
             speech += [copies] if copies.alignments.utterance_ids else []
-        examples, followed = examples_of(speech, network, posteriors=posteriors), None
+        examples, followed = examples_of(speech, network, teach=self._teach(run_dir, job, train.store)), None
         if self.subset is not None:
             examples = self.subset.of(examples, self._numbers(train, job, evaluation=False))
             followed = evenly_spaced(self.plain_subset(run_dir, job), _FOLLOWED)
@@ -205,6 +199,19 @@ class SpeechData:
             input_shape=view_of(network).input_shape(train.store.num_mel_bins),
             header=train.store.features,
             followed=followed,
+        )
+
+    def _teach(self, run_dir: Path, job: Job, store: FrameStore) -> Callable[[Sequence[str]], Teacher] | None:
+        """Opens the job's teacher for some utterances."""
+        if job.teacher is None:
+            return None
+        spec = job.teacher
+        return lambda utterance_ids: spec.open(
+            run_dir,
+            utterance_ids=utterance_ids,
+            expect={name: load_artifact(run_dir, name).fingerprint for name in ("features", self.aligned)},
+            header=store.features,
+            precision=job.budget.precision,
         )
 
     def plain_subset(self, run_dir: Path, job: Job) -> Examples:

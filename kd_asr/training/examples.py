@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from kd_asr.distillation.batch import Batch
-from kd_asr.distillation.signal import Signal, SoftTargets
-from kd_asr.distillation.teachers.base import IndexedTeacher, Teacher, answers_per_example
+from kd_asr.distillation.signal import Signal
+from kd_asr.distillation.teachers.base import Teacher
 from kd_asr.features.inputs import Indexable
 
 # Examples are shuffled in pools of this many, made of runs of `_RUN` neighbours: with more data than memory a pool
@@ -29,16 +29,21 @@ class Examples:
         inputs: gathered by example number.
         hard_labels: (examples,) integer tensor; `losses.UNLABELLED` where there is none. Or (examples, labels) where
             an example has several, as a stretch of speech has: the network gives as many outputs for it.
-        teacher: gives soft targets, one for each label, for example numbers; None for hard labels only.
+        teacher: source of soft targets, one for each label; None for hard labels only.
+        numbers: int64 tensor of the shape of `hard_labels`, the number by which the teacher knows each label; None:
+            label n is number n.
     """
 
     inputs: Indexable
     hard_labels: Tensor
     teacher: Teacher | None = None
+    numbers: Tensor | None = None
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.hard_labels):
             raise ValueError(f"{len(self.inputs)} inputs, but {len(self.hard_labels)} labels")
+        if self.numbers is not None and self.numbers.shape != self.hard_labels.shape:
+            raise ValueError(f"numbers of shape {tuple(self.numbers.shape)} for {tuple(self.hard_labels.shape)} labels")
 
     def __len__(self) -> int:
         return len(self.hard_labels)
@@ -49,29 +54,40 @@ class Examples:
         return self.hard_labels.shape[1] if self.hard_labels.ndim > 1 else 1
 
     def batch(self, examples: Tensor) -> Batch:
-        """Gather the examples of (batch,) int64 numbers."""
-        return self._batch(examples, self.teacher(examples) if self.teacher is not None else None)
+        """Gather the examples of (batch,) int64 numbers, with what the teacher reads about them."""
+        return self._batch(examples, self._read(examples))
 
-    def _batch(self, examples: Tensor, soft_targets: SoftTargets | None) -> Batch:
-        signal = Signal(soft_targets)
+    def _read(self, examples: Tensor) -> Signal:
+        if self.teacher is None:
+            return Signal()
+        if self.numbers is not None:
+            return self.teacher.read(self.numbers[examples].flatten())
+        count = self.labels_per_example
+        if count == 1:
+            return self.teacher.read(examples)
+        return self.teacher.read((examples[:, None] * count + torch.arange(count)).flatten())
+
+    def _batch(self, examples: Tensor, signal: Signal) -> Batch:
         return Batch(examples, self.inputs[examples], self.hard_labels[examples].long().flatten(), signal)
 
     def batches(self, parts: Sequence[Tensor]) -> Iterator[Batch]:
-        """`batch` of each, one after the other; a teacher that can be is asked about all of them at once."""
-        if self.teacher is None or not answers_per_example(self.teacher):
-            yield from map(self.batch, parts)
-            return
-        soft_targets = self.teacher(torch.cat(list(parts)))
+        """`batch` of each, one after the other; the teacher reads about all of them at once."""
+        signal = self._read(torch.cat(list(parts)))
         first = 0
         for part in parts:
             count = len(part) * self.labels_per_example
-            yield self._batch(part, soft_targets.select(slice(first, first + count)))
+            yield self._batch(part, signal.select(slice(first, first + count)))
             first += count
 
     def select(self, numbers: Tensor) -> Examples:
         """The examples of these (examples,) int64 numbers, numbered anew from 0, with what the teacher says of them."""
-        teacher = IndexedTeacher(self.teacher, numbers) if self.teacher is not None else None
-        return Examples(_Selected(self.inputs, numbers), self.hard_labels[numbers], teacher)
+        inputs, hard_labels = _Selected(self.inputs, numbers), self.hard_labels[numbers]
+        if self.teacher is None:
+            return Examples(inputs, hard_labels)
+        known = self.numbers
+        if known is None:
+            known = torch.arange(self.hard_labels.numel()).reshape(self.hard_labels.shape)
+        return Examples(inputs, hard_labels, self.teacher, known[numbers])
 
 
 @dataclass(frozen=True)

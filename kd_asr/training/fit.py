@@ -126,6 +126,8 @@ def fit(
     ranks = training_group()
     leads = ranks.rank == 0
     device.put(model)
+    if examples.teacher is not None:
+        examples.teacher.put(device)
     optimiser = new_optimiser(model, settings)
     state = _restore(folder, model, optimiser, device, seed) or _begin(device, seed)
     if not leads:
@@ -145,7 +147,16 @@ def fit(
                 group["lr"] = rate
             share = device.put(batch.share(ranks.rank, ranks.size))
             weight = len(share.examples) * ranks.size / len(batch.examples)  # shares may be unequal, by one example
-            value = step(called, share, objective, optimiser, device=device, bf16=bf16, weight=weight)
+            value = step(
+                called,
+                share,
+                objective,
+                optimiser,
+                teacher=examples.teacher,
+                device=device,
+                bf16=bf16,
+                weight=weight,
+            )
             after_update(model)
             state.running.add(value, weight)
             state.update += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kd_asr.device import Device
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.objectives import Objective, ObjectiveValue
+from kd_asr.distillation.teachers.base import Teacher
 from kd_asr.networks.outputs import Outputs
 from kd_asr.training.distributed import training_group
 from kd_asr.training.settings import TrainSettings
@@ -35,6 +36,7 @@ def step(
     objective: Objective,
     optimiser: torch.optim.Optimizer,
     *,
+    teacher: Teacher | None = None,
     device: Device,
     bf16: bool,
     weight: float,
@@ -46,6 +48,7 @@ def step(
         batch: on the device.
         objective: to minimise.
         optimiser: with the learning rate of this update.
+        teacher: source of the batch's signal, on the device; None: no teacher.
         device: where all of this is.
         bf16: whether the network's matrix products are made in bf16.
         weight: of the gradient; of the batch among those of other ranks.
@@ -53,6 +56,8 @@ def step(
     Returns:
         the objective before the update, still on the device.
     """
+    if teacher is not None:
+        batch = replace(batch, signal=teacher.answer(batch))
     model.train()
     with device.matrix_precision(bf16=bf16):
         logits = model(batch.inputs)

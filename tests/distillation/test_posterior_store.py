@@ -3,10 +3,11 @@ import pytest
 import torch
 from torch import nn
 
+from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.losses.soft import soft_cross_entropy
 from kd_asr.distillation.posterior_store import PosteriorStore, decode, encode, finish_store, write_shard
-from kd_asr.distillation.signal import top_k_targets
-from kd_asr.distillation.teachers.live import LiveSettings, LiveTeacher
+from kd_asr.distillation.signal import SoftTargets, top_k_targets
+from kd_asr.distillation.teachers.live import LiveTeacher
 from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.errors import UserError
 
@@ -88,8 +89,12 @@ class _Linear(nn.Module):
 
 def test_a_student_cannot_tell_stored_from_live_teacher(tmp_path) -> None:
     inputs = torch.randn(66, 6, generator=torch.Generator().manual_seed(5))
-    live = LiveTeacher([_Linear(1), _Linear(2), _Linear(3)], inputs, LiveSettings(top_k=CLASSES, precision="fp32"))
-    write_shard(tmp_path, 0, encode(live(torch.arange(66))))
+    live = LiveTeacher([_Linear(1), _Linear(2), _Linear(3)], precision="fp32")
+
+    def answer(chosen: torch.Tensor) -> SoftTargets:
+        return live.answer(Batch(chosen, inputs[chosen], torch.zeros_like(chosen))).targets
+
+    write_shard(tmp_path, 0, encode(answer(torch.arange(66))))
     finish_store(
         tmp_path, list(COUNTS), list(COUNTS.values()),
         shard_frames=[66], top_k=CLASSES, tail_prior=BACKGROUND, fingerprints=FINGERPRINTS,
@@ -98,7 +103,7 @@ def test_a_student_cannot_tell_stored_from_live_teacher(tmp_path) -> None:
     student = torch.randn(65, CLASSES, generator=torch.Generator().manual_seed(6))
     gradients = []
     order = torch.cat([torch.arange(41, 66), torch.arange(0, 40)])
-    for targets in (live(order), stored(torch.arange(65))):
+    for targets in (answer(order), stored.read(torch.arange(65)).targets):
         logits = student.clone().requires_grad_()
         soft_cross_entropy(logits, targets, temperature=2.0).mean().backward()
         gradients.append(logits.grad)
@@ -109,8 +114,9 @@ def test_a_student_cannot_tell_stored_from_live_teacher(tmp_path) -> None:
 def test_live_teacher_is_frozen_and_in_evaluation_mode() -> None:
     member = _Linear(1)
     inputs = torch.randn(10, 6, generator=torch.Generator().manual_seed(0))
-    teacher = LiveTeacher([member], inputs, LiveSettings(top_k=CLASSES, precision="fp32"))
-    first, second = teacher(torch.arange(10)), teacher(torch.arange(10))
+    teacher = LiveTeacher([member], precision="fp32")
+    batch = Batch(torch.arange(10), inputs, torch.zeros(10, dtype=torch.int64))
+    first, second = teacher.answer(batch).targets, teacher.answer(batch).targets
     assert torch.equal(first.log_probs, second.log_probs)  # no dropout
     assert not any(parameter.requires_grad for parameter in member.parameters())
     expected = member.linear(inputs).log_softmax(1)  # an ensemble of one is its member

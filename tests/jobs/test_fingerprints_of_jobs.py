@@ -16,7 +16,8 @@ import kd_asr
 from kd_asr.distillation.objectives import HARD, hinton_losses
 from kd_asr.experiments.reduced_data.plan import reduced_networks
 from kd_asr.fingerprints import digest, import_closure
-from kd_asr.jobs.job import Job, StoredPosteriors
+from kd_asr.jobs.job import Job, teacher_spec
+from kd_asr.registry import named
 from kd_asr.settings.ranges import AbsentMeans
 from kd_asr.stages.plan import baseline_jobs, member_jobs, realignment_jobs, student_jobs, sweep_jobs
 from kd_asr.stages.settings import Settings, parse_settings
@@ -48,7 +49,14 @@ def test_each_field_of_a_job_is_in_its_fingerprint_but_its_name() -> None:
     # Without a teacher a job can have hard labels alone.
     hard = replace(STUDENT, losses=HARD)
     assert digest(replace(hard, teacher=None)) != digest(hard)
-    assert digest(replace(STUDENT, name="elsewhere", teacher=StoredPosteriors("another"))) == digest(STUDENT)
+    elsewhere = replace(STUDENT.teacher, artifacts=("another",))
+    assert digest(replace(STUDENT, name="elsewhere", teacher=elsewhere)) == digest(STUDENT)
+    live = teacher_spec(named("teacher", "live"), store="", networks=["a", "b"], average="arithmetic")
+    of_networks = replace(STUDENT, teacher=live)
+    assert of_networks.artifacts() == [*replace(STUDENT, teacher=None).artifacts(), "a", "b"]
+    geometric = replace(STUDENT, teacher=replace(live, average="geometric"))
+    assert len({digest(STUDENT), digest(of_networks), digest(geometric)}) == 3
+    assert "kd_asr.distillation.teachers.live" in of_networks.code()
 
 
 @pytest.mark.parametrize("data", [STUDENT.data, DigitData()])

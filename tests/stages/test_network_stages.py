@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,20 @@ import kd_asr.stages.evaluate as evaluate_stage
 from kd_asr.alignment.store import Alignment, AlignmentStore, PhoneSegment, write_alignments
 from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import build_artifact, load_artifact
+from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.posterior_store import PosteriorStore
-from kd_asr.distillation.teachers.live import LiveSettings, LiveTeacher
+from kd_asr.distillation.signal import SoftTargets, top_k_targets
+from kd_asr.distillation.teachers.live import LiveTeacher
 from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
 from kd_asr.jobs.job import network_seed
 from kd_asr.jobs.systems import Group, NetworkRef, System, Systems
 from kd_asr.networks.adaptation import SpeakerStatistics
-from kd_asr.networks.base import view_of
+from kd_asr.networks.base import seeded, view_of
 from kd_asr.networks.cnn import CnnSettings
 from kd_asr.networks.dnn import DnnSettings
+from kd_asr.networks.files import load_network
 from kd_asr.networks.settings import AdaptSettings, StudentSettings, TeacherSettings
 from kd_asr.networks.tdnn import TdnnSettings
 from kd_asr.registry import named
@@ -69,6 +73,12 @@ def make_aligned(run_dir: Path, settings: Settings) -> None:
     build_artifact(run_dir, "align", code="kd_asr.stages.features", settings={}, inputs=[extracted], work=work)
 
 
+def kept_of(teacher: LiveTeacher, batch: Batch, top_k: int) -> SoftTargets:
+    """What a store would keep of a teacher's answer."""
+    targets = teacher.answer(batch).targets
+    return top_k_targets(targets.dense_log_probs(1.0), top_k)
+
+
 @pytest.fixture
 def aligned(run_dir, settings, utterances) -> Path:
     make_prepared(run_dir, utterances)
@@ -104,18 +114,17 @@ def test_from_labels_to_frame_accuracies(aligned, settings, dilations, monkeypat
     models = load_networks(aligned, run_systems(settings).system("ensemble").members, store.features)
     stored_posteriors = PosteriorStore(aligned / "posteriors")
     train = [LabelledSpeech.of_set(aligned, "train")]
-    examples = examples_of(train, settings.network, posteriors=stored_posteriors, evaluation=True)
-    live = LiveTeacher(models, examples.inputs, LiveSettings(top_k=settings.ensemble.top_k))
-    some = torch.arange(0, len(examples), 3)
-    stored = examples.batch(some).signal.targets
-    assert torch.equal(live(some).classes, stored.classes)
-    assert torch.allclose(live(some).log_probs, stored.log_probs, rtol=2e-3, atol=2e-3)
+    examples = examples_of(train, settings.network, teach=partial(StoredTeacher, stored_posteriors))
+    batch = examples.batch(torch.arange(0, len(examples), 3))
+    answered = kept_of(LiveTeacher(models), batch, settings.ensemble.top_k)
+    assert torch.equal(answered.classes, batch.signal.targets.classes)
+    assert torch.allclose(answered.log_probs, batch.signal.targets.log_probs, rtol=2e-3, atol=2e-3)
     assert 0.8 < load_artifact(aligned, "posteriors").metrics["mass_kept"] <= 1
 
     # Frame accuracy of the ensemble on train, counted here from the store's best class.
     labels = np.concatenate([np.load(aligned / "align" / "train" / "pdfs.npy")])
     of_frames = StoredTeacher(stored_posteriors, store.utterance_ids)
-    best = of_frames(torch.arange(len(labels))).classes[:, 0].numpy()
+    best = of_frames.read(torch.arange(len(labels))).targets.classes[:, 0].numpy()
     counted = frames["systems"]["ensemble"]["train"]
     assert sum(counted["correct"]) == int((best == labels).sum())
     assert sum(counted["frames"]) == len(labels)
@@ -147,6 +156,37 @@ def test_from_labels_to_frame_accuracies(aligned, settings, dilations, monkeypat
     make_prepared(aligned, {name: [] for name in ("train", "dev", "test")})
     with pytest.raises(UserError, match="prepare"):
         load_artifact(aligned, "posteriors")
+
+
+@pytest.mark.parametrize("network", KINDS)
+def test_a_student_learns_from_live_teachers_what_it_learns_from_stored_ones(aligned, settings, network) -> None:
+    """Without variation of the inputs, and with all classes in the store, students differ by float16 alone."""
+    top_k = Topology.load(aligned / "align" / "topology.json").num_pdfs
+    settings = replace(
+        settings,
+        network=replace(network, settings=replace(network.settings, dropout=0.0)),
+        ensemble=replace(settings.ensemble, top_k=top_k, average="geometric"),
+        train=replace(settings.train, precision="fp32"),
+    )
+    live = replace(settings, distil=replace(settings.distil, teacher=named("teacher", "live")))
+    assert not live.problems()
+    for stage in (ensemble, transfer, posteriors):
+        stage(aligned, settings)
+    made = []
+    for chosen in (settings, live):
+        distil(aligned, chosen)
+        student = load_artifact(aligned, "distil/student-00")
+        made.append((student.fingerprint, load_network(student.path / "model.safetensors").state_dict()))
+    (stored_print, stored), (live_print, alive) = made
+    assert stored_print != live_print
+    seed = network_seed(live.seed, "distil/student-00")
+    untrained = seeded(live.student_network, view_of(network).input_shape(40), top_k, seed).state_dict()
+    for name, tensor in stored.items():
+        if tensor.is_floating_point():
+            moved = (tensor - untrained[name]).norm()
+            assert (tensor - alive[name]).norm() <= 0.02 * moved, name
+    baseline(aligned, live)
+    assert "student-00" in evaluate(aligned, live).metrics
 
 
 def test_the_same_seed_gives_the_same_bits_and_jobs_do_not_matter(aligned, settings) -> None:
@@ -190,7 +230,7 @@ def test_students_learn_from_the_training_set_and_its_copies(aligned, settings) 
     inputs = view.examples(FrameStore.open(aligned / "features" / "train"), train.utterance_ids).inputs
     frames = FrameStore.open(copied / "frames")
     own = LabelledSpeech.of_set(aligned, "train")
-    examples = examples_of([own, LabelledSpeech(frames, copies)], settings.network, posteriors=store)
+    examples = examples_of([own, LabelledSpeech(frames, copies)], settings.network, teach=partial(StoredTeacher, store))
     number = len(inputs) + 5  # in the first copy of the first utterance
     some = torch.tensor([number, 3, len(examples) - 1, len(inputs) - 1])
     batch = examples.batch(some)
@@ -201,9 +241,9 @@ def test_students_learn_from_the_training_set_and_its_copies(aligned, settings) 
 
     # What the store says of a copy is what the live ensemble says of it.
     models = load_networks(aligned, run_systems(settings).system("ensemble").members, frames.features)
-    live = LiveTeacher(models, seen, LiveSettings(top_k=settings.ensemble.top_k))(torch.tensor([5]))
-    assert torch.equal(batch.signal.targets.classes[:1], live.classes)
-    assert torch.allclose(batch.signal.targets.log_probs[:1], live.log_probs, rtol=2e-3, atol=2e-3)
+    live = kept_of(LiveTeacher(models), batch, settings.ensemble.top_k)
+    assert torch.equal(batch.signal.targets.classes, live.classes)
+    assert torch.allclose(batch.signal.targets.log_probs, live.log_probs, rtol=2e-3, atol=2e-3)
 
     # The ensemble's accuracy on train counts the training set alone, and the student's budget is the baseline's.
     scores = json.loads((aligned / "posteriors" / "train_scores.json").read_text())

@@ -22,7 +22,7 @@ from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.losses.base import UNLABELLED
 from kd_asr.distillation.objectives import HARD, Objective, PeersObjective, hinton_losses, objective_of, weighted
 from kd_asr.distillation.signal import Signal, tail_sum, top_k_targets
-from kd_asr.distillation.teachers.live import LiveSettings, LiveTeacher
+from kd_asr.distillation.teachers.live import LiveTeacher
 from kd_asr.networks.adaptation import SpeakerStatistics
 from kd_asr.networks.base import Network, seeded, view_of
 from kd_asr.networks.inference import log_posteriors_of_batch
@@ -139,9 +139,11 @@ def test_networks_are_applied_and_adapted_on_their_device(fake, name: str) -> No
 def test_a_live_teacher_answers_from_its_device(fake) -> None:
     members = [network_of("dnn"), network_of("dnn", seed=2)]
     inputs = inputs_of(members[0])
-    teacher = LiveTeacher(list(map(placed, members)), inputs, LiveSettings(top_k=2, precision="fp32"))
-    targets = teacher(torch.arange(4))
-    assert {one.device for one in (targets.classes, targets.log_probs, targets.tail_mass)} == {FAR.torch_device}
+    teacher = LiveTeacher(list(map(placed, members)), precision="fp32")
+    signal = teacher.answer(FAR.put(Batch(torch.arange(4), inputs[:4], torch.zeros(4, dtype=torch.int64))))
+    targets = signal.targets
+    found = [targets.classes, targets.log_probs, targets.tail_mass, targets.tail_prior, *signal.members]
+    assert {one.device for one in found} == {FAR.torch_device}
 
 
 def test_what_is_made_on_the_host_is_noticed(fake) -> None:

@@ -1,32 +1,78 @@
-"""The interface of teachers, and teachers addressed through an index."""
+"""The interface of teachers.
+
+A teacher is one file in this folder: a class with `@teacher("name")`, derived from `Teacher`, and a frozen dataclass of
+its settings. The contract tests, `tests/distillation/test_every_teacher.py`, find it by themselves.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from kd_asr.distillation.signal import SoftTargets
-
-Teacher = Callable[[Tensor], SoftTargets]
-
-
-def answers_per_example(teacher: Teacher) -> bool:
-    """Whether the targets of an example do not depend on the rest of the batch, so that several batches can be read at
-    once."""
-    return bool(getattr(teacher, "per_example", False))
+from kd_asr.device import Device, Precision
+from kd_asr.distillation.batch import Batch
+from kd_asr.distillation.signal import Signal
 
 
-class IndexedTeacher:
-    """A teacher addressed through an index: example i has the targets of the teacher's example or examples
-    `index[i]`."""
+@dataclass(frozen=True)
+class Lesson:
+    """What a teacher is opened with.
 
-    def __init__(self, teacher: Teacher, index: Tensor) -> None:
-        """`index`: (examples,) int64, or (examples, labels) where an example has several labels."""
-        self._teacher = teacher
-        self._index = index
-        self.per_example = answers_per_example(teacher)
+    Attributes:
+        paths: Its posterior store, or the files of its networks.
+        utterance_ids: Utterances that it is asked about; their frames, one utterance after the other, have the numbers
+            that `Teacher.read` is given.
+        expect: Fingerprints that a posterior store must have been made with.
+        header: Description of the inputs that its networks must have been trained on; empty: any.
+        average: Mean of its networks' posteriors.
+        precision: Arithmetic of its networks' matrix products.
+    """
 
-    def __call__(self, examples: Tensor) -> SoftTargets:
-        """Soft targets of (batch,) int64 example numbers, `batch * labels` rows."""
-        return self._teacher(self._index[examples].flatten())
+    paths: Sequence[Path]
+    utterance_ids: Sequence[str]
+    expect: Mapping[str, str] = field(default_factory=dict)
+    header: Mapping[str, object] = field(default_factory=dict)
+    average: Literal["arithmetic", "geometric"] = "arithmetic"
+    precision: Precision = "auto"
+
+
+class Teacher:
+    """Source of soft targets. A teacher implements `read`, `answer` or both.
+
+    Attributes:
+        Settings: Frozen dataclass of the settings.
+        gives: Parts of the signal that losses may need: `posteriors`, `members`.
+        source: What a run provides it with: the posterior store of the ensemble, the ensemble's networks, or nothing.
+    """
+
+    Settings: ClassVar[type[Any]]
+    gives: ClassVar[frozenset[str]]
+    source: ClassVar[Literal["store", "networks", "nothing"]]
+
+    @classmethod
+    def open(cls, lesson: Lesson, settings: Any) -> Teacher:
+        """The teacher for a training.
+
+        Raises:
+            UserError: it does not fit the lesson.
+        """
+        raise NotImplementedError
+
+    def put(self, device: Device) -> None:
+        """Move what `answer` computes with to a device; once, before the first batch."""
+
+    def read(self, numbers: Tensor) -> Signal:
+        """Signal known before the inputs are, on the host; asked about several batches at once.
+
+        Args:
+            numbers: (labels,) int64 numbers of the labels among all that the teacher was opened for.
+        """
+        return Signal()
+
+    def answer(self, batch: Batch) -> Signal:
+        """Signal for a batch on the device, whose `signal` is what `read` returned."""
+        return batch.signal

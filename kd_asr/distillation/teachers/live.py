@@ -4,66 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
-from kd_asr.device import Precision
-from kd_asr.distillation.signal import SoftTargets, top_k_targets
-from kd_asr.features.inputs import Indexable
-from kd_asr.networks.ensemble import Ensemble
-from kd_asr.networks.inference import log_posteriors
+from kd_asr.device import HOST, Device, Precision
+from kd_asr.distillation.batch import Batch
+from kd_asr.distillation.signal import Signal, complete_targets
+from kd_asr.distillation.teachers.base import Lesson, Teacher
+from kd_asr.networks.base import Network
+from kd_asr.networks.ensemble import average_log_posteriors
+from kd_asr.networks.files import load_network
 from kd_asr.registry import teacher
-from kd_asr.settings.ranges import AtLeast
 
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """An ensemble evaluated at every step.
-
-    Attributes:
-        average: Mean of the members' posteriors.
-        top_k: Classes kept of each label's distribution.
-        precision: Arithmetic of the matrix products; `auto` takes bf16 where the device is faster in it.
-    """
-
-    average: Literal["arithmetic", "geometric"] = "arithmetic"
-    top_k: Annotated[int, AtLeast(1)] = 20
-    precision: Precision = "auto"
+    """The ensemble itself, which sees each batch as the student does, varied and perturbed, and keeps all classes."""
 
 
 @teacher("live")
-class LiveTeacher:
-    """Teacher that computes the averaged posteriors of its members for every batch."""
+class LiveTeacher(Teacher):
+    """Teacher that computes the posteriors of its members for the inputs of every batch."""
 
     Settings = LiveSettings
-    gives = frozenset({"posteriors"})
+    gives = frozenset({"posteriors", "members"})
+    source = "networks"
 
     def __init__(
         self,
         members: Sequence[nn.Module],
-        inputs: Indexable,
-        settings: LiveSettings,
         *,
-        tail_prior: Tensor | None = None,
+        average: Literal["arithmetic", "geometric"] = "arithmetic",
+        precision: Precision = "auto",
     ) -> None:
         """Freeze the members.
 
         Args:
-            members: networks, on the device where they are to be asked.
-            inputs: what the teacher sees, which need not be what the student sees.
-            settings: how they are averaged, what is kept.
-            tail_prior: (classes,) how the mass outside the top k is shared, see `SoftTargets`; by default evenly.
+            members: networks with the same view of the data as the student.
+            average: mean of their posteriors.
+            precision: arithmetic of the matrix products.
         """
-        self._model = Ensemble(members, settings.average).eval().requires_grad_(False)
-        self._inputs = inputs
-        self._settings = settings
-        self._tail_prior = tail_prior
+        self._members = [member.eval().requires_grad_(False) for member in members]
+        for member in self._members:
+            if isinstance(member, Network):
+                member.only_labelled = True
+        self._average: Literal["arithmetic", "geometric"] = average
+        self._precision: Precision = precision
+        self._device = HOST
 
-    def __call__(self, examples: Tensor) -> SoftTargets:
-        """Soft targets of (batch,) int64 example numbers."""
-        log_probs = log_posteriors(self._model, self._inputs, examples, precision=self._settings.precision)
-        # Cloned out of inference mode, so that losses may save them for their backward pass.
-        targets = top_k_targets(log_probs, self._settings.top_k, self._tail_prior)
-        kept = targets.classes.clone(), targets.log_probs.clone(), targets.tail_mass.clone()
-        return SoftTargets(*kept, targets.tail_prior)
+    @classmethod
+    def open(cls, lesson: Lesson, settings: LiveSettings) -> LiveTeacher:
+        """The ensemble of the lesson's networks.
+
+        Raises:
+            UserError: a network was trained on other inputs.
+        """
+        networks = [load_network(path, lesson.header or None) for path in lesson.paths]
+        return cls(networks, average=lesson.average, precision=lesson.precision)
+
+    def put(self, device: Device) -> None:
+        """Move the members to a device."""
+        self._members = device.put(self._members)
+        self._device = device
+
+    @torch.no_grad()
+    def answer(self, batch: Batch) -> Signal:
+        """Complete soft targets and the members' log-posteriors for the inputs of a batch."""
+        with self._device.matrix_precision(bf16=self._device.uses_bf16(self._precision)):
+            logits = [member(batch.inputs) for member in self._members]
+        members = tuple(one.float().log_softmax(dim=-1) for one in logits)
+        return Signal(complete_targets(average_log_posteriors(members, self._average)), members)

@@ -20,7 +20,7 @@ from kd_asr.experiments.mnist.networks import (
     CHOOSING_TEACHER,
     digit_job,
     digit_log_posteriors,
-    posteriors_name,
+    network_as_teacher,
     train,
     train_teachers,
 )
@@ -113,7 +113,7 @@ def losses_jobs(settings: MnistSettings) -> list[tuple[_Compared, Job]]:
                 replace(settings.distilled, epochs=settings.losses.epochs),
                 seed=network_seed(settings.seed, f"losses-{number}"),
                 images="all but dev",
-                posteriors=posteriors_name(CHOOSING_TEACHER),
+                teacher=network_as_teacher(settings, CHOOSING_TEACHER),
                 losses=(Weighted(one.loss),),
             ),
         )

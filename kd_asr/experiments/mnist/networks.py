@@ -22,7 +22,7 @@ from kd_asr.distillation.signal import tail_sum, top_k_targets
 from kd_asr.experiments.mnist.settings import DigitNetworkSettings, MnistSettings
 from kd_asr.features.images import Images
 from kd_asr.fingerprints import digest
-from kd_asr.jobs.job import MODEL, Job, StoredPosteriors, network_seed
+from kd_asr.jobs.job import MODEL, Job, TeacherSpec, network_seed, teacher_spec
 from kd_asr.jobs.run import run
 from kd_asr.jobs.systems import NetworkRef
 from kd_asr.networks.ensemble import Ensemble
@@ -44,7 +44,7 @@ def digit_job(
     seed: int,
     images: Literal["all", "all but dev"] = "all",
     classes: tuple[int, ...] = tuple(range(CLASSES)),
-    posteriors: str = "",
+    teacher: TeacherSpec | None = None,
     losses: tuple[Weighted, ...] = HARD,
 ) -> Job:
     """A network on digits.
@@ -55,7 +55,7 @@ def digit_job(
         seed: seed of initial weights, order of the images, jitter and dropout.
         images: all training images (final networks), or all but dev (networks that are evaluated on dev).
         classes: digits in the transfer set.
-        posteriors: artifact with the teacher's posteriors; empty: no teacher.
+        teacher: source of soft targets; None: no teacher.
         losses: losses to minimise.
     """
     return Job(
@@ -65,7 +65,7 @@ def digit_job(
         losses=losses,
         budget=recipe.budget(),
         seed=seed,
-        teacher=StoredPosteriors(posteriors) if posteriors else None,
+        teacher=teacher,
         max_norm=recipe.max_norm,
     )
 
@@ -198,6 +198,12 @@ def teacher_job(settings: MnistSettings, name: str) -> Job:
 def posteriors_name(teacher: str) -> str:
     """Artifact of a teacher's posteriors."""
     return f"posteriors/{teacher.rsplit('/', maxsplit=1)[1]}"
+
+
+def network_as_teacher(settings: MnistSettings, name: str) -> TeacherSpec:
+    """One of `train_teachers` as `distilled.teacher` has it: by its posterior store, or by its network."""
+    asked = settings.distilled.teacher
+    return teacher_spec(asked, store=posteriors_name(name), networks=[name], average="arithmetic")
 
 
 def train_teachers(run_dir: Path, settings: MnistSettings, names: Sequence[str]) -> list[Artifact]:

@@ -12,7 +12,7 @@ import torch
 from kd_asr.artifacts import Artifact, build_artifact
 from kd_asr.device import HOST, Device, find_device
 from kd_asr.experiments.mnist.digits import digits
-from kd_asr.experiments.mnist.networks import CHOOSING_TEACHER, digit_job, posteriors_name, train, train_teachers
+from kd_asr.experiments.mnist.networks import CHOOSING_TEACHER, digit_job, network_as_teacher, train, train_teachers
 from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.experiments.reduced_data.arms import ARMS, Arm, arm_groups, losses_of_arm, others_of_arm, weights_of
 from kd_asr.features.images import Images
@@ -102,7 +102,7 @@ def _job(settings: MnistSettings, fraction: float, arm: Arm, repetition: int) ->
         settings.hard,
         seed=network_seed(settings.seed, f"reduced/network-{repetition}"),
         images="all but dev",
-        posteriors="" if arm == "hard" else posteriors_name(CHOOSING_TEACHER),
+        teacher=None if arm == "hard" else network_as_teacher(settings, CHOOSING_TEACHER),
         losses=losses_of_arm(arm, settings.reduced.losses),
     )
     return replace(

@@ -95,6 +95,18 @@ class DigitNetworkSettings:
 
 
 @dataclass(frozen=True)
+class StudentSettings(DigitNetworkSettings):
+    """The distilled students; 784-800-800-10 in the paper. See `DigitNetworkSettings`.
+
+    Attributes:
+        teacher: How students ask their teacher: its posteriors of the unvaried images, `stored` once, or its network
+            `live`, in each update and on the images as the student sees them, with their jitter.
+    """
+
+    teacher: Annotated[Named, OfKind("teacher")] = field(default_factory=lambda: named("teacher", "stored"))
+
+
+@dataclass(frozen=True)
 class TeacherSettings(DigitNetworkSettings):
     """The teachers; 784-1200-1200-10 in the paper. See `DigitNetworkSettings`.
 
@@ -216,7 +228,7 @@ class MnistSettings:
     data: DigitDataSettings = field(default_factory=DigitDataSettings)
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     hard: DigitNetworkSettings = field(default_factory=DigitNetworkSettings)
-    distilled: DigitNetworkSettings = field(default_factory=DigitNetworkSettings)
+    distilled: StudentSettings = field(default_factory=StudentSettings)
     methods: Annotated[tuple[Annotated[Named, OfKind("method")], ...], NotEmpty] = (
         named("method", "hinton", HintonMethodSettings(PAPER_LOSSES)),
     )

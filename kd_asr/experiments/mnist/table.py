@@ -14,14 +14,14 @@ from kd_asr.experiments.mnist.digits import digits
 from kd_asr.experiments.mnist.networks import (
     digit_job,
     digit_log_posteriors,
-    posteriors_name,
+    network_as_teacher,
     store_posteriors,
     teacher_name,
     train,
     train_teachers,
 )
 from kd_asr.experiments.mnist.settings import MnistSettings
-from kd_asr.jobs.job import Job, network_seed
+from kd_asr.jobs.job import Job, TeacherSpec, network_seed, teacher_spec
 from kd_asr.jobs.systems import Group, NetworkRef, System, Systems, single_systems
 from kd_asr.methods.base import Plan, cohort, planned
 from kd_asr.registry import Weighted
@@ -48,7 +48,8 @@ class DigitTask:
 
     def taught(self, name: str, number: int, losses: Sequence[Weighted]) -> Job:
         """A student of the teacher of the same number."""
-        return _distilled(self.settings, _artifact(name, number), posteriors_name(teacher_name(number)), losses)
+        asked = network_as_teacher(self.settings, teacher_name(number))
+        return _distilled(self.settings, _artifact(name, number), asked, losses)
 
     def untaught(self, name: str, number: int, losses: Sequence[Weighted], *, networks: int = 1) -> Job:
         """The networks of students on hard labels with other losses."""
@@ -65,9 +66,9 @@ def _on_hard_labels(settings: MnistSettings, name: str) -> Job:
     return digit_job(name, settings.hard, seed=network_seed(settings.seed, name))
 
 
-def _distilled(settings: MnistSettings, name: str, posteriors: str, losses: Sequence[Weighted]) -> Job:
+def _distilled(settings: MnistSettings, name: str, teacher: TeacherSpec, losses: Sequence[Weighted]) -> Job:
     seed = network_seed(settings.seed, name)
-    return digit_job(name, settings.distilled, seed=seed, posteriors=posteriors, losses=tuple(losses))
+    return digit_job(name, settings.distilled, seed=seed, teacher=teacher, losses=tuple(losses))
 
 
 def table_plans(settings: MnistSettings) -> list[Plan]:
@@ -83,15 +84,17 @@ def table_plans(settings: MnistSettings) -> list[Plan]:
     )  # fmt: skip
     of_ensemble = Group("ensemble student", "distilled from the ensemble", note="student")
     number = min(settings.seeds, settings.ensemble_students)
+    teachers = [teacher_name(member) for member in range(settings.members)]
+    asked = teacher_spec(
+        settings.distilled.teacher, store=ENSEMBLE_POSTERIORS, networks=teachers, average="arithmetic"
+    )
     return [
         _plan(hard, [_on_hard_labels(settings, f"networks/hard-{one:02d}") for one in range(settings.seeds)]),
         *(replace(plan, group=replace(plan.group, note=plan.group.note or "student")) for plan in methods),
         _plan(
             of_ensemble,
             [
-                _distilled(
-                    settings, f"networks/ensemble-student-{one:02d}", ENSEMBLE_POSTERIORS, methods[0].jobs[0].losses
-                )
+                _distilled(settings, f"networks/ensemble-student-{one:02d}", asked, methods[0].jobs[0].losses)
                 for one in range(number)
             ],
         ),

@@ -15,7 +15,7 @@ from kd_asr.experiments.mnist.networks import (
     CHOOSING_TEACHER,
     digit_job,
     digit_log_posteriors,
-    posteriors_name,
+    network_as_teacher,
     train,
     train_teachers,
 )
@@ -78,7 +78,7 @@ def temperature_jobs(settings: MnistSettings) -> list[tuple[tuple[int, float], J
                 _of_width(settings, width),
                 seed=network_seed(settings.seed, f"width-{width}-{number}"),
                 images="all but dev",
-                posteriors=posteriors_name(CHOOSING_TEACHER),
+                teacher=network_as_teacher(settings, CHOOSING_TEACHER),
                 losses=hinton_losses(temperature=temperature, soft_weight=1.0, hard_weight=grid.hard_weight),
             ),
         )

@@ -16,7 +16,7 @@ from kd_asr.experiments.mnist.networks import (
     CHOOSING_TEACHER,
     digit_job,
     digit_log_posteriors,
-    posteriors_name,
+    network_as_teacher,
     teacher_name,
     train,
     train_teachers,
@@ -114,7 +114,7 @@ def transfer_jobs(settings: MnistSettings, experiment: str, share: float) -> lis
             seed=network_seed(settings.seed, name),
             images="all but dev" if teacher == CHOOSING_TEACHER else "all",
             classes=SEEN[experiment],
-            posteriors=posteriors_name(teacher),
+            teacher=network_as_teacher(settings, teacher),
             losses=losses,
         )
         for name, teacher in zip(names, [CHOOSING_TEACHER, *_teachers(settings)], strict=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from kd_asr.experiments.reduced_data.arms import ARMS, Arm, losses_of_arm, others_of_arm, weights_of
-from kd_asr.jobs.job import Job, StoredPosteriors, network_seed
+from kd_asr.jobs.job import Job, network_seed
 from kd_asr.jobs.systems import NetworkRef
-from kd_asr.stages.plan import hard_job, variation
+from kd_asr.stages.plan import ensemble_as_teacher, hard_job, variation
 from kd_asr.stages.settings import Settings
 from kd_asr.tasks.labelled_subset import LabelledSubset
 from kd_asr.tasks.speech import SpeechData
@@ -97,7 +97,7 @@ def reduced_job(settings: Settings, fraction: float, arm: Arm, repetition: int) 
         data=SpeechData(variation(settings), subset=subset),
         losses=losses_of_arm(arm, reduced.losses),
         seed=network_seed(settings.seed, f"reduced/network-{repetition}"),
-        teacher=None if arm == "hard" else StoredPosteriors("posteriors"),
+        teacher=None if arm == "hard" else ensemble_as_teacher(settings),
         keep="both" if arm == "hard" else "last",
         budget=replace(settings.train, epochs=TrainSettings().epochs),  # not in use, and so not in the fingerprint
         epochs=reduced.epochs,
