@@ -9,6 +9,7 @@ import hypothesis
 import numpy as np
 import pytest
 import soundfile
+import threadpoolctl
 import torch
 
 from kd_asr.alignment.tree import PLACES, Leaf, Node, Root, Split, StateTree
@@ -21,6 +22,10 @@ from kd_asr.stages.settings import Settings, parse_settings
 # How long an example takes depends on what else the machine does.
 hypothesis.settings.register_profile("kd_asr", deadline=None)
 hypothesis.settings.load_profile("kd_asr")
+
+# Networks in miniature are no quicker with several threads, and there may be a process of tests for each core.
+torch.set_num_threads(1)
+threadpoolctl.threadpool_limits(1)
 
 SETS = ("train", "dev", "test")
 DEVICES = (HOST, *(Device("cuda", number) for number in range(torch.cuda.device_count())))
@@ -69,6 +74,11 @@ def random_tree(phones: Sequence[str], seed: int) -> StateTree:
         questions,
         tuple(Root(same, tuple(grow(5 if base == "SIL" else 0) for _ in range(3))) for base, same in roots.items()),
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long: with a process for each core, none of them is to be the last one."""
+    items.sort(key=lambda item: item.get_closest_marker("early") is None)
 
 
 @pytest.fixture(params=DEVICES, ids=str)

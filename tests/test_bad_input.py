@@ -26,12 +26,15 @@ from kd_asr.corpora.synthetic import EmbeddedSize, synthesize
 from kd_asr.features.store import MARGIN, FrameStore
 from kd_asr.presets import find_preset
 
+pytestmark = pytest.mark.early
+
 TINY = find_preset("tiny")
-SPEECH = EmbeddedSize(2, 1, 1, 0.5, 0.12, 0.12)
+SPEECH = EmbeddedSize(2, 1, 1, 0.25, 0.12, 0.12)
 FLAGS = [
     *("--config", str(TINY), "--train", "train", "--dev", "dev", "--test", "test", "--jobs=1"),
-    *("--align.cepstral_iterations=2", "--align.gaussians=200", "--network.dnn.hidden_units=16", "--train.epochs=1"),
-    *("--train.batch_frames=128", "--decode.acoustic_scales=[0.2]", "--decode.insertion_penalties=[0.5]"),
+    *("--align.cepstral_iterations=2", "--align.gaussians=150", "--network.dnn.hidden_units=16", "--train.epochs=1"),
+    *("--train.batch_frames=128", "--distil.sweep_temperatures=[2.0]", "--distil.sweep_hard_weights=[0.5]"),
+    *("--decode.acoustic_scales=[0.2]", "--decode.insertion_penalties=[0.5]"),
 ]
 BAD = "1099-9"  # speaker and chapter of everything bad
 ARPA = "\\data\\\nngram 1=4\n\n\\1-grams:\n-1 <s>\n-1 </s>\n-0.5 ONE\n-0.5 TWO\n\n\\end\\\n"

@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -88,32 +90,52 @@ def test_no_stage_and_no_experiment_is_in_the_code_of_a_job() -> None:
         assert not rooms & {"stages", "experiments", "methods", "reporting", "decoding", "cli"}
 
 
-def codes_of(package: Path, *jobs: Job) -> list[str]:
-    """Digests of jobs' code in a copy of the package."""
-    codes = [job.code() for job in jobs]
-    program = f"from kd_asr.fingerprints import code_digest; print(*map(code_digest, {codes!r}))"
+# Digests of the code of jobs, again for each line of input: reloaded, the module has read nothing before.
+CODE_DIGESTS = """
+import importlib, sys
+from kd_asr import fingerprints
+for _ in sys.stdin:
+    importlib.reload(fingerprints)
+    print(*map(fingerprints.code_digest, {codes!r}), flush=True)
+"""
+
+
+@contextmanager
+def codes_of(package: Path, *jobs: Job) -> Iterator[Callable[[], list[str]]]:
+    """A function that gives the digests of jobs' code in a copy of the package as it is now."""
+    program = CODE_DIGESTS.format(codes=[job.code() for job in jobs])
     environment = {**os.environ, "PYTHONPATH": str(package.parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, cwd=package.parent, capture_output=True, text=True, check=True
-    )
-    return done.stdout.split()
+    command = [sys.executable, "-c", program]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, cwd=package.parent, stdin=pipe, stdout=pipe, text=True) as process:
+        asked, told = process.stdin, process.stdout
+        assert asked and told
+
+        def codes() -> list[str]:
+            asked.write("\n")
+            asked.flush()
+            return told.readline().split()
+
+        yield codes
+        asked.close()
+    assert process.returncode == 0
 
 
 def test_files_that_a_job_does_not_use_are_not_in_its_code(tmp_path) -> None:
     package = tmp_path / "kd_asr"
     shutil.copytree(Path(kd_asr.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     hard = replace(STUDENT, losses=HARD)
-    before = codes_of(package, STUDENT, hard)
-    for room in ("distillation/losses", "methods", "networks", "stages", "tasks"):
-        (package / room / "new.py").touch()
-    other_loss = package / "distillation" / "losses" / "kl.py"
-    other_loss.write_text(other_loss.read_text() + "\n# A comment.\nVALUE = 1\n")
-    own = package / "distillation" / "losses" / "soft.py"
-    own.write_text(own.read_text() + "\n# A comment.\n")
-    assert codes_of(package, STUDENT, hard) == before
-    own.write_text(own.read_text() + "\nVALUE = 1\n")
-    [changed_code] = codes_of(package, STUDENT)
-    assert changed_code != before[0]
+    with codes_of(package, STUDENT, hard) as codes:
+        before = codes()
+        for room in ("distillation/losses", "methods", "networks", "stages", "tasks"):
+            (package / room / "new.py").touch()
+        other_loss = package / "distillation" / "losses" / "kl.py"
+        other_loss.write_text(other_loss.read_text() + "\n# A comment.\nVALUE = 1\n")
+        own = package / "distillation" / "losses" / "soft.py"
+        own.write_text(own.read_text() + "\n# A comment.\n")
+        assert codes() == before
+        own.write_text(own.read_text() + "\nVALUE = 1\n")
+        assert codes()[0] != before[0]
 
 
 def plan(settings: Settings) -> dict[str, dict[str, str]]:

@@ -22,6 +22,8 @@ from kd_asr.presets import find_preset
 from kd_asr.settings.files import load_settings_of
 from kd_asr.tasks.digits import DigitArrays
 
+pytestmark = pytest.mark.early
+
 TINY = find_preset("tiny", digits=True)
 FLAGS = [
     *("--source", "digits", "--config", str(TINY), "--temperature.widths=[8]", "--temperature.students=[1]"),

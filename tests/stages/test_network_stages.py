@@ -48,6 +48,8 @@ from kd_asr.stages.systems import load_networks, run_systems
 from kd_asr.stages.transfer import transfer
 from kd_asr.tasks.speech import LabelledSpeech, examples_of
 
+pytestmark = pytest.mark.early
+
 # No preset adapts or masks a DNN.
 DNN = named("network", "dnn", DnnSettings(hidden_layers=1, hidden_units=16))
 TDNN = named("network", "tdnn", TdnnSettings(dilations=(1, 2), hidden_units=16, chunk_frames=8))

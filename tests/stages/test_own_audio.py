@@ -37,6 +37,8 @@ from kd_asr.stages.settings import Settings, load_settings
 from kd_asr.stages.systems import run_systems
 from kd_asr.stages.transfer import transfer
 
+pytestmark = pytest.mark.early
+
 BASELINE = "baseline/baseline-00"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import torch
 from conftest import make_prepared
 from stages.test_network_stages import make_aligned
 
+from kd_asr.cli import main
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.signal import Signal, top_k_targets
 from kd_asr.networks.files import load_network
@@ -20,12 +22,20 @@ from kd_asr.stages.features import features
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
 
+pytestmark = pytest.mark.early
 
-def run(folder: Path, stage: str, *, ranks: int) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable] if ranks == 1 else TORCHRUN
-    arguments = [*command, "-m", "kd_asr", stage, str(folder)]
+
+def run_together(stage: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    arguments = [*TORCHRUN, "-m", "kd_asr", stage, str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment, timeout=300)
+
+
+def run_both(stage: str, alone: Path, together: Path) -> None:
+    """A stage by this process, and the same by two ranks."""
+    assert main([stage, str(alone)]) == 0
+    done = run_together(stage, together)
+    assert done.returncode == 0, done.stderr
 
 
 def test_shares_make_the_whole() -> None:
@@ -46,22 +56,15 @@ def runs(tmp_path, run_dir, settings, utterances) -> tuple[Path, Path]:
     network = replace(settings.network, settings=plain)
     train = replace(settings.train, precision="fp32", epochs=3, batch_frames=33)
     settings = replace(settings, network=network, train=train)
-    made = []
-    for folder in (run_dir, tmp_path / "together"):
-        folder.mkdir(exist_ok=True)
-        save_settings(folder, settings)
-        make_prepared(folder, utterances)
-        features(folder, settings)
-        make_aligned(folder, settings)
-        made.append(folder)
-    return made[0], made[1]
+    save_settings(run_dir, settings)
+    make_prepared(run_dir, utterances)
+    features(run_dir, settings)
+    make_aligned(run_dir, settings)
+    return run_dir, Path(shutil.copytree(run_dir, tmp_path / "together"))
 
 
 def test_two_ranks_train_the_network_that_one_process_trains(runs) -> None:
-    alone, together = runs
-    for folder, ranks in ((alone, 1), (together, 2)):
-        done = run(folder, "baseline", ranks=ranks)
-        assert done.returncode == 0, done.stderr
+    run_both("baseline", *runs)
     made = [folder / "baseline" / "baseline-00" for folder in runs]
     first, second = (load_network(folder / "model.safetensors").state_dict() for folder in made)
     for name, value in first.items():
@@ -79,9 +82,7 @@ def test_two_ranks_train_the_network_that_one_process_trains(runs) -> None:
 def test_members_and_posteriors_are_spread_over_ranks_with_the_same_bits(runs) -> None:
     alone, together = runs
     for stage in ("ensemble", "transfer", "posteriors"):
-        for folder, ranks in ((alone, 1), (together, 2)):
-            done = run(folder, stage, ranks=ranks)
-            assert done.returncode == 0, done.stderr
+        run_both(stage, alone, together)
     for name in ("ensemble/member-00", "ensemble/member-01", "posteriors"):
         for path in sorted((alone / name).iterdir()):
             if path.name != "manifest.json":
@@ -92,6 +93,6 @@ def test_members_and_posteriors_are_spread_over_ranks_with_the_same_bits(runs) -
 def test_an_error_of_one_rank_is_told_and_ends_all(runs) -> None:
     _, together = runs
     (together / "align" / "train" / "pdfs.npy").write_bytes(b"")
-    done = run(together, "ensemble", ranks=2)
+    done = run_together("ensemble", together)
     assert done.returncode != 0
     assert "kd-asr: error:" in done.stderr
