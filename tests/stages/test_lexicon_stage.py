@@ -8,7 +8,8 @@ from kd_asr.alignment.lexicon import read_lexicon, with_positions
 from kd_asr.alignment.settings import LexiconSettings
 from kd_asr.decoding.settings import LanguageModelSettings
 from kd_asr.errors import UserError
-from kd_asr.stages.lexicon import lexicon
+from kd_asr.stages.lexicon import dictionary_file, lexicon
+from kd_asr.stages.settings import Settings
 
 ARPA = "\\data\\\nngram 1=5\nngram 2=1\n\n\\1-grams:\n{unigrams}\n\\2-grams:\n-0.1 <s> ONE\n\n\\end\\\n"
 
@@ -18,6 +19,16 @@ def prepared(run_dir, utterances):
     """The test set alone has words that no dictionary has."""
     utterances["test"][0] = replace(utterances["test"][0], words=("ONE", "ZEBRALINE", "ZEBRA'S"))
     make_prepared(run_dir, utterances)
+
+
+@pytest.fixture
+def part(settings, tmp_path) -> Settings:
+    """Settings that name the entries of CMUdict from F, O, T and Z: all of them take a second to read."""
+    with dictionary_file(settings) as whole:
+        lines = [line for line in whole.read_text(encoding="utf-8").splitlines(keepends=True) if line[0] in "fotz"]
+    path = tmp_path / "part.dict"
+    path.write_text("".join(lines), encoding="utf-8")
+    return replace(settings, lexicon=LexiconSettings(path=str(path)))
 
 
 def _table(path: Path) -> list[list[str]]:
@@ -45,22 +56,22 @@ def test_words_of_all_sets_and_how_the_unknown_ones_were_made(run_dir, settings,
     assert made.metrics["g2p_words_by_set"] == {"train": 0, "dev": 0, "test": 2}
 
 
-def test_stress_can_be_taken_off(run_dir, settings, prepared) -> None:
-    made = lexicon(run_dir, replace(settings, lexicon=LexiconSettings(stress=False)))
+def test_stress_can_be_taken_off(run_dir, part, prepared) -> None:
+    made = lexicon(run_dir, replace(part, lexicon=replace(part.lexicon, stress=False)))
     assert not any(phone[-1].isdigit() for phone in read_lexicon(made.path / "lexicon.txt").phones)
     assert not any(character.isdigit() for row in _table(made.path / "g2p.tsv") for character in row[1])
 
 
-def test_phones_can_tell_their_position(run_dir, settings, prepared) -> None:
-    plain = read_lexicon(lexicon(run_dir, settings).path / "lexicon.txt")
-    made = lexicon(run_dir, replace(settings, lexicon=LexiconSettings(word_position=True)))
+def test_phones_can_tell_their_position(run_dir, part, prepared) -> None:
+    plain = read_lexicon(lexicon(run_dir, part).path / "lexicon.txt")
+    made = lexicon(run_dir, replace(part, lexicon=replace(part.lexicon, word_position=True)))
     assert read_lexicon(made.path / "lexicon.txt") == with_positions(plain) != plain
 
 
-def test_words_of_the_language_model(run_dir, settings, prepared, tmp_path) -> None:
+def test_words_of_the_language_model(run_dir, part, prepared, tmp_path) -> None:
     arpa = tmp_path / "lm.arpa"
     arpa.write_text(ARPA.format(unigrams="-1 <s>\n-1 </s>\n-1 <unk>\n-1 ONE\n-1 FOUR\n"))
-    with_model = replace(settings, language_model=LanguageModelSettings(arpa=str(arpa)))
+    with_model = replace(part, language_model=LanguageModelSettings(arpa=str(arpa)))
     made = lexicon(run_dir, with_model)
     assert set(read_lexicon(made.path / "lexicon.txt").pronunciations) == {"ONE", "TWO", "FOUR", "ZEBRALINE", "ZEBRA'S"}
     before = made.fingerprint
