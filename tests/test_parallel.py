@@ -171,12 +171,13 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path) -> None:
     )
     mark = tmp_path / "pid"
     parent = subprocess.Popen([sys.executable, str(script), str(mark)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120  # for a busy machine
     while not (mark.exists() and mark.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
     worker = int(mark.read_text())
     parent.kill()
     parent.wait()
+    deadline = time.monotonic() + 30
     while _alive(worker) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(worker)
@@ -202,13 +203,13 @@ def test_ctrl_c_while_workers_start_is_told_by_the_parent_alone(tmp_path) -> Non
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     begun = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
     while len(begun.read_text().split()) < 2 and time.monotonic() < deadline:  # the resource tracker, then the server
         time.sleep(0.005)
     time.sleep(0.15)
     os.killpg(parent.pid, signal.SIGINT)
-    out, err = parent.communicate(timeout=30)
+    out, err = parent.communicate(timeout=120)
     assert out == "interrupted\n"
     assert "Traceback" not in err
 

@@ -128,7 +128,7 @@ def test_merge_keeps_the_first_entry() -> None:
         (b"hello 1 HH AH0\nyes 1 Y EH1 S\n", "words.dict", "the 0 or 1 behind each word is a probability"),
         (b"", "words.dict", "holds no pronunciations"),
         (b"hello \xff\xfe\n", "words.dict", "cannot be read as a lexicon"),
-        (gzip.compress(TEXT.encode())[:40], "words.dict.gz", "cannot be read as a lexicon"),
+        (gzip.compress(TEXT.encode(), mtime=0)[:40], "words.dict.gz", "cannot be read as a lexicon"),
         (b"hello HH\n", "words.dict.gz", "cannot be read as a lexicon"),
     ],
 )
