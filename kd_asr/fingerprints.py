@@ -15,7 +15,7 @@ import ast
 import hashlib
 import importlib.util
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from kd_asr.settings.ranges import AbsentMeans, DecidesNothing
 GROUND_FLOOR = frozenset(
     {"artifacts", "console", "errors", "fingerprints", "parallel", "ranks", "registry", "settings"}
 )
+_known: dict[frozenset[str], str] = {}
 _PACKAGE = __name__.split(".", maxsplit=1)[0]
 
 
@@ -84,10 +85,24 @@ def code_digest(modules: Collection[str]) -> str:
     Raises:
         ValueError: one of them is no module with a source file.
     """
-    total = hashlib.sha256()
-    for name in sorted(import_closure(modules)):
-        total.update(name.encode() + b"\0" + _code(_source_file(name)).encode() + b"\0")
-    return total.hexdigest()[:16]
+    wanted = frozenset(modules)
+    if wanted not in _known:
+        total = hashlib.sha256()
+        for name in sorted(import_closure(wanted)):
+            total.update(name.encode() + b"\0" + _code(_source_file(name)).encode() + b"\0")
+        _known[wanted] = total.hexdigest()[:16]
+    return _known[wanted]
+
+
+def known_digests() -> dict[frozenset[str], str]:
+    """What `code_digest` has found in this process, by the modules it was asked for."""
+    return dict(_known)
+
+
+def remember(digests: Mapping[frozenset[str], str]) -> None:
+    """Have `code_digest` give what it has found in the process that started this one, whose code is the same: it takes
+    a second of processor time to find."""
+    _known.update(digests)
 
 
 def import_closure(modules: Collection[str]) -> frozenset[str]:

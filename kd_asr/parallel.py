@@ -19,6 +19,7 @@ from rich.progress import Progress, TaskID
 
 from kd_asr.console import progress
 from kd_asr.errors import UserError
+from kd_asr.fingerprints import known_digests, remember
 from kd_asr.ranks import as_single_process, broadcast, gather, ranks, receive
 
 Item = TypeVar("Item")
@@ -54,6 +55,7 @@ def _exit_with_parent() -> None:
 
 def _start_worker(
     environment: Mapping[str, str],
+    digests: Mapping[frozenset[str], str],
     queue: SimpleQueue[float],
     initializer: Callable[..., None] | None,
     initargs: tuple[Any, ...],
@@ -63,6 +65,7 @@ def _start_worker(
     # A fork of the server has the variables that were set when the server started.
     os.environ.clear()
     os.environ.update(environment)
+    remember(digests)
     _exit_with_parent()
     _advance = queue.put
     if initializer is not None:
@@ -158,7 +161,10 @@ class Workers:
         self._queue: SimpleQueue[float] = _CONTEXT.SimpleQueue()
         environment = {**os.environ, **_ENVIRONMENT}
         self._pool = ProcessPoolExecutor(
-            self.jobs, _CONTEXT, _start_worker, (environment, self._queue, initializer, tuple(initargs))
+            self.jobs,
+            _CONTEXT,
+            _start_worker,
+            (environment, known_digests(), self._queue, initializer, tuple(initargs)),
         )
 
     def __enter__(self) -> Workers:

@@ -29,10 +29,10 @@ from kd_asr.presets import find_preset
 pytestmark = pytest.mark.early
 
 TINY = find_preset("tiny")
-SPEECH = EmbeddedSize(2, 1, 1, 0.25, 0.12, 0.12)
+SPEECH = EmbeddedSize(2, 1, 1, 0.5, 0.12, 0.12)
 FLAGS = [
     *("--config", str(TINY), "--train", "train", "--dev", "dev", "--test", "test", "--jobs=1"),
-    *("--align.cepstral_iterations=2", "--align.gaussians=150", "--network.dnn.hidden_units=16", "--train.epochs=1"),
+    *("--align.cepstral_iterations=2", "--align.gaussians=200", "--network.dnn.hidden_units=16", "--train.epochs=1"),
     *("--train.batch_frames=128", "--distil.sweep_temperatures=[2.0]", "--distil.sweep_hard_weights=[0.5]"),
     *("--decode.acoustic_scales=[0.2]", "--decode.insertion_penalties=[0.5]"),
 ]

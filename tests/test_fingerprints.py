@@ -94,6 +94,7 @@ def changed(root: Path, name: str, text: str) -> bool:
 def forget() -> None:
     for cached in (fingerprints._tree, fingerprints._code, fingerprints._source_file):
         cached.cache_clear()
+    fingerprints._known.clear()
     importlib.invalidate_caches()
 
 

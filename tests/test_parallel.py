@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from kd_asr.errors import UserError
+from kd_asr.fingerprints import code_digest, known_digests
 from kd_asr.parallel import Workers, advance, parallel_map
 
 OFFSET = 0
@@ -103,6 +104,15 @@ def test_workers_begin_with_torch_and_what_its_optimisers_load() -> None:
     import torch  # noqa: F401 - what this process has loaded, its workers have
 
     assert all(parallel_map(is_loaded, ["torch", "torch._dynamo"], description="x", unit="items"))
+
+
+def told(_: int) -> dict[frozenset[str], str]:
+    return known_digests()
+
+
+def test_workers_know_the_digests_of_code_that_this_process_has_found() -> None:
+    digest = code_digest(["kd_asr.errors"])
+    assert next(parallel_map(told, [0], description="x", unit="items"))[frozenset(["kd_asr.errors"])] == digest
 
 
 def surroundings(_: int) -> tuple[str | None, str | None, str, list[str]]:
