@@ -12,6 +12,7 @@ import soxr
 
 from kd_asr.corpora.sound import UnusableAudio, go_to, mono_blocks, open_sound
 from kd_asr.features.settings import FeatureSettings
+from kd_asr.features.usual_speaker import Moments, UsualSpeaker
 
 # Natural logarithm of an energy in 16-bit units squared.
 _SILENT = -4.5
@@ -192,13 +193,21 @@ def is_live(frames: np.ndarray) -> np.ndarray:
     return live
 
 
-def normalise(blocks: list[np.ndarray]) -> list[np.ndarray]:
+def moments(blocks: list[np.ndarray]) -> Moments:
+    """Those of all frames of some blocks, each (frames, bins) float32, but for digital silence."""
+    frames = np.concatenate([block[is_live(block)] for block in blocks]).astype(np.float64)
+    bins = blocks[0].shape[1]
+    return Moments(len(frames), *((frames.mean(axis=0), frames.var(axis=0)) if len(frames) else np.zeros((2, bins))))
+
+
+def normalise(blocks: list[np.ndarray], usual: UsualSpeaker | None = None) -> list[np.ndarray]:
     """Give the frames of all blocks together mean 0 and variance 1 in each bin.
 
     Frames of digital silence take no part in the statistics, and become as quiet as the quietest other ones.
 
     Args:
         blocks: of one speaker or utterance, each (frames, bins) float32.
+        usual: whose frames count beside those of the blocks where these are few; None: they alone count.
 
     Returns:
         The blocks, shifted and scaled. A bin that never varies becomes 0.
@@ -214,8 +223,14 @@ def normalise(blocks: list[np.ndarray]) -> list[np.ndarray]:
     counted = [block if live.all() else block[live] for block, live in zip(blocks, alive, strict=True)]
     count = sum(len(block) for block in counted)
     mean = sum(block.sum(axis=0, dtype=np.float64) for block in counted) / count
+    prior = usual.prior(count, mean) if usual is not None else None
+    if prior is not None and prior.count:
+        mean = (count * mean + prior.count * prior.mean) / (count + prior.count)
     centred = [block - mean.astype(np.float32) for block in blocks]
     deviations = [block if live.all() else block[live] for block, live in zip(centred, alive, strict=True)]
     variance = sum(np.square(block).sum(axis=0, dtype=np.float64) for block in deviations) / count
+    if prior is not None and prior.count:
+        of_prior = prior.variance + np.square(prior.mean - mean)
+        variance = (count * variance + prior.count * of_prior) / (count + prior.count)
     scale = np.where(variance > 1e-10, 1.0 / np.sqrt(np.maximum(variance, 1e-10)), 0.0).astype(np.float32)
     return [block * scale for block in centred]

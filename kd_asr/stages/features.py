@@ -1,4 +1,4 @@
-"""Stage `features`: audio files to frame stores, on all cores."""
+"""Stage `features`: audio files to frame stores, on all cores; and the usual speaker of the training set."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_array
 from kd_asr.console import SPEECH
 from kd_asr.corpora.manifest import SETS, Rejected, Utterance, read_manifest, write_rejected
 from kd_asr.corpora.sound import UnusableAudio
-from kd_asr.features.frames import frames_of_file, normalise, num_frames
+from kd_asr.features.frames import frames_of_file, moments, normalise, num_frames
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.store import FrameStore, create_store
+from kd_asr.features.usual_speaker import Moments, UsualSpeaker
 from kd_asr.parallel import parallel_map
 from kd_asr.stages.settings import Settings
+
+
+USUAL_SPEAKER_FILE = "usual_speaker.json"
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class _Result:
 
     rejected: list[Rejected]
     frames: int
+    moments: Moments | None
 
 
 def _compute(utterance: Utterance, settings: FeatureSettings) -> np.ndarray | str:
@@ -64,11 +69,14 @@ def _extract(group: list[Utterance], *, folder: Path, settings: FeatureSettings)
         store = FrameStore(folder, writable=True)
         for utterance, frames in zip(kept, normalise(blocks), strict=True):
             store.write(utterance.utterance_id, frames)
-    return _Result(rejected, sum(map(len, blocks)))
+    return _Result(rejected, sum(map(len, blocks)), moments(blocks) if blocks else None)
 
 
 def features(run_dir: Path, settings: Settings) -> Artifact:
-    """Make the frame stores `train`, `dev` and `test`; utterances without features are listed in `rejected.tsv`."""
+    """Make the frame stores `train`, `dev` and `test`; utterances without features are listed in `rejected.tsv`.
+
+    `usual_speaker.json` has the statistics of train that a user's own short files are normalised with.
+    """
     prepared = load_artifact(run_dir, "prepare")
 
     def work(folder: Path) -> dict[str, Any]:
@@ -94,6 +102,10 @@ def features(run_dir: Path, settings: Settings) -> Artifact:
                     amount=lambda group: sum(item.seconds for item in group),
                 )
             )
+            if name == "train":
+                spoken = [one.moments for one in results if one.moments is not None and one.moments.count]
+                if spoken:
+                    UsualSpeaker.of(spoken).save(folder / USUAL_SPEAKER_FILE)
             bad = [entry for result in results for entry in result.rejected]
             rejected += bad
             _drop(folder / name, {entry.utterance_id for entry in bad})

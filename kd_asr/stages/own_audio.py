@@ -34,9 +34,11 @@ from kd_asr.decoding.decoder import Decoder, Search, search_set, unpickled_score
 from kd_asr.decoding.nbest import Alternative
 from kd_asr.device import find_device
 from kd_asr.errors import UserError
+from kd_asr.features.usual_speaker import UsualSpeaker
 from kd_asr.jobs.systems import Average, NetworkRef
 from kd_asr.parallel import Workers
 from kd_asr.settings.files import SETTINGS_FILE
+from kd_asr.stages.features import USUAL_SPEAKER_FILE
 from kd_asr.stages.lexicon import dictionary_file
 from kd_asr.stages.own_frames import PIECE_SECONDS, Failure, OwnAudio, store_frames
 from kd_asr.stages.own_results import Timed, check_results, write_results
@@ -146,6 +148,7 @@ def transcribe(
             files,
             folder / "frames",
             features,
+            usual=_usual_speaker(system),
             one_speaker=one_speaker,
             channel=channel,
             piece_seconds=piece_seconds,
@@ -230,6 +233,7 @@ def align_files(
             list(transcripts),
             folder / "frames",
             system.settings.features,
+            usual=_usual_speaker(system),
             one_speaker=one_speaker,
             channel=channel,
             piece_seconds=MOST_ALIGNED_SECONDS,
@@ -298,6 +302,12 @@ def _scores(
     return NetworkScores(
         system.run_dir, frames, system.networks, system.settings, prior, average=system.average, speakers=speakers
     )
+
+
+def _usual_speaker(system: TrainedSystem) -> UsualSpeaker | None:
+    """That of the training set; None in a run of an older version, which has none."""
+    path = load_artifact(system.run_dir, "features").path / USUAL_SPEAKER_FILE
+    return UsualSpeaker.load(path) if path.exists() else None
 
 
 def _prior(system: TrainedSystem) -> torch.Tensor:

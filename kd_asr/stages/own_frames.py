@@ -14,6 +14,7 @@ from kd_asr.corpora.sound import UnusableAudio
 from kd_asr.features.frames import frames_of_file, is_live, normalise
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.store import FrameStore, create_store
+from kd_asr.features.usual_speaker import UsualSpeaker
 
 # Scores of so much speech are in memory at a time, for each process.
 PIECE_SECONDS = 120.0
@@ -58,6 +59,7 @@ def store_frames(
     folder: Path,
     settings: FeatureSettings,
     *,
+    usual: UsualSpeaker | None,
     one_speaker: bool,
     channel: int | None = None,
     piece_seconds: float = PIECE_SECONDS,
@@ -68,6 +70,7 @@ def store_frames(
         files: in any format that soundfile reads, at any rate.
         folder: of the store, made here.
         settings: of the features.
+        usual: of the training set, for files with little speech; None: it is not known.
         one_speaker: normalise the frames of all files together, otherwise each file for itself.
         channel: the one that is used, counted from 1; None: the mean of all.
         piece_seconds: longer files are cut in the quietest place of the second half of each piece.
@@ -99,7 +102,7 @@ def store_frames(
         pieces = tuple(piece for item in audio for piece in item.pieces)
         create_store(folder, [piece.name for piece in pieces], [piece.frames for piece in pieces], settings)
         store = FrameStore(folder, writable=True)
-        normalised = normalise(blocks) if one_speaker else [normalise([block])[0] for block in blocks]
+        normalised = normalise(blocks, usual) if one_speaker else [normalise([block], usual)[0] for block in blocks]
         for item, block in zip(audio, normalised, strict=True):
             for piece in item.pieces:
                 store.write(piece.name, block[piece.first_frame : piece.first_frame + piece.frames])

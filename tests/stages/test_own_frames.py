@@ -33,7 +33,7 @@ def test_pieces_together_are_the_frames_of_the_file_and_the_others_are_told(tmp_
     soundfile.write(tmp_path / "silent.wav", np.full(16000, 0.25), 16000)
     names = ("short.wav", "long.wav", "silent.wav", "none.wav")
     files = [tmp_path / name for name in names]
-    audio, failed = store_frames(files, tmp_path / "store", SETTINGS, one_speaker=False, piece_seconds=2)
+    audio, failed = store_frames(files, tmp_path / "store", SETTINGS, usual=None, one_speaker=False, piece_seconds=2)
     assert [(item.file.name, item.reason) for item in failed] == [
         ("short.wav", "shorter than one frame"),
         ("silent.wav", "nothing but digital silence"),
