@@ -179,7 +179,7 @@ def training_graph(
 
     Args:
         words: the transcript; a word the lexicon lacks becomes the phone of unknown words.
-        lexicon: pronunciations; the variants of a word are equally likely.
+        lexicon: pronunciations; the variants of a word are equally likely, unless it says otherwise.
         topology: pdfs and loop probabilities.
         silence_probability: probability of silence at each place where it is optional, 0 < p < 1.
     """
@@ -189,8 +189,10 @@ def training_graph(
     for place, word in enumerate(words):
         variants = lexicon.variants(word)
         end = transcript.node()
-        for phones in variants:
-            transcript.pronunciation(here, end, phones, math.log(len(variants)), place)
+        costs = lexicon.variant_costs(word)
+        total = math.log(sum(math.exp(-cost) for cost in costs))
+        for phones, cost in zip(variants, costs, strict=True):
+            transcript.pronunciation(here, end, phones, cost + total, place)
         shortest += STATES_PER_PHONE * min(map(len, variants))
         here = transcript.optional_silence(end, silence_probability)
     built = _Builder(transcript, topology)

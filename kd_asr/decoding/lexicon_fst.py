@@ -15,7 +15,8 @@ import numpy as np
 from kd_asr.alignment.topology import SILENCE
 from kd_asr.decoding.fst_arrays import FstArrays, make_arcs
 
-Entry = tuple[str, tuple[str, ...]]
+# A word, its phones, and the cost of this choice among its variants.
+Entry = tuple[str, tuple[str, ...], float]
 
 
 def disambiguated(entries: Sequence[Entry]) -> tuple[list[int], int]:
@@ -23,11 +24,11 @@ def disambiguated(entries: Sequence[Entry]) -> tuple[list[int], int]:
 
     A pronunciation needs a symbol if it is also that of another word, or the beginning of another pronunciation.
     """
-    copies = Counter(phones for _, phones in entries)
+    copies = Counter(phones for _, phones, _ in entries)
     beginnings = {phones[:length] for phones in copies for length in range(1, len(phones))}
     used: Counter[tuple[str, ...]] = Counter()
     numbers = []
-    for _, phones in entries:
+    for _, phones, _ in entries:
         if copies[phones] > 1 or phones in beginnings:
             used[phones] += 1
         numbers.append(used[phones])
@@ -44,7 +45,7 @@ def lexicon_fst(
     """L, from phones to any number of words, with optional silence at the beginning and after each word.
 
     Args:
-        entries: (word, phones) pronunciations; the choice among the variants of a word is free.
+        entries: pronunciations.
         phones: label of each phone, 1 to len(phones). Disambiguation symbols get the labels above: `#0`, which loops
             where a word may begin and carries the grammar's `#0`, len(phones) + 1; `#k` len(phones) + 1 + k.
         words: label of each word, and of `#0`.
@@ -66,15 +67,15 @@ def lexicon_fst(
         (between, disambiguation, words["#0"], 0.0, between),
     ]
     states = 4
-    for (word, pronunciation), number in zip(entries, numbers, strict=True):
+    for (word, pronunciation, cost), number in zip(entries, numbers, strict=True):
         labels = [phones[phone] for phone in pronunciation] + ([disambiguation + number] if number else [])
         state, written = between, words[word]
         for label in labels[:-1]:
-            rows.append((state, label, written, 0.0, states))
-            state, written = states, 0
+            rows.append((state, label, written, cost, states))
+            state, written, cost = states, 0, 0.0
             states += 1
-        rows.append((state, labels[-1], written, not_silent, between))
-        rows.append((state, labels[-1], written, silent, in_silence))
+        rows.append((state, labels[-1], written, cost + not_silent, between))
+        rows.append((state, labels[-1], written, cost + silent, in_silence))
     finals = np.full(states, np.inf, dtype=np.float32)
     finals[between] = 0.0
     source, ilabel, olabel, weight, nextstate = zip(*rows, strict=True)

@@ -59,6 +59,14 @@ def _expected(pdfs: list[int], *, topology: Topology, pronunciation: float, sile
     return cost - sum(math.log(0.2 if taken else 0.8) for taken in silences)
 
 
+@pytest.mark.parametrize(("pdfs", "pronunciation"), [([6, 7, 8, 9, 10, 11], 0.9), ([9, 10, 11], 0.1)])
+def test_variants_cost_what_their_probabilities_say(pdfs: list[int], pronunciation: float) -> None:
+    lexicon = Lexicon(LEXICON.pronunciations, {"AB": (0.0, math.log(9))})
+    graph = training_graph(["AB"], lexicon, _topology(), silence_probability=0.2)
+    expected = _expected(pdfs, topology=_topology(), pronunciation=pronunciation, silences=[False, False])
+    assert _cost(graph, pdfs) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("pdfs", "pronunciation", "silences"),
     [

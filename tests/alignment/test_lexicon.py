@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import math
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -59,12 +60,58 @@ def test_line_ends_change_nothing(tmp_path: Path, newline: str) -> None:
     assert read_lexicon(_file(tmp_path, TEXT.replace("\n", newline).encode())) == expected
 
 
+KALDI = "the 1.0 DH AH0\nthe 0.2 DH IY1\ncat 1.0 K AE1 T\n!SIL 1.0 SIL\n<unk> 1 SPN\nread .5 R EH1 D\nread(2) 5e-1 R IY1 D"
+MFA = "the\t0.99\t0.14\t1.0\t1.0\tDH AH0\nthe\t0.198\t0.2\t1.5\t0.7\tDH IY1\ncat\t0.99\t0.2\t1\t1.0\tK AE1 T\n"
+MFA += "read\t0.5\t0.1\t1.0\t1.0\tR EH1 D\nread\t0.5\t0.1\t1.0\t1.0\tR IY1 D\n[bracketed]\t1\t1\t1\t1\tspn"
+
+
+@pytest.mark.parametrize("text", [KALDI, MFA, MFA.replace("\t", " ")], ids=["kaldi", "mfa", "silprob"])
+def test_probabilities_are_costs_of_variants_and_no_phones(tmp_path: Path, text: str) -> None:
+    found = read_lexicon(_file(tmp_path, text.encode()))
+    assert found.pronunciations == {
+        "THE": (("DH", "AH0"), ("DH", "IY1")),
+        "CAT": (("K", "AE1", "T"),),
+        "READ": (("R", "EH1", "D"), ("R", "IY1", "D")),
+    }
+    assert found.costs == {"THE": (0.0, pytest.approx(math.log(5)))}
+    assert found.variant_costs("CAT") == (0.0,) and found.variant_costs("READ") == (0.0, 0.0)
+    write_lexicon(tmp_path / "again", found)
+    again = read_lexicon(tmp_path / "again")
+    assert again.pronunciations == found.pronunciations and again.costs == {"THE": (0.0, pytest.approx(math.log(5)))}
+
+
+def test_costs_go_with_their_variants(tmp_path: Path) -> None:
+    text = "record 0.2 R AH0\nrecord 0.8 R AH1\nrecord 0.4 R EH1\nb 0.5 B\nb 1 P\n"
+    lexicon = read_lexicon(_file(tmp_path, text.encode()))
+    plain = without_stress(lexicon)
+    assert plain.pronunciations["RECORD"] == (("R", "AH"), ("R", "EH"))
+    assert plain.costs == {"RECORD": (0.0, pytest.approx(math.log(2))), "B": (pytest.approx(math.log(2)), 0.0)}
+    assert with_positions(plain).costs == plain.costs
+    chosen, _ = select(plain, ["B"])
+    assert chosen.costs == {"B": plain.costs["B"]}
+    assert merge(chosen, {"B": (("X",), ("Y",)), "C": (("C",),)}).costs == chosen.costs
+
+
+def test_phones_may_be_called_by_numbers(tmp_path: Path) -> None:
+    found = read_lexicon(_file(tmp_path, b"one 1 2 3\ntwo 2 1\nthree 1 1\n"))
+    assert found.pronunciations == {"ONE": (("1", "2", "3"),), "TWO": (("2", "1"),), "THREE": (("1", "1"),)}
+    assert found.costs == {}
+
+
 @pytest.mark.parametrize(
-    "line", ["one\t0.99\t0.2\t1.0\t1.0\tW AH N", "one 1.0 W AH N", "one 0.5\tW", "one 1e-3 W", "one .5 W"]
+    ("lines", "said"),
+    [
+        ("two T UW1\none 1.0 W AH N", r"line 2: 1.0 is a probability, but line 1 has none"),
+        ("one 1.0 W AH N\ntwo 1.0 0.5 T", r"line 2: 0.5 is a probability, but line 1 has 1"),
+        ("one 1e-3 W\ntwo T", r"line 1: 1e-3 is a probability, but line 2 has none"),
+        ("one 0.5 W\ntwo 1.5 T", r"line 2: 1.5 is no probability above 0 and up to 1"),
+        ("one 0.5 W\ntwo 0.0 T", r"line 2: 0.0 is no probability"),
+        ("one 0 W\ntwo 1 T", r"line 1: 0 is no probability"),
+    ],
 )
-def test_probabilities_are_no_phones(tmp_path: Path, line: str) -> None:
-    with pytest.raises(UserError, match=r"words\.dict, line 2: \S+ is a probability"):
-        read_lexicon(_file(tmp_path, f"two T UW1\n{line}\n".encode()))
+def test_probabilities_that_are_none_are_named(tmp_path: Path, lines: str, said: str) -> None:
+    with pytest.raises(UserError, match=rf"words\.dict, {said}"):
+        read_lexicon(_file(tmp_path, lines.encode()))
 
 
 @given(st.binary(max_size=80) | st.text("aB()#0.19\t \n\r<>!\u2019\ufeff", max_size=60).map(str.encode))
@@ -125,7 +172,6 @@ def test_merge_keeps_the_first_entry() -> None:
     [
         (b"hello HH AH0\nword\n", "words.dict", "line 2.*'word' has no phones"),
         (b"hello # HH AH0\n", "words.dict", "line 1.*'hello' has no phones"),
-        (b"hello 1 HH AH0\nyes 1 Y EH1 S\n", "words.dict", "the 0 or 1 behind each word is a probability"),
         (b"", "words.dict", "holds no pronunciations"),
         (b"hello \xff\xfe\n", "words.dict", "cannot be read as a lexicon"),
         (gzip.compress(TEXT.encode(), mtime=0)[:40], "words.dict.gz", "cannot be read as a lexicon"),

@@ -76,6 +76,7 @@ def best_path_of_each_sentence(
     insertion_penalty: float = 0.0,
     silence_probability: float,
     self_loop_scale: float,
+    variant_costs: Mapping[str, Sequence[float]] | None = None,
 ) -> dict[tuple[str, ...], tuple[float, tuple[str, ...], float, float]]:
     """Of each word sequence total cost, words, graph cost without penalties and acoustic cost before scaling."""
     best: dict[tuple[str, ...], tuple[float, tuple[str, ...], float, float]] = {}
@@ -85,13 +86,19 @@ def best_path_of_each_sentence(
             if sum(min(map(len, pronunciations[word])) for word in words) * STATES_PER_PHONE > len(scores):
                 continue
             language = sentence_cost(words, model)
-            for spoken in itertools.product(*(pronunciations[word] for word in words)):
-                for phones, silence in with_silences(spoken, silence_probability):
+            costs = variant_costs or {}
+            variants = [
+                list(zip(pronunciations[word], costs.get(word) or itertools.repeat(0.0), strict=False))
+                for word in words
+            ]
+            for spoken in itertools.product(*variants):
+                chosen = sum(cost for _, cost in spoken)
+                for phones, silence in with_silences([phones for phones, _ in spoken], silence_probability):
                     key = tuple(phones)
                     if key not in aligned:
                         aligned[key] = alignment_cost(scores, phones, topology, acoustic_scale, self_loop_scale)
                     loops, acoustic = aligned[key]
-                    graph = language + silence + loops
+                    graph = language + chosen + silence + loops
                     total = graph + acoustic_scale * acoustic + insertion_penalty * length
                     if total < math.inf:
                         found = (total, words, graph, acoustic)

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from functools import partial
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 from every_path import best_path
 
-from kd_asr.alignment.lexicon import Lexicon
+from kd_asr.alignment.lexicon import Lexicon, read_lexicon
 from kd_asr.alignment.topology import Topology
 from kd_asr.decoding.arpa import write_arpa
 from kd_asr.decoding.decoder import Decoder, Search, load_scores, penalised, search_set
@@ -69,6 +70,35 @@ def test_the_best_path_is_the_best_of_all_paths(graph, seed, penalty, tmp_path) 
     assert found.graph_cost == pytest.approx(graph_cost, abs=1e-3)
     assert found.acoustic_cost == pytest.approx(acoustic_cost, abs=1e-3)
     assert found.total_cost(0.5, penalty) == pytest.approx(total, abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_probabilities_of_variants_are_costs_in_the_graph(seed, tmp_path) -> None:
+    """A lexicon with probabilities, from its file to the best path."""
+    lines = ["A 1.0 X", "B 1.0 X Y", "C 1.0 X", "D 0.8 Y", "D 0.05 X Y"]
+    (tmp_path / "lexiconp.txt").write_text("".join(f"{line}\n" for line in lines))
+    write_arpa(tmp_path / "lm.arpa", language_model())
+    lexicon = read_lexicon(tmp_path / "lexiconp.txt")
+    fst, words = decoding_graph(
+        lexicon, tmp_path / "lm.arpa", topology(), silence_probability=SILENCE, self_loop_scale=LOOPS
+    )
+    write_fst(tmp_path / GRAPH_FILE, fst)
+    write_words(tmp_path / WORDS_FILE, words)
+    matrix = scores(seed, frames=9)
+    total, best, graph_cost, _ = best_path(
+        matrix,
+        PRONUNCIATIONS,
+        language_model(),
+        topology(),
+        acoustic_scale=0.5,
+        silence_probability=SILENCE,
+        self_loop_scale=LOOPS,
+        variant_costs={"D": (0.0, -math.log(0.05 / 0.8))},
+    )
+    found = Decoder(tmp_path, WIDE).decode("u", matrix)
+    assert found.words == best
+    assert found.graph_cost == pytest.approx(graph_cost, abs=1e-3)
+    assert found.total_cost(0.5, 0.0) == pytest.approx(total, abs=1e-3)
 
 
 def test_words_that_lexicon_or_language_model_lack_are_never_recognised(graph) -> None:

@@ -77,16 +77,19 @@ def test_the_graph_is_the_same_each_time(built) -> None:
 
 
 def test_disambiguation_symbols_go_to_homophones_and_beginnings() -> None:
-    entries = [("A", ("P",)), ("B", ("P",)), ("C", ("P", "Q")), ("D", ("Q",)), ("E", ("P", "Q", "R"))]
+    spellings = {"A": ("P",), "B": ("P",), "C": ("P", "Q"), "D": ("Q",), "E": ("P", "Q", "R")}
+    entries = [(word, phones, 0.0) for word, phones in spellings.items()]
     assert disambiguated(entries) == ([1, 2, 1, 0, 0], 2)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_lexicon_with_disambiguation_symbols_tells_all_words_apart(seed) -> None:
     lexicon, _ = random_language(seed)
-    entries = [(word, phones) for word, variants in lexicon.pronunciations.items() for phones in variants]
+    entries = [(word, phones, 0.0) for word, variants in lexicon.pronunciations.items() for phones in variants]
     numbers, highest = disambiguated(entries)
-    keys = [(*phones, f"#{number}") if number else phones for (_, phones), number in zip(entries, numbers, strict=True)]
+    keys = [
+        (*phones, f"#{number}") if number else phones for (_, phones, _), number in zip(entries, numbers, strict=True)
+    ]
     assert len(set(keys)) == len(keys)
     assert not any(one != other and other[: len(one)] == one for one in keys for other in keys)
     assert highest == max(numbers)
@@ -94,7 +97,7 @@ def test_a_lexicon_with_disambiguation_symbols_tells_all_words_apart(seed) -> No
 
 def test_optional_silence_stands_before_and_after_words_once_at_most() -> None:
     phones = {"SIL": 1, "P": 2}
-    fst, symbols = lexicon_fst([("A", ("P",))], phones=phones, words={"A": 1, "#0": 2}, silence_probability=0.25)
+    fst, symbols = lexicon_fst([("A", ("P",), 0.0)], phones=phones, words={"A": 1, "#0": 2}, silence_probability=0.25)
     assert symbols == 2
     after_silence = 4
 

@@ -208,15 +208,19 @@ def arpa(name: str) -> Kind:
     return Kind(write, (name,), read)
 
 
-def lexicon() -> Kind:
+def lexicon(*, weighted: bool) -> Kind:
     def read(folder: Path) -> None:
         found = read_lexicon(folder / "my.lexicon")
         assert all(phone.isprintable() for phone in found.phones)
         write_lexicon(folder / "again", found)
-        assert read_lexicon(folder / "again") == found
+        again = read_lexicon(folder / "again")
+        assert again.pronunciations == found.pronunciations and again.costs.keys() == found.costs.keys()
+        for word, costs in found.costs.items():
+            assert np.allclose(again.costs[word], costs) and min(costs) == 0 and max(costs) < math.inf
 
     entries = {"ONE": (("W", "AH1", "N"), ("HH", "W", "AH1", "N")), "DON'T": (("D", "OW1", "N", "T"),), "C": (("S",),)}
-    return Kind(lambda folder: write_lexicon(folder / "my.lexicon", Lexicon(entries)), ("my.lexicon",), read)
+    made = Lexicon(entries, {"ONE": (0.0, 1.5)} if weighted else {})
+    return Kind(lambda folder: write_lexicon(folder / "my.lexicon", made), ("my.lexicon",), read)
 
 
 def settings_file(name: str) -> Kind:
@@ -456,7 +460,8 @@ KINDS: dict[str, Kind] = {
     "folder": beside(),
     "arpa": arpa("lm.arpa"),
     "packed arpa": arpa("lm.arpa.gz"),
-    "lexicon": lexicon(),
+    "lexicon": lexicon(weighted=False),
+    "lexicon with probabilities": lexicon(weighted=True),
     "settings": settings_file("my.yaml"),
     "settings of a run": settings_file("settings.yaml"),
     "manifest": manifest(),
