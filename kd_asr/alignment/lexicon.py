@@ -20,6 +20,7 @@ _ALTERNATIVE = re.compile(r"\(\d+\)$")
 _COMMENT = re.compile(r"(^|\s)#.*")
 # Python's own reader also takes 1_0, nan and digits of other scripts.
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_BEGINS_NUMBER = frozenset("0123456789.")
 # Of the word, and with those of silence around it, as in MFA's dictionaries and Kaldi's lexiconp_silprob.txt.
 _COLUMNS = (1, 4)
 
@@ -68,17 +69,20 @@ def read_lexicon(path: Path) -> Lexicon:
         raise UserError(f"{path} holds no pronunciations")
     columns = _probability_columns(path, lines)
     found: dict[str, dict[tuple[str, ...], float]] = {}
-    for number, (word, *fields) in lines:
+    for number, fields in lines:
+        word = fields[0]
         if is_special(word):
             continue
-        probability = float(fields[0]) if columns else 1.0
+        probability = float(fields[1]) if columns else 1.0
         if not 0 < probability <= 1:
-            raise UserError(f"{path}, line {number}: {fields[0]} is no probability above 0 and up to 1")
-        variants = found.setdefault(upper_word(_ALTERNATIVE.sub("", word)), {})
-        phones = tuple(fields[columns:])
+            raise UserError(f"{path}, line {number}: {fields[1]} is no probability above 0 and up to 1")
+        variants = found.setdefault(upper_word(_ALTERNATIVE.sub("", word) if word[-1] == ")" else word), {})
+        phones = tuple(fields[1 + columns :])
         variants[phones] = max(probability, variants.get(phones, 0.0))
     if not found:
         raise UserError(f"{path} holds no pronunciations")
+    if not columns:
+        return Lexicon({word: tuple(variants) for word, variants in found.items()})
     return _with_costs({word: list(variants.items()) for word, variants in found.items()})
 
 
@@ -88,7 +92,8 @@ def _lines(path: Path) -> Iterable[tuple[int, list[str]]]:
     try:
         with opener(path, "rt", encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
-                fields = [] if line.startswith(";;;") else _COMMENT.sub("", line).split()
+                said = _COMMENT.sub("", line) if "#" in line else line
+                fields = [] if line.startswith(";;;") else said.split()
                 if len(fields) == 1:
                     raise UserError(f"{path}, line {number}: the word {fields[0]!r} has no phones")
                 if fields:
@@ -105,6 +110,8 @@ def _probability_columns(path: Path, lines: Sequence[tuple[int, list[str]]]) -> 
     Raises:
         UserError: some lines have them and others do not.
     """
+    if not any(fields[1][0] in _BEGINS_NUMBER for _, fields in lines):
+        return 0
     # The last field is a phone, be it called 1.
     counts = [sum(1 for _ in takewhile(_NUMBER.fullmatch, fields[1:-1])) for _, fields in lines]
     least = min(counts)
@@ -127,6 +134,8 @@ def _with_costs(weighted: Mapping[str, Sequence[tuple[tuple[str, ...], float]]])
     """The lexicon of (phones, probability) variants."""
     costs = {}
     for word, variants in weighted.items():
+        if len(variants) == 1:
+            continue
         most = max(probability for _, probability in variants)
         of_word = tuple(math.log(most) - math.log(probability) for _, probability in variants)
         if any(of_word):
