@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -75,8 +76,19 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; a file that is not JSON is a `UserError` that names it."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise damaged(path, f"not valid JSON: {error}") from error
+
+
+def read_names(path: Path) -> list[str]:
+    """Read names, one a line, each of which stands there once; a file of anything else is a `UserError`."""
+    try:
+        names = path.read_text(encoding="utf-8").split()
+    except ValueError as error:
+        raise damaged(path, error) from error
+    if len(set(names)) != len(names) or not "".join(names).isprintable():
+        raise damaged(path, "not a list of different names")
+    return names
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
@@ -93,10 +105,37 @@ def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
         UserError: the file is missing or incomplete; names it.
     """
     try:
-        array: np.ndarray = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
+    # NumPy reads a header as Python, and believes its sizes.
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError, TypeError, OverflowError, MemoryError) as error:
         raise damaged(path, error) from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        raise damaged(path, "not an array of numbers")
     return array
+
+
+def read_layout(path: Path, count: int, rows: int, margin: int = 0) -> np.ndarray:
+    """(count, 2) int64: first row and number of rows of each utterance of a store.
+
+    Args:
+        path: the file.
+        count: utterances.
+        rows: of the whole store.
+        margin: rows before and after each utterance that belong to it.
+
+    Raises:
+        UserError: the file is damaged, or an utterance is not within the rows of the store.
+    """
+    layout = read_array(path)
+    if layout.dtype == np.int64 and not count and not len(layout):
+        return layout.reshape(0, 2)
+    if layout.dtype != np.int64 or layout.shape != (count, 2):
+        raise damaged(path, f"{layout.dtype} {layout.shape}, of {count} utterances")
+    starts, counts = layout.T
+    # Without a sum of both, which could overflow.
+    if (starts < margin).any() or (starts > rows).any() or (counts < 0).any() or (counts > rows - margin - starts).any():
+        raise damaged(path, "utterances outside the store")
+    return layout
 
 
 def damaged(path: Path, reason: object) -> UserError:

@@ -36,9 +36,9 @@ class Trivial(Corpus):
 
     def listing(self, set_name):
         folder = Path(getattr(self.settings, set_name))
-        words = (self.settings.word.upper(),)
+        text = self.settings.word
         return Listing(str(folder), [
-            ListedUtterance(path.stem, path.stem[0], str(path), words) for path in sorted(folder.glob("*.wav"))
+            ListedUtterance(path.stem, path.stem[0], str(path), text) for path in sorted(folder.glob("*.wav"))
         ])
 '''
 

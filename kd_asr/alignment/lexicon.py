@@ -12,7 +12,8 @@ from itertools import takewhile
 from pathlib import Path
 
 from kd_asr.alignment.topology import SILENCE, UNKNOWN_PHONE
-from kd_asr.corpora.spelling import is_special, upper_word
+from kd_asr.corpora.settings import SpellingSettings
+from kd_asr.corpora.spelling import STANDARD, is_special, is_text, upper_word
 from kd_asr.errors import UserError
 
 Variants = tuple[tuple[str, ...], ...]
@@ -52,7 +53,7 @@ class Lexicon:
         return (SILENCE, UNKNOWN_PHONE, *sorted(used - {SILENCE, UNKNOWN_PHONE}))
 
 
-def read_lexicon(path: Path) -> Lexicon:
+def read_lexicon(path: Path, settings: SpellingSettings = STANDARD) -> Lexicon:
     """Read a lexicon: `word phone phone ...`, alternatives as `word(2)` or on lines of their own, comments after ` #`.
 
     Between word and phones may stand its probability, as in Kaldi's lexiconp.txt, or four, as in MFA's dictionaries
@@ -71,7 +72,7 @@ def read_lexicon(path: Path) -> Lexicon:
     found: dict[str, dict[tuple[str, ...], float]] = {}
     for number, fields in lines:
         word = fields[0]
-        if is_special(word):
+        if is_special(word, settings):
             continue
         probability = float(fields[1]) if columns else 1.0
         if not 0 < probability <= 1:
@@ -96,9 +97,9 @@ def _lines(path: Path) -> Iterable[tuple[int, list[str]]]:
                 fields = [] if line.startswith(";;;") else said.split()
                 if len(fields) == 1:
                     raise UserError(f"{path}, line {number}: the word {fields[0]!r} has no phones")
+                if not is_text(line):
+                    raise UserError(f"{path}, line {number}: control characters: not a text file, or a damaged one")
                 if fields:
-                    if not "".join(fields).isprintable():
-                        raise UserError(f"{path}, line {number}: characters that cannot be printed")
                     yield number, fields
     except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
         raise UserError(f"{path} cannot be read as a lexicon: {error}") from error

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 
-from kd_asr.artifacts import damaged, read_array, write_array
+from kd_asr.artifacts import damaged, read_array, read_names, write_array
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,21 @@ class AlignmentStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.utterance_ids = (folder / "utterances.txt").read_text(encoding="utf-8").split()
+        self.utterance_ids = read_names(folder / "utterances.txt")
         self._pdfs = read_array(folder / "pdfs.npy", mapped=True)
         counts = read_array(folder / "frames.npy")
         if len(counts) != len(self.utterance_ids):
             raise damaged(folder / "utterances.txt", f"{len(self.utterance_ids)} ids, {len(counts)} utterances")
-        if counts.sum() != len(self._pdfs):
+        if counts.ndim != 1 or counts.dtype != np.int64 or (counts < 0).any():
+            raise damaged(folder / "frames.npy", "not numbers of frames")
+        if self._pdfs.ndim != 1 or self._pdfs.dtype != np.int32:
+            raise damaged(folder / "pdfs.npy", "not pdfs of frames")
+        if sum(counts.tolist()) != len(self._pdfs):
             raise damaged(folder / "pdfs.npy", f"{len(self._pdfs)} frames, {counts.sum()} in {folder / 'frames.npy'}")
         self._ends = np.cumsum(counts)
         self._starts = self._ends - counts
         self._number = {name: number for number, name in enumerate(self.utterance_ids)}
-        self._phones: list[str] | None = None
+        self._phones: list[bytes] | None = None
 
     @classmethod
     def open(cls, folder: Path) -> AlignmentStore:
@@ -77,10 +82,26 @@ class AlignmentStore:
     def pdfs(self, utterance_id: str) -> np.ndarray:
         """(frames,) int32 hard labels of an utterance."""
         number = self._number[utterance_id]
-        return np.asarray(self._pdfs[self._starts[number] : self._ends[number]])
+        found = np.asarray(self._pdfs[self._starts[number] : self._ends[number]])
+        if found.min(initial=0) < 0:
+            raise damaged(self._folder / "pdfs.npy", f"pdfs of {utterance_id} are below 0")
+        return found
 
     def phones(self, utterance_id: str) -> list[PhoneSegment]:
         """Timed phones of an utterance."""
+        path = self._folder / "phones.jsonl"
+        number = self._number[utterance_id]
         if self._phones is None:
-            self._phones = (self._folder / "phones.jsonl").read_text(encoding="utf-8").splitlines()
-        return [PhoneSegment(*fields) for fields in json.loads(self._phones[self._number[utterance_id]])]
+            # Phones may hold what other methods take for the end of a line.
+            self._phones = path.read_bytes().split(b"\n")
+        try:
+            found = [PhoneSegment(*fields) for fields in json.loads(self._phones[number])]
+            ends = [0, *accumulate(item.num_frames for item in found)]
+            starts = [item.start_frame for item in found]
+            if starts != ends[:-1] or ends != sorted(set(ends)) or ends[-1] != self._ends[number] - self._starts[number]:
+                raise ValueError(f"the phones of {utterance_id} do not cover its frames")
+            if not all(type(item.phone) is str and item.phone for item in found):
+                raise ValueError("phones without names")
+        except (ValueError, TypeError, IndexError, RecursionError) as error:
+            raise damaged(path, error) from error
+        return found

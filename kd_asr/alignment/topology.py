@@ -100,6 +100,22 @@ class Topology:
         fields = read_json(path)
         try:
             tree = StateTree.from_json(fields["tree"]) if "tree" in fields else None
-            return cls(tuple(fields["phones"]), tuple(fields["self_loop"]), tree)
-        except (KeyError, TypeError) as error:
+            found = cls(tuple(fields["phones"]), tuple(float(value) for value in fields["self_loop"]), tree)
+        except KeyError as error:
             raise damaged(path, f"no {error}") from error
+        except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+            raise damaged(path, error) from error
+        _check(path, found)
+        return found
+
+
+def _check(path: Path, found: Topology) -> None:
+    """Raise a `UserError` if a file holds what is no topology."""
+    names = found.phones
+    if not names or not all(type(phone) is str and phone for phone in names) or len(set(names)) < len(names):
+        raise damaged(path, "not a list of different phones")
+    if not all(0 < value < 1 for value in found.self_loop):
+        raise damaged(path, "loop probabilities that are none")
+    wanted = found.tree.num_pdfs if found.tree else STATES_PER_PHONE * len(set(map(without_position, names)))
+    if wanted != found.num_pdfs:
+        raise damaged(path, f"{found.num_pdfs} loop probabilities of {wanted} pdfs")

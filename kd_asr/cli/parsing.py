@@ -15,6 +15,8 @@ from kd_asr.errors import UserError
 from kd_asr.settings.fields import settings_of
 from kd_asr.settings.help import help_text
 
+_LONGEST_MESSAGE = 2000  # characters
+
 
 class Parser(argparse.ArgumentParser):
     """Says in one sentence what is wrong with the arguments, instead of repeating all of them.
@@ -93,6 +95,10 @@ def existing_file(option: str) -> Callable[[str], Path]:
 
 def fail(message: str) -> int:
     """Say what went wrong; the exit status of an error that the message explains."""
+    if len(message) > _LONGEST_MESSAGE:
+        # A quoted line may be a whole file. Beginning and end say where and what to do.
+        half = _LONGEST_MESSAGE // 2
+        message = f"{message[:half]} ... {message[-half:]}"
     say(f"kd-asr: error: {message}")
     return 2
 

@@ -25,7 +25,7 @@ class ListedUtterance:
         utterance_id: Unique in its set, without white space.
         speaker_id: Features are normalised, and sets kept apart, by speaker.
         audio_path: Absolute path of a file that soundfile reads, or `archive.ark:1234`, a WAV file in a Kaldi archive.
-        words: The transcript, as `normalise_words` gives it.
+        text: The transcript as it is written; it is spelt where it is checked (`corpora.spelling`).
         chapter_id: The recording session, if it is known.
         segment: (start, end) in seconds where the utterance is a part of its file; end None: that of the file.
         place: File and line that it was read from, for messages.
@@ -34,7 +34,7 @@ class ListedUtterance:
     utterance_id: str
     speaker_id: str
     audio_path: str
-    words: tuple[str, ...]
+    text: str
     chapter_id: str = ""
     segment: tuple[float, float | None] | None = None
     place: str = ""

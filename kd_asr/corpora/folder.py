@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_asr.corpora.base import Corpus, ListedUtterance, Listing, SetsSettings
-from kd_asr.corpora.spelling import normalise_words
 from kd_asr.corpora.text_files import read_lines
 from kd_asr.errors import UserError
 from kd_asr.registry import corpus
@@ -70,34 +69,34 @@ class Folder(Corpus):
         listing = Listing(str(root), notes=(note,) if known else ())
         for path in audio:
             name = "_".join("-".join(path.relative_to(root).with_suffix("").parts).split())
-            words = self._words(path, root, name, listing)
+            text = self._text(path, root, name, listing)
             speaker = self._speaker(path, root, name)
-            if words is None:
+            if text is None:
                 continue
             if not speaker:
                 listing.reject(name, path, f"no speaker in its path: {self.settings.speaker!r} does not match")
             else:
-                listing.utterances.append(ListedUtterance(name, speaker, str(path), words))
+                listing.utterances.append(ListedUtterance(name, speaker, str(path), text))
         stems = {path.with_suffix("") for path in audio}
         for path in paths:
             if path.suffix.lower() in TEXT_SUFFIXES and path.with_suffix("") not in stems and not self.settings.text:
                 listing.reject(path.stem, path, "transcript without audio")
         return listing
 
-    def _words(self, path: Path, root: Path, name: str, listing: Listing) -> tuple[str, ...] | None:
-        """Words of an audio file; None: it has none and is rejected."""
+    def _text(self, path: Path, root: Path, name: str, listing: Listing) -> str | None:
+        """Transcript of an audio file; None: it has none and is rejected."""
         if self.settings.text:
             found = re.search(self.settings.text, path.relative_to(root).as_posix())
             if found is None:
                 listing.reject(name, path, f"no transcript in its path: {self.settings.text!r} does not match")
-            return normalise_words(found[1] or "") if found else None
+            return (found[1] or "") if found else None
         beside = next((path.with_suffix(one) for one in TEXT_SUFFIXES if path.with_suffix(one).is_file()), None)
         if beside is None:
             listing.reject(name, path, f"no transcript: neither {' nor '.join(TEXT_SUFFIXES)} beside it")
             return None
         before = len(listing.rejected)
-        words = normalise_words(" ".join(text for _, text in read_lines(beside, listing)))
-        return words if len(listing.rejected) == before else None
+        text = " ".join(text for _, text in read_lines(beside, listing))
+        return text if len(listing.rejected) == before else None
 
     def _speaker(self, path: Path, root: Path, name: str) -> str:
         """Speaker of an audio file; empty: the pattern does not match."""

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from kd_asr.corpora.base import Corpus, ListedUtterance, Listing, SetsSettings
 from kd_asr.corpora.sound import file_of
-from kd_asr.corpora.spelling import normalise_words
 from kd_asr.corpora.text_files import read_lines, start_of_paths
 from kd_asr.errors import UserError
 from kd_asr.registry import corpus
@@ -73,9 +72,10 @@ class Kaldi(Corpus):
             elif name not in speakers:
                 listing.reject(name, folder, f"no speaker; {place}")
             else:
-                words, chapter = normalise_words(texts[name].text), recording if segment else ""
+                text, audio = texts[name].text, recordings[recording].text
+                chapter = recording if segment else ""
                 listing.utterances.append(
-                    ListedUtterance(name, speakers[name], recordings[recording].text, words, chapter, segment, place)
+                    ListedUtterance(name, speakers[name], audio, text, chapter, segment, place)
                 )
         for name in texts.keys() - segments.keys() - told:
             listing.reject(name, folder / "text", f"transcript line without audio; {texts[name].place}")

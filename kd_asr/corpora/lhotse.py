@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.corpora.base import Corpus, ListedUtterance, Listing, SetsSettings
-from kd_asr.corpora.spelling import normalise_words
 from kd_asr.corpora.text_files import read_lines, start_of_paths
 from kd_asr.errors import UserError
 from kd_asr.registry import corpus
@@ -124,7 +123,7 @@ def _utterance(
         str(supervision["id"]),
         str(supervision["speaker"]),
         str(sources[0]["source"]),
-        normalise_words(supervision.get("text") or ""),
+        str(supervision.get("text") or ""),
         "" if whole else str(recording["id"]),
         None if whole else (start, start + duration),
         place,

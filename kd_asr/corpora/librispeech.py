@@ -150,7 +150,7 @@ def list_subset(root: Path, subset: str) -> Listing:
 def _list_chapter(chapter: Path, listing: Listing) -> None:
     """Add what is in a chapter's folder."""
     files = sorted(chapter.iterdir())
-    words: dict[str, tuple[str, ...]] = {}
+    texts: dict[str, str] = {}
     told = set()
     for path in files:
         if not path.name.endswith(TRANSCRIPT_SUFFIX):
@@ -161,7 +161,7 @@ def _list_chapter(chapter: Path, listing: Listing) -> None:
             listing.reject(path.name, path, f"unreadable transcripts: {error.strerror}")
             told.add(path.name)
             continue
-        words |= found
+        texts |= found
         listing.rejected.extend(bad)
         told |= {entry.utterance_id for entry in bad}
     with_audio = set()
@@ -174,21 +174,21 @@ def _list_chapter(chapter: Path, listing: Listing) -> None:
             listing.reject(utterance_id, path, "second audio file for one utterance id")
         else:
             with_audio.add(utterance_id)
-            if words.get(utterance_id):
+            if texts.get(utterance_id):
                 listing.utterances.append(
                     ListedUtterance(
                         utterance_id,
                         chapter.parent.name,
                         str(path.absolute()),
-                        words[utterance_id],
+                        texts[utterance_id],
                         chapter_id=chapter.name,
                     )
                 )
             elif utterance_id not in told:
                 listing.reject(
-                    utterance_id, path, "empty transcript" if utterance_id in words else "no transcript line"
+                    utterance_id, path, "empty transcript" if utterance_id in texts else "no transcript line"
                 )
-    for utterance_id in sorted(words.keys() - with_audio - told):
+    for utterance_id in sorted(texts.keys() - with_audio - told):
         listing.reject(utterance_id, chapter, "transcript line without audio")
 
 

@@ -66,15 +66,31 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
 def read_manifest(path: Path) -> list[Utterance]:
     """Read what `write_manifest` wrote; a malformed line is a `UserError` that names file and line."""
     utterances = []
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 fields = json.loads(line)
                 fields["words"] = tuple(fields["words"])
-                utterances.append(Utterance(**fields))
-            except (ValueError, TypeError, KeyError) as error:
+                utterances.append(_checked(Utterance(**fields)))
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
                 raise UserError(f"{path}, line {number}: not an utterance record ({error})") from error
     return utterances
+
+
+def _checked(item: Utterance) -> Utterance:
+    """The utterance itself.
+
+    Raises:
+        ValueError: a field is of another type than it should be, or a number is out of its range.
+    """
+    texts = (item.utterance_id, item.speaker_id, item.chapter_id, item.audio_path, *item.words)
+    first = 0 if item.first_sample is None else item.first_sample
+    numbers = (item.sample_rate, item.num_samples, first)
+    if not all(type(text) is str for text in texts) or not all(type(number) is int for number in numbers):
+        raise ValueError("a field of another type")
+    if item.sample_rate <= 0 or item.num_samples <= 0 or first < 0:
+        raise ValueError("a number out of its range")
+    return item
 
 
 def write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:

@@ -1,4 +1,4 @@
-"""What a corpus lists, checked: every audio file is decoded from end to end before it is trusted.
+"""What a corpus lists, checked and spelt: every audio file is decoded from end to end before it is trusted.
 
 A truncated file is so found here and not hours later. Bad utterances are listed with the reason and left out; only what
 leaves nothing to work with is an error.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -16,7 +16,9 @@ from pathlib import Path
 from kd_asr.corpora.audio import check_audio, check_segments
 from kd_asr.corpora.base import ListedUtterance, Listing
 from kd_asr.corpora.manifest import Rejected, Utterance
+from kd_asr.corpora.settings import SpellingSettings
 from kd_asr.corpora.sound import file_of
+from kd_asr.corpora.spelling import STANDARD, Spelt, spell
 from kd_asr.errors import UserError
 from kd_asr.parallel import parallel_map
 
@@ -25,15 +27,36 @@ TOGETHER = 16
 
 
 @dataclass(frozen=True)
+class SpokenNumber:
+    """A number in a transcript: as it is written there, and the words that were made of it."""
+
+    utterance_id: str
+    written: str
+    spoken: str
+
+
+@dataclass(frozen=True)
 class Scan:
-    """What was found in one set: utterances in the order of their ids, and what was left out and why."""
+    """What was found in one set.
+
+    Attributes:
+        utterances: in the order of their ids.
+        rejected: what was left out and why.
+        numbers: of the utterances' transcripts, in the same order.
+    """
 
     utterances: list[Utterance]
     rejected: list[Rejected]
+    numbers: list[SpokenNumber] = field(default_factory=list)
 
 
 def scan(
-    listings: Sequence[Listing], *, min_seconds: float = 0.0, max_seconds: float = float("inf"), jobs: int = 0
+    listings: Sequence[Listing],
+    *,
+    min_seconds: float = 0.0,
+    max_seconds: float = float("inf"),
+    spelling: SpellingSettings = STANDARD,
+    jobs: int = 0,
 ) -> list[Scan]:
     """Check the listed utterances of several sets on all cores.
 
@@ -41,6 +64,7 @@ def scan(
         listings: of the sets.
         min_seconds: shorter utterances are rejected.
         max_seconds: longer ones are.
+        spelling: tokens of their transcripts that are no words.
         jobs: processes, 0 for one per core.
 
     Raises:
@@ -48,7 +72,7 @@ def scan(
     """
     batches = [_batches(listing.utterances) for listing in listings]
     results = parallel_map(
-        partial(_check, min_seconds=min_seconds, max_seconds=max_seconds),
+        partial(_check, min_seconds=min_seconds, max_seconds=max_seconds, spelling=spelling),
         [batch for group in batches for batch in group],
         description="prepare",
         unit="MB",
@@ -94,11 +118,15 @@ def _megabytes(batch: Sequence[ListedUtterance]) -> float:
     return total / 1e6
 
 
-def _check(batch: Sequence[ListedUtterance], *, min_seconds: float, max_seconds: float) -> Scan:
+def _check(
+    batch: Sequence[ListedUtterance], *, min_seconds: float, max_seconds: float, spelling: SpellingSettings
+) -> Scan:
     """Utterances and rejected ones of one batch."""
     found = Scan([], [])
     for path, group in groupby(batch, lambda item: item.audio_path):
-        items = [item for item in group if _fit(item, found)]
+        said = [(item, spell(item.text, spelling)) for item in group]
+        texts = {id(item): text for item, text in said}
+        items = [item for item, text in said if _fit(item, text, found)]
         parts = [item for item in items if item.segment is not None]
         outcomes = check_segments(path, [item.segment for item in parts if item.segment], min_seconds, max_seconds)
         of_part = dict(zip([id(item) for item in parts], outcomes, strict=True))
@@ -116,23 +144,24 @@ def _check(batch: Sequence[ListedUtterance], *, min_seconds: float, max_seconds:
                     path,
                     rate,
                     samples,
-                    item.words,
+                    texts[id(item)].words,
                     first[0] if first else None,
                 )
             )
+            found.numbers.extend(SpokenNumber(item.utterance_id, *number) for number in texts[id(item)].numbers)
     return found
 
 
-def _fit(item: ListedUtterance, found: Scan) -> bool:
+def _fit(item: ListedUtterance, text: Spelt, found: Scan) -> bool:
     """Whether id, path and words of an utterance can be used; otherwise it is rejected."""
     if not f"{item.utterance_id}{item.audio_path}".isprintable() or len(item.utterance_id.split()) != 1:
         # A tab, a line break or bytes that are not UTF-8 would spoil every table the name comes into.
         reason = f"unprintable name or white space in the id{_place(item)}"
         found.rejected.append(Rejected(ascii(item.utterance_id), ascii(item.audio_path), reason, "prepare"))
         return False
-    if not item.words:
+    if not text.words:
         _reject(item, "empty transcript", found)
-    return bool(item.words)
+    return bool(text.words)
 
 
 def _reject(item: ListedUtterance, reason: str, found: Scan) -> None:
@@ -152,7 +181,10 @@ def _join(listing: Listing, scans: Sequence[Scan]) -> Scan:
     if not utterances:
         first = f": {rejected[0].utterance_id}: {rejected[0].reason}" if rejected else ""
         raise UserError(f"{listing.place} has no usable utterance; {len(rejected)} were rejected{first}")
-    return Scan(utterances, rejected)
+    numbers: dict[str, list[SpokenNumber]] = {}
+    for number in (number for one in scans for number in one.numbers):
+        numbers.setdefault(number.utterance_id, []).append(number)
+    return Scan(utterances, rejected, [one for item in utterances for one in numbers.get(item.utterance_id, ())])
 
 
 def _unique(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Rejected]]:

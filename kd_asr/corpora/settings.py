@@ -9,6 +9,32 @@ from kd_asr.settings.ranges import Above, AtLeast, Below, Unit
 
 
 @dataclass(frozen=True)
+class SpellingSettings:
+    """Tokens of transcripts, lexicons and language models that are no words.
+
+    Attributes:
+        unknown: Names of a word that nobody could write down, in any case, in brackets of any kind or after `!`, such
+            as `<unk>` and `[SPN]`: those of Kaldi, SRILM, Julius, MFA, ESPnet and the LDC's corpora.
+        left_out: Further tokens to leave out, in any case, such as `%hesitation` or `xxx`; what else is in brackets
+            (`[laughter]`, `<noise>`, `{breath}`) or after `!` (`!SIL`) is left out anyhow.
+    """
+
+    unknown: tuple[str, ...] = (
+        *("unk", "unknown", "oov", "spn", "spoken_noise", "spoken-noise", "unintelligible", "inaudible"),
+    )
+    left_out: tuple[str, ...] = ()
+
+    def problems(self) -> list[str]:
+        """What is no token."""
+        return [
+            f"{name}: {token!r} is not a single token"
+            for name in ("unknown", "left_out")
+            for token in getattr(self, name)
+            if len(token.split()) != 1
+        ]
+
+
+@dataclass(frozen=True)
 class PrepareSettings:
     """Which utterances of a corpus are used.
 

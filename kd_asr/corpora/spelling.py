@@ -8,22 +8,22 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 from kd_asr.corpora.numbers import spell_numbers
+from kd_asr.corpora.settings import SpellingSettings
 
 UNKNOWN_WORD = "<unk>"
 # Typewriter, typographic, modifier letter, full width; acute, backtick, prime and left quote where people type them for
 # an apostrophe.
 APOSTROPHES = "'\u2019\u02bc\uff07\u00b4`\u2032\u2018"
-# Names of a word that nobody could write down, within brackets of any kind or after an exclamation mark, in any case:
-# those of Kaldi, SRILM, Julius, MFA, ESPnet and of the LDC's corpora.
-UNKNOWN_NAMES = frozenset(
-    ("unk", "unknown", "oov", "spn", "spoken_noise", "spoken-noise", "unintelligible", "inaudible")
-)
+STANDARD = SpellingSettings()
 # Events are not words: <noise>, [LAUGHTER], {breath}, !SIL, <eps>, <s>. Square brackets may hold several words.
-_SPECIAL = re.compile(r"<[^<>\s]+>|\[[^\[\]\n]+\]|\{[^{}\s]+\}|(?<!\S)![A-Za-z_]+(?!\S)")
+_SPECIAL = r"<[^<>\s]+>|\[[^\[\]\n]+\]|\{[^{}\s]+\}|(?<!\S)![A-Za-z_]+(?!\S)"
 # The LDC's mark of a word that is said while laughing.
 _LAUGHED = re.compile(r"\[laughter-([\w']+)\]", re.IGNORECASE)
+# White space apart, no text holds them.
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 # Single quotes that tell their beginning from an apostrophe.
 _QUOTED = re.compile(r"(?<!\w)[\u2018`]+(?=\w)([^\u2018`\n]*?)(?<=[\w.,!?])[\u2019'\u00b4]+(?!\w)")
 
@@ -43,7 +43,7 @@ class Spelt:
     events: tuple[str, ...] = ()
 
 
-def spell(text: str) -> Spelt:
+def spell(text: str, settings: SpellingSettings = STANDARD) -> Spelt:
     """The words of a text.
 
     Hyphens, dashes and slashes separate words; other punctuation and symbols are dropped, invisible characters too.
@@ -54,13 +54,13 @@ def spell(text: str) -> Spelt:
     events: list[str] = []
     text = _LAUGHED.sub(r"\1", text)
     end = 0
-    for special in [*_SPECIAL.finditer(text), None]:
+    for special in [*_special(settings).finditer(text), None]:
         plain, found = spell_numbers(_visible(text[end : special.start() if special else None]))
         words += split_words(plain.upper())
         numbers += found
         if special is not None:
             end = special.end()
-            if is_unknown(special[0]):
+            if is_unknown(special[0], settings):
                 words.append(UNKNOWN_WORD)
             else:
                 events.append(special[0])
@@ -88,19 +88,32 @@ def split_words(text: str) -> list[str]:
     return [word for word in words if word.strip("'")]
 
 
-def normalise_words(text: str) -> tuple[str, ...]:
+def normalise_words(text: str, settings: SpellingSettings = STANDARD) -> tuple[str, ...]:
     """The words of `spell`."""
-    return spell(text).words
+    return spell(text, settings).words
 
 
-def is_special(word: str) -> bool:
+def is_text(line: str) -> bool:
+    """Whether a line has no control characters, which belong to other files than those of text."""
+    return _CONTROL.search(line) is None
+
+
+@lru_cache(maxsize=16)
+def _special(settings: SpellingSettings) -> re.Pattern[str]:
+    """Tokens that are no words, of which those in brackets need no white space around them."""
+    tokens = sorted(settings.left_out, key=len, reverse=True)
+    return re.compile("|".join([rf"(?<!\S){re.escape(token)}(?!\S)" for token in tokens] + [_SPECIAL]), re.IGNORECASE)
+
+
+def is_special(word: str, settings: SpellingSettings = STANDARD) -> bool:
     """Whether a word is none: `<unk>`, `<s>`, `!SIL`, `<noise>`, `[LAUGHTER]`."""
-    return _SPECIAL.fullmatch(word) is not None
+    return _special(settings).fullmatch(word) is not None
 
 
-def is_unknown(word: str) -> bool:
+def is_unknown(word: str, settings: SpellingSettings = STANDARD) -> bool:
     """Whether a word stands for one that is not known: `<unk>`, `[UNK]`, `<SPOKEN_NOISE>`."""
-    return is_special(word) and word.strip("<>[]{}!").lower() in UNKNOWN_NAMES
+    name = word.strip("<>[]{}!").lower()
+    return name != word.lower() and is_special(word, settings) and name in map(str.lower, settings.unknown)
 
 
 def upper_word(word: str) -> str:
@@ -111,16 +124,16 @@ def upper_word(word: str) -> str:
     return "".join("'" if character in APOSTROPHES else character for character in folded)
 
 
-def listed_word(word: str) -> str | None:
+def listed_word(word: str, settings: SpellingSettings = STANDARD) -> str | None:
     """A word of a language model as transcripts have it; None for one that no transcript can hold.
 
     Numerals (transcripts have them in words), words of several (`well-known`), and events are of that kind.
     """
-    if word.isascii() and word.isalpha():
+    if not settings.left_out and word.isascii() and word.isalpha():
         return word.upper()
-    if is_unknown(word):
+    if is_unknown(word, settings):
         return UNKNOWN_WORD
-    if is_special(word) or any(character.isnumeric() for character in word):
+    if is_special(word, settings) or any(character.isnumeric() for character in word):
         return None
     words = split_words(upper_word(word))
     return words[0] if len(words) == 1 else None

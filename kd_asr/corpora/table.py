@@ -16,7 +16,6 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from kd_asr.corpora.base import Corpus, ListedUtterance, Listing, SetsSettings
-from kd_asr.corpora.spelling import normalise_words
 from kd_asr.corpora.text_files import read_lines, start_of_paths
 from kd_asr.errors import UserError
 from kd_asr.registry import corpus
@@ -203,8 +202,7 @@ def _utterance(row: _Row, columns: Mapping[str, str], audio: str, name: str, pla
     speaker = row.text(columns["speaker"]) if "speaker" in columns else name
     if not speaker:
         raise ValueError("no speaker")
-    words = normalise_words(row.text(columns["text"]))
-    return ListedUtterance(name, speaker, audio, words, "", segment, place)
+    return ListedUtterance(name, speaker, audio, row.text(columns["text"]), "", segment, place)
 
 
 def _segment(row: _Row, columns: Mapping[str, str]) -> tuple[float, float | None] | None:

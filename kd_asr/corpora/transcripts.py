@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from kd_asr.corpora.manifest import Rejected
-from kd_asr.corpora.spelling import normalise_words
 
 
-def read_transcripts(path: Path) -> tuple[dict[str, tuple[str, ...]], list[Rejected]]:
-    """The words of every utterance of one `.trans.txt`, and what was wrong with the other lines.
+def read_transcripts(path: Path) -> tuple[dict[str, str], list[Rejected]]:
+    """What is said in every utterance of one `.trans.txt`, and what was wrong with the other lines.
 
     The first field must be an utterance id that begins with the file's own `SPEAKER-CHAPTER-`. An utterance that is
     listed twice keeps neither line: which one is right cannot be told.
     """
-    words: dict[str, tuple[str, ...]] = {}
+    texts: dict[str, str] = {}
     rejected: list[Rejected] = []
     prefix = path.name.removesuffix(".trans.txt") + "-"
     repeated: set[str] = set()
@@ -35,13 +34,13 @@ def read_transcripts(path: Path) -> tuple[dict[str, tuple[str, ...]], list[Rejec
         utterance_id = fields[0]
         if not utterance_id.startswith(prefix):
             reject(utterance_id, f"malformed transcript line {number}: the id does not begin with {prefix}")
-        elif utterance_id in words or utterance_id in repeated:
-            words.pop(utterance_id, None)
+        elif utterance_id in texts or utterance_id in repeated:
+            texts.pop(utterance_id, None)
             if utterance_id not in repeated:
                 reject(utterance_id, "utterance id with more than one transcript line")
             repeated.add(utterance_id)
         else:
-            words[utterance_id] = normalise_words(fields[1]) if len(fields) > 1 else ()
+            texts[utterance_id] = fields[1] if len(fields) > 1 else ""
     for utterance_id in repeated:
-        words[utterance_id] = ()
-    return words, rejected
+        texts[utterance_id] = ""
+    return texts, rejected

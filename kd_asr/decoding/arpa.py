@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kd_asr.corpora.spelling import listed_word, upper_word
+from kd_asr.corpora.settings import SpellingSettings
+from kd_asr.corpora.spelling import STANDARD, is_text, listed_word, upper_word
 from kd_asr.errors import UserError
 
 BEGIN = "<s>"
@@ -127,7 +128,7 @@ def perplexity(model: ArpaModel, sentences: Iterable[Sequence[str]]) -> Perplexi
     return Perplexity(total, tokens, words, unknown)
 
 
-def respell(model: ArpaModel) -> tuple[ArpaModel, list[str]]:
+def respell(model: ArpaModel, settings: SpellingSettings = STANDARD) -> tuple[ArpaModel, list[str]]:
     """A model in the spelling of transcripts and lexicon, and its words that are left out.
 
     Left out are words that no transcript can hold (`corpora.spelling.listed_word`), with their n-grams, and n-grams
@@ -137,7 +138,7 @@ def respell(model: ArpaModel) -> tuple[ArpaModel, list[str]]:
     Raises:
         UserError: two of its words differ in case only.
     """
-    spelling_of = spellings(model.log_probabilities[0])
+    spelling_of = spellings(model.log_probabilities[0], settings)
     left_out = sorted(model.log_probabilities[0].keys() - spelling_of.keys())
 
     def rename(ngrams: dict[str, float]) -> dict[str, float]:
@@ -163,15 +164,16 @@ def respell(model: ArpaModel) -> tuple[ArpaModel, list[str]]:
     return renamed, left_out
 
 
-def spellings(words: Iterable[str]) -> dict[str, str]:
+def spellings(words: Iterable[str], settings: SpellingSettings = STANDARD) -> dict[str, str]:
     """The spelling of each word of a language model that stays.
 
     Of several words with one spelling the one that has it but for case and apostrophes stays (`us`, not `u.s.`).
     """
     found: dict[str, str] = {}
     taken: dict[str, str] = {}
-    for word in sorted(words, key=lambda word: (upper_word(word) != listed_word(word), word.lower() != word, word)):
-        spelling = word.lower() if word.lower() in (BEGIN, END) else listed_word(word)
+    listed = {word: listed_word(word, settings) for word in words}
+    for word in sorted(listed, key=lambda word: (upper_word(word) != listed[word], word.lower() != word, word)):
+        spelling = word.lower() if word.lower() in (BEGIN, END) else listed[word]
         if spelling is None:
             continue
         other = taken.setdefault(spelling, word)
@@ -194,8 +196,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             source = gzip.GzipFile(fileobj=raw) if packed else raw
             # Lines may end as on any system; a byte order mark is no text.
             for number, line in enumerate(io.TextIOWrapper(source, encoding="utf-8-sig"), start=1):
-                if "\0" in line:
-                    raise UserError(f"{path}, line {number}: not text, but a file with zero bytes")
+                if not is_text(line):
+                    raise UserError(f"{path}, line {number}: control characters: not a text file, or a damaged one")
                 yield number, line.strip(" \t\n")
     except FileNotFoundError as error:
         raise UserError(f"there is no language model {path}") from error

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_asr.artifacts import damaged, read_array, read_json, write_array, write_json
+from kd_asr.artifacts import damaged, read_array, read_json, read_layout, read_names, write_array, write_json
 from kd_asr.device import HOST
 from kd_asr.distillation.signal import SoftTargets
 from kd_asr.errors import UserError
@@ -109,32 +109,38 @@ class PosteriorStore:
             UserError: a fingerprint differs from the one the store was made with, or a shard is incomplete.
         """
         header = read_json(folder / "header.json")
+        try:
+            self.top_k, self.num_classes = int(header["top_k"]), int(header["num_classes"])
+            shard_frames, fingerprints = [int(frames) for frames in header["shard_frames"]], dict(header["fingerprints"])
+            if not 0 < self.top_k <= self.num_classes or min(shard_frames, default=0) < 0:
+                raise ValueError("numbers out of their range")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise damaged(folder / "header.json", error) from error
         for name, fingerprint in (expect or {}).items():
-            stored = header["fingerprints"].get(name)
+            stored = fingerprints.get(name)
             if stored != fingerprint:
                 raise UserError(
                     f"{folder} holds posteriors made with {name} {stored}, but {name} is now {fingerprint}: "
                     "make the posteriors again"
                 )
-        self.top_k: int = header["top_k"]
-        self.num_classes: int = header["num_classes"]
-        self.utterance_ids = (folder / "utterances.txt").read_text(encoding="utf-8").split()
-        self.tail_prior = torch.from_numpy(read_array(folder / "tail_prior.npy"))
-        self._layout = read_array(folder / "layout.npy")
-        if len(self._layout) != len(self.utterance_ids):
-            raise damaged(folder / "utterances.txt", f"{len(self.utterance_ids)} ids, {len(self._layout)} utterances")
+        self.utterance_ids = read_names(folder / "utterances.txt")
+        prior = read_array(folder / "tail_prior.npy")
+        if prior.shape != (self.num_classes,) or prior.dtype != np.float32 or not np.isfinite(prior).all():
+            raise damaged(folder / "tail_prior.npy", f"not the probabilities of {self.num_classes} classes")
+        self.tail_prior = torch.from_numpy(prior)
+        self._layout = read_layout(folder / "layout.npy", len(self.utterance_ids), sum(shard_frames))
         self._number = {name: number for number, name in enumerate(self.utterance_ids)}
         self._folder = folder
         columns = 2 * self.top_k + 1
         self.bytes_per_frame = 2 * columns
         self._shards: list[np.ndarray] = []
-        for number, frames in enumerate(header["shard_frames"]):
+        for number, frames in enumerate(shard_frames):
             path = folder / f"shard-{number:05d}.u16"
             expected = frames * columns * 2
             if not path.exists() or path.stat().st_size != expected:
                 raise UserError(f"{path} is missing or does not have its {expected} bytes: make the posteriors again")
             self._shards.append(np.memmap(path, dtype=np.uint16, mode="r", shape=(frames, columns)))
-        self._shard_starts = np.concatenate([[0], np.cumsum(header["shard_frames"])]).astype(np.int64)
+        self._shard_starts = np.concatenate([[0], np.cumsum(shard_frames)]).astype(np.int64)
 
     def rows(self, utterance_id: str) -> range:
         """Rows of the utterance's frames, for `targets`.
@@ -154,14 +160,26 @@ class PosteriorStore:
         return 1.0 - tail / frames if frames else 1.0
 
     def targets(self, rows: Tensor) -> SoftTargets:
-        """Soft targets of (batch,) int64 rows, in any order."""
+        """Soft targets of (batch,) int64 rows, in any order.
+
+        Raises:
+            UserError: a row has a class that there is none of, or a probability that is no number.
+        """
         numbers = rows.numpy()
         if len(self._shards) == 1:
-            return decode(self._shards[0][numbers], self.tail_prior)
+            return self._decoded(self._shards[0][numbers])
         gathered = np.empty((len(numbers), 2 * self.top_k + 1), dtype=np.uint16)
         shard_of = np.searchsorted(self._shard_starts, numbers, side="right") - 1
         order = np.argsort(shard_of, kind="stable")
         for here in np.split(order, np.flatnonzero(np.diff(shard_of[order])) + 1) if len(order) else ():
             number = shard_of[here[0]]
             gathered[here] = self._shards[number][numbers[here] - self._shard_starts[number]]
-        return decode(gathered, self.tail_prior)
+        return self._decoded(gathered)
+
+    def _decoded(self, rows: np.ndarray) -> SoftTargets:
+        # What is out of bounds would be read from beyond the logits, on a graphics card without a word. Of float16 all
+        # that is no number has these bits of the exponent.
+        damage = rows[:, : self.top_k].max(initial=0) >= self.num_classes
+        if damage or ((rows[:, self.top_k :] & 0x7C00) == 0x7C00).any():
+            raise damaged(self._folder / "shard-*.u16", "classes or probabilities out of their range")
+        return decode(rows, self.tail_prior)

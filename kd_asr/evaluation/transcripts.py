@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from kd_asr.corpora.spelling import is_text
 from kd_asr.errors import UserError
 
 FileFormat = Literal["trn", "kaldi", "text", "ctm"]
@@ -88,6 +89,8 @@ def read_lines(path: Path) -> list[Line]:
             text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise UserError(f"{path}, line {number}: not UTF-8 text; convert the file, as with iconv") from error
+        if not is_text(text):
+            raise UserError(f"{path}, line {number}: control characters: not a text file, or a damaged one")
         lines.append(Line(path, number, tuple(unicodedata.normalize("NFC", text).split())))
     return lines
 

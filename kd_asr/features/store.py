@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_asr.artifacts import damaged, read_array, read_json, write_array, write_json
+from kd_asr.artifacts import damaged, read_json, read_layout, read_names, write_array, write_json
 from kd_asr.corpora.manifest import Utterance
 from kd_asr.errors import UserError
 from kd_asr.features.settings import FeatureSettings
@@ -66,16 +66,20 @@ class FrameStore:
     def __init__(self, folder: Path, *, writable: bool = False) -> None:
         self._folder = folder
         header = read_json(folder / "header.json")
-        self.margin: int = header["margin"]
-        self.features: dict[str, object] = header["features"]
-        self.num_mel_bins = int(header["features"]["num_mel_bins"])
-        self.utterance_ids = (folder / "utterances.txt").read_text(encoding="utf-8").split()
-        self.layout = read_array(folder / "layout.npy")
-        if len(self.layout) != len(self.utterance_ids):
-            raise damaged(folder / "utterances.txt", f"{len(self.utterance_ids)} ids, {len(self.layout)} utterances")
+        try:
+            self.features: dict[str, object] = dict(header["features"])
+            self.margin, self.num_mel_bins, num_rows = (
+                int(value) for value in (header["margin"], header["features"]["num_mel_bins"], header["rows"])
+            )
+            if min(self.margin, num_rows) < 0 or self.num_mel_bins < 1:
+                raise ValueError("numbers out of their range")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise damaged(folder / "header.json", error) from error
+        self.utterance_ids = read_names(folder / "utterances.txt")
+        self.layout = read_layout(folder / "layout.npy", len(self.utterance_ids), num_rows, self.margin)
         self._number = {name: number for number, name in enumerate(self.utterance_ids)}
         path = folder / "frames.f16"
-        expected = header["rows"] * self.num_mel_bins * 2
+        expected = num_rows * self.num_mel_bins * 2
         if path.stat().st_size != expected:
             raise UserError(
                 f"{path} has {path.stat().st_size} bytes instead of {expected}: delete {folder.parent} and make the "
@@ -83,7 +87,7 @@ class FrameStore:
             )
         # "c": pages are shared until written, and torch accepts the array as a tensor without a warning.
         mode = "r+" if writable else "c"
-        shape = (header["rows"], self.num_mel_bins)
+        shape = (num_rows, self.num_mel_bins)
         self.matrix = (
             np.memmap(path, dtype=np.float16, mode=mode, shape=shape)  # type: ignore[call-overload]
             if expected

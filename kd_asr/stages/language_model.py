@@ -54,9 +54,9 @@ def language_model(run_dir: Path, settings: Settings) -> Artifact:
         if given is None:
             model = estimate_ngrams(sentences("train"), order)
         else:
-            model, left_out = respell(read_arpa(given).cut(order))
+            model, left_out = respell(read_arpa(given).cut(order), settings.spelling)
             (folder / "left_out.txt").write_text("".join(f"{word}\n" for word in left_out), encoding="utf-8")
-            _say_left_out([word for word in left_out if not is_special(word)])
+            _say_left_out([word for word in left_out if not is_special(word, settings.spelling)])
         write_arpa(folder / ARPA_FILE, model)
         measured = perplexity(model, sentences("dev"))
         if measured.words and measured.unknown_words == measured.words:
@@ -84,6 +84,7 @@ def language_model(run_dir: Path, settings: Settings) -> Artifact:
         code=__name__,
         settings={
             "order": order,
+            "spelling": settings.spelling,
             "arpa": {"name": given.name, "content": file_digest(given)} if given is not None else None,
         },
         inputs=[prepared],

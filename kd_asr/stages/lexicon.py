@@ -48,8 +48,8 @@ def lexicon(run_dir: Path, settings: Settings) -> Artifact:
                 for name in SETS
             }
             if arpa is not None:
-                words["language_model"] = set(spellings(read_vocabulary(arpa)).values())
-            whole = read_lexicon(dictionary)
+                words["language_model"] = set(spellings(read_vocabulary(arpa), settings.spelling).values())
+            whole = read_lexicon(dictionary, settings.spelling)
             _check_no_positions(whole, dictionary)
             known, missing = select(whole, set().union(*words.values()) - NOT_WORDS)
             if missing:
@@ -82,6 +82,7 @@ def lexicon(run_dir: Path, settings: Settings) -> Artifact:
             settings={
                 "stress": settings.lexicon.stress,
                 "word_position": settings.lexicon.word_position,
+                "spelling": settings.spelling,
                 "dictionary": file_digest(dictionary),
                 "arpa": file_digest(arpa) if arpa is not None else None,
             },
@@ -146,7 +147,7 @@ def check_given_files(settings: Settings) -> None:
     """
     if settings.lexicon.path:
         dictionary = Path(settings.lexicon.path)
-        _check_no_positions(read_lexicon(dictionary), dictionary)
+        _check_no_positions(read_lexicon(dictionary, settings.spelling), dictionary)
     arpa = given_arpa(settings)
     if arpa is not None:
         read_vocabulary(arpa)

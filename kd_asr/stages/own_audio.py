@@ -29,6 +29,7 @@ from kd_asr.alignment.words import (
 )
 from kd_asr.artifacts import load_artifact
 from kd_asr.console import say, shown
+from kd_asr.corpora.settings import SpellingSettings
 from kd_asr.corpora.spelling import normalise_words
 from kd_asr.decoding.decoder import Decoder, Search, search_set, unpickled_scores
 from kd_asr.decoding.nbest import Alternative
@@ -222,7 +223,7 @@ def align_files(
     failed: list[Failure] = []
     transcripts: dict[Path, tuple[str, ...]] = {}
     for file in files:
-        found = _transcript(file)
+        found = _transcript(file, system.settings.spelling)
         if isinstance(found, str):
             failed.append(Failure(file, found))
         else:
@@ -254,13 +255,13 @@ def align_files(
     return timed, [*failed, *unaligned]
 
 
-def _transcript(file: Path) -> tuple[str, ...] | str:
+def _transcript(file: Path, spelling: SpellingSettings) -> tuple[str, ...] | str:
     """The words beside an audio file, or the reason why there are none."""
     path = file.with_suffix(".txt")
     if path.exists() and not path.is_file():
         return f"the transcript {shown(path)} is not a file"
     try:
-        words = normalise_words(path.read_text(encoding="utf-8-sig"))
+        words = normalise_words(path.read_text(encoding="utf-8-sig"), spelling)
     except FileNotFoundError:
         return f"there is no transcript {shown(path)}"
     except (UnicodeDecodeError, OSError) as error:
@@ -274,7 +275,7 @@ def _pronounced(system: TrainedSystem, words: Iterable[str]) -> Lexicon:
     if not missing:
         return known
     with dictionary_file(system.settings) as path:
-        whole = read_lexicon(path)
+        whole = read_lexicon(path, system.settings.spelling)
     found, guessed = select(whole, missing)
     more = [Guess(word, variants, (), word) for word, variants in found.pronunciations.items()]
     more += guess_pronunciations(guessed, whole.pronunciations)

@@ -12,14 +12,16 @@ from kd_asr.artifacts import Artifact, build_artifact
 from kd_asr.console import say
 from kd_asr.corpora.base import Listing, corpus_of, listings, set_names
 from kd_asr.corpora.manifest import Rejected, Utterance, write_manifest, write_rejected
-from kd_asr.corpora.scan import Scan, listing_digest, scan
-from kd_asr.corpora.settings import PrepareSettings
+from kd_asr.corpora.scan import Scan, SpokenNumber, listing_digest, scan
+from kd_asr.corpora.settings import PrepareSettings, SpellingSettings
 from kd_asr.corpora.speakers import check_speakers, set_apart
 from kd_asr.stages.settings import Settings
 
 
 def prepare(run_dir: Path, settings: Settings) -> Artifact:
     """Make the manifests `train`, `dev` and `test`, and `rejected.tsv`; done again when the speech has changed.
+
+    `numbers.tsv` lists the numbers of the transcripts, and the words that were made of them.
 
     Raises:
         UserError: a set is missing, lists nothing or has no usable utterance, shares speakers with another, or train
@@ -31,7 +33,7 @@ def prepare(run_dir: Path, settings: Settings) -> Artifact:
     def work(folder: Path) -> dict[str, Any]:
         for note in dict.fromkeys(note for listing in listed.values() for note in listing.notes):
             say(note)
-        scans = _scans(listed, settings.prepare, settings.jobs)
+        scans = _scans(listed, settings.prepare, settings.spelling, settings.jobs)
         check_speakers({name: one.utterances for name, one in scans.items()})
         rejected: list[Rejected] = []
         metrics: dict[str, Any] = {}
@@ -43,6 +45,10 @@ def prepare(run_dir: Path, settings: Settings) -> Artifact:
             for note in _other_rates(name, scans[name].utterances, settings.features.sample_rate):
                 say(note)
         write_rejected(folder / "rejected.tsv", rejected)
+        numbers = [number for one in scans.values() for number in one.numbers]
+        _write_numbers(folder / "numbers.tsv", numbers)
+        if numbers:
+            say(f"{len(numbers)} numbers in transcripts were written out in words: {run_dir}/prepare/numbers.tsv")
         metrics["rejected"] = len(rejected)
         return metrics
 
@@ -53,6 +59,7 @@ def prepare(run_dir: Path, settings: Settings) -> Artifact:
         settings={
             "corpus": settings.corpus,
             "prepare": settings.prepare,
+            "spelling": settings.spelling,
             "speech": {name: listing_digest(listing) for name, listing in listed.items()},
         },
         inputs=[],
@@ -60,17 +67,27 @@ def prepare(run_dir: Path, settings: Settings) -> Artifact:
     )
 
 
-def _scans(listed: Mapping[str, Listing], settings: PrepareSettings, jobs: int) -> dict[str, Scan]:
+def _scans(
+    listed: Mapping[str, Listing], settings: PrepareSettings, spelling: SpellingSettings, jobs: int
+) -> dict[str, Scan]:
     """What is found in train, dev and test, of which those that are not listed are set apart from train."""
-    found = scan(list(listed.values()), min_seconds=settings.min_seconds, max_seconds=settings.max_seconds, jobs=jobs)
+    found = scan(
+        list(listed.values()),
+        min_seconds=settings.min_seconds,
+        max_seconds=settings.max_seconds,
+        spelling=spelling,
+        jobs=jobs,
+    )
     scans = dict(zip(listed, found, strict=True))
     shares = {"dev": settings.dev_share, "test": settings.test_share}
     shares = {name: share for name, share in shares.items() if name not in scans}
     if shares:
         apart = set_apart(scans["train"].utterances, shares, seed=settings.split_seed)
-        left_out = scans["train"].rejected
-        scans |= {name: Scan(utterances, []) for name, utterances in apart.items()}
-        scans["train"] = Scan(apart["train"], left_out)
+        left_out, numbers = scans["train"].rejected, scans["train"].numbers
+        for name, utterances in apart.items():
+            ids = {item.utterance_id for item in utterances}
+            own = [number for number in numbers if number.utterance_id in ids]
+            scans[name] = Scan(utterances, left_out if name == "train" else [], own)
     return scans
 
 
@@ -81,9 +98,17 @@ def _metrics(scan: Scan) -> dict[str, Any]:
         "seconds": round(sum(item.seconds for item in scan.utterances), 3),
         "speakers": len({item.speaker_id for item in scan.utterances}),
         "words": sum(len(item.words) for item in scan.utterances),
+        "numbers": len(scan.numbers),
         "rejected": len(scan.rejected),
         "rejected_by_reason": dict(sorted(Counter(_kind(entry.reason) for entry in scan.rejected).items())),
     }
+
+
+def _write_numbers(path: Path, numbers: Sequence[SpokenNumber]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write("utterance_id\twritten\tspoken\n")
+        for number in numbers:
+            file.write(f"{number.utterance_id}\t{number.written}\t{number.spoken.upper()}\n")
 
 
 def _kind(reason: str) -> str:

@@ -50,7 +50,7 @@ def rescore(run_dir: Path, settings: Settings) -> list[Artifact]:
 
     def both() -> tuple[ArpaModel, ArpaModel]:
         if not models:
-            models.extend(respell(read_arpa(one))[0] for one in (arpa_file(language_model), path))
+            models.extend(respell(read_arpa(one), settings.spelling)[0] for one in (arpa_file(language_model), path))
         return models[0], models[1]
 
     content = file_digest(path)

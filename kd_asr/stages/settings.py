@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from kd_asr.alignment.settings import AlignSettings, LexiconSettings
-from kd_asr.corpora.settings import PrepareSettings
+from kd_asr.corpora.settings import PrepareSettings, SpellingSettings
 from kd_asr.decoding.settings import BeamsSettings, DecodeSettings, LanguageModelSettings, RescoreSettings
 from kd_asr.device import device_problems
 from kd_asr.distillation.settings import BaselineSettings, DistilSettings, EnsembleSettings
@@ -35,6 +35,7 @@ class Settings:
             `auto`, the graphics cards if there are some.
         corpus: Where the speech comes from.
         prepare: Which utterances of it are used.
+        spelling: Tokens that are no words.
         features: Acoustic features.
         lexicon: Pronunciations.
         language_model: Language model.
@@ -61,6 +62,7 @@ class Settings:
     device: Annotated[str, DecidesNothing()] = "auto"
     corpus: Annotated[Named, OfKind("corpus")] = field(default_factory=lambda: named("corpus", "librispeech"))
     prepare: PrepareSettings = field(default_factory=PrepareSettings)
+    spelling: SpellingSettings = field(default_factory=SpellingSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
     lexicon: LexiconSettings = field(default_factory=LexiconSettings)
     language_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)

@@ -66,7 +66,7 @@ def test_it_lists_the_same_whenever_it_is_asked(name: str, tmp_path) -> None:
         assert listing.rejected == []
         for item in listing.utterances:
             assert Path(item.audio_path).is_absolute()
-            assert item.words and item.speaker_id and item.utterance_id.split() == [item.utterance_id]
+            assert item.text and item.speaker_id and item.utterance_id.split() == [item.utterance_id]
 
 
 @pytest.mark.parametrize("name", NAMES)

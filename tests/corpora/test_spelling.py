@@ -6,7 +6,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from kd_asr.corpora.spelling import listed_word, normalise_words, spell, upper_word
+from kd_asr.alignment.lexicon import read_lexicon
+from kd_asr.corpora.settings import SpellingSettings
+from kd_asr.corpora.spelling import UNKNOWN_WORD, listed_word, normalise_words, spell, upper_word
 
 
 @pytest.mark.parametrize(
@@ -108,3 +110,13 @@ def test_one_word_keeps_its_punctuation_in_a_lexicon_and_not_in_a_language_model
     assert {word: listed_word(word) for word in words} == words
     for word in ("well-known", "FOO(2)", "2", "<eps>", "#0", "!SIL", "[LAUGHTER]", ",", "\u00bd"):
         assert listed_word(word) is None
+
+
+def test_tokens_of_the_settings_are_no_words_of_lexicons_and_language_models(tmp_path) -> None:
+    settings = SpellingSettings(unknown=("garbage",), left_out=("%hesitation", "xxx"))
+    assert [listed_word(word, settings) for word in ("xxx", "%Hesitation", "[garbage]", "<unk>", "word")] == [
+        *(None, None, UNKNOWN_WORD, None, "WORD")
+    ]
+    (tmp_path / "lexicon.txt").write_text("xxx SPN\nword W ER1 D\n[garbage] SPN\n%hesitation AH0\n")
+    assert set(read_lexicon(tmp_path / "lexicon.txt", settings).pronunciations) == {"WORD"}
+    assert {"XXX", "%HESITATION"} < set(read_lexicon(tmp_path / "lexicon.txt").pronunciations)

@@ -16,8 +16,8 @@ def test_good_lines_are_read_and_bad_ones_listed(tmp_path):
         b"1-2-0005 SECOND\n"
         b"1-2-0005 THIRD\n"
     )
-    words, rejected = read_transcripts(path)
-    assert words == {"1-2-0000": ("ONE", "TWO"), "1-2-0001": ("THREE",), "1-2-0002": (), "1-2-0005": ()}
+    texts, rejected = read_transcripts(path)
+    assert texts == {"1-2-0000": "ONE TWO", "1-2-0001": "THREE", "1-2-0002": "", "1-2-0005": ""}
     reasons = {entry.utterance_id: entry.reason for entry in rejected}
     assert reasons == {
         "9-9-0003": "malformed transcript line 5: the id does not begin with 1-2-",

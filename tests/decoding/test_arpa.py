@@ -263,7 +263,7 @@ def test_round_trip(tmp_path, tiny, name):
         ("-0.82391\tB", "-\u0663\tB", "line 12: .* is not a log10 probability"),
         ("A\t-0.60206", "A\t1e400", "line 11: '1e400' is not a log10 back-off weight"),
         ("ngram 1=5", f"ngram 1={'5' * 5000}", "line 4: .* is not `ngram 1=count`"),
-        ("-0.82391\tB", "-0.82391\tB\0", "line 12: not text"),
+        ("-0.82391\tB", "-0.82391\tB\0", "line 12: control characters: not a text file"),
         ("-0.82391\tB", "nan\tB", "line 12: 'nan' is not a log10 probability"),
         ("-0.82391\tB", "0.82391\tB", "line 12: the log10 probability 0.82391 is above 0"),
         ("A\t-0.60206", "A\tx", "line 11: 'x' is not a log10 back-off weight"),

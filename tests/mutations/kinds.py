@@ -32,7 +32,7 @@ from kd_asr.corpora.librispeech import list_subset
 from kd_asr.corpora.manifest import Utterance, read_manifest, write_manifest
 from kd_asr.corpora.mnist import IMAGES_MAGIC, read_idx
 from kd_asr.corpora.scan import scan
-from kd_asr.corpora.spelling import normalise_words
+from kd_asr.corpora.spelling import is_text, normalise_words
 from kd_asr.corpora.table import Table, TableSettings
 from kd_asr.decoding.arpa import read_arpa, read_vocabulary, respell, write_arpa
 from kd_asr.decoding.decoder import Decoder, Search
@@ -88,7 +88,7 @@ def scanned(corpus: Corpus | None, folder: Path) -> None:
     for entry in found.rejected:
         assert "\n" not in entry.reason
     for item in found.utterances:
-        assert item.words == tuple(" ".join(item.words).split()) and all(word.isprintable() for word in item.words)
+        assert item.words == tuple(" ".join(item.words).split()) and all(map(is_text, item.words))
         assert item.sample_rate >= 8000 and 0.1 <= item.seconds <= 0.5
         assert item.utterance_id.isprintable() and item.speaker_id.isprintable() and item.speaker_id
     write_manifest(folder / "read.jsonl", found.utterances)
@@ -199,7 +199,7 @@ def arpa(name: str) -> Kind:
         for ngrams, wanted in zip(written.log_probabilities, model.log_probabilities, strict=True):
             for ngram, value in ngrams.items():
                 assert math.isclose(value, max(-99.0, wanted[ngram]), rel_tol=1e-6, abs_tol=1e-9) and value <= 0
-                assert ngram.isprintable()
+                assert is_text(ngram)
         assert set(read_vocabulary(again)) <= set(written.log_probabilities[0])
 
     def write(folder: Path) -> None:
@@ -211,7 +211,7 @@ def arpa(name: str) -> Kind:
 def lexicon(*, weighted: bool) -> Kind:
     def read(folder: Path) -> None:
         found = read_lexicon(folder / "my.lexicon")
-        assert all(phone.isprintable() for phone in found.phones)
+        assert all(is_text(phone) for phone in found.phones)
         write_lexicon(folder / "again", found)
         again = read_lexicon(folder / "again")
         assert again.pronunciations == found.pronunciations and again.costs.keys() == found.costs.keys()
@@ -287,10 +287,9 @@ def alignment_store() -> Kind:
         store = AlignmentStore.open(folder)
         for name in store.utterance_ids:
             pdfs, phones = store.pdfs(name), store.phones(name)
-            assert pdfs.ndim == 1 and np.issubdtype(pdfs.dtype, np.integer)
+            assert pdfs.ndim == 1 and pdfs.dtype == np.int32 and pdfs.min(initial=0) >= 0
             assert sum(item.num_frames for item in phones) == len(pdfs)
             assert all(type(item.phone) is str and item.num_frames > 0 for item in phones)
-        assert (store.all_pdfs() >= 0).all()
 
     files = ("utterances.txt", "frames.npy", "pdfs.npy", "phones.jsonl")
     return Kind(lambda folder: write_alignments(folder, alignments), files, read)
@@ -311,7 +310,6 @@ def posterior_store() -> Kind:
             assert found.classes.shape == (len(store.rows(name)), store.top_k)
             assert bool((found.classes < store.num_classes).all())
             assert torch.isfinite(found.dense_log_probs(1.0).exp()).all()
-        assert 0 <= store.mean_mass_kept() <= 1.001
 
     files = ("header.json", "layout.npy", "utterances.txt", "tail_prior.npy", "shard-00000.u16", "shard-00001.u16")
     return Kind(write, files, read)
@@ -351,7 +349,7 @@ def graph() -> Kind:
         assert found.arcs["nextstate"].max(initial=0) < found.num_states
         scores = np.random.default_rng(0).standard_normal((12, 9)).astype(np.float32)
         said = Decoder(folder, Search(acoustic_scale=0.5, beam=12.0, max_active=500)).decode("u", scores)
-        assert all(word.isprintable() for word in said.words)
+        assert all(map(is_text, said.words))
 
     return Kind(write, (GRAPH_FILE, WORDS_FILE), read)
 
@@ -396,9 +394,10 @@ def scored(name: str, text: str, text_format: TextFormat = "auto") -> Kind:
         result = score_as_json(score_files(*files, text_format=text_format, resamples=10))
         # Counted again from what is shown side by side.
         shown = result["per_utterance"].values()
-        assert result["reference_words"] == sum(len(one["reference"].split()) for one in shown)
+        words = [word for one in shown for word in one["reference"].split() if set(word) != {"*"}]
+        assert result["reference_words"] == len(words)
         assert result["errors"] == result["substitutions"] + result["deletions"] + result["insertions"]
-        assert all(one["reference"].isprintable() and one["hypothesis"].isprintable() for one in shown)
+        assert all(is_text(one["reference"] + one["hypothesis"]) for one in shown)
         json.dumps(result, allow_nan=False)
 
     return Kind(write, (f"reference{name}", f"hypothesis{name}"), read)

@@ -57,6 +57,7 @@ def test_manifests_metrics_and_the_table_of_what_was_left_out(run_dir, root, set
         "seconds": 1.5,
         "speakers": 2,
         "words": 7,
+        "numbers": 0,
         "rejected": 2,
         "rejected_by_reason": {"empty file": 1, "empty transcript": 1},
     }
@@ -143,3 +144,39 @@ def test_speakers_that_are_not_known_are_said(tmp_path, run_dir, capsys):
         (tmp_path / f"{number}.txt").write_text("hello")
     prepare(run_dir, parse_settings([f"--corpus.folder.train={tmp_path}", "--jobs=1"]))
     assert "speakers are not known" in " ".join(capsys.readouterr().err.split())
+
+
+def test_numbers_are_written_out_counted_and_listed(tmp_path, run_dir, capsys) -> None:
+    root = tmp_path / "speech"
+    texts = ("AT 10:30 HE PAID $5.50", "IN 1995 THE 21st CAME", "NO NUMBER AT ALL")
+    for subset, speaker in (("a", "10"), ("b", "20"), ("c", "30")):
+        for number, text in enumerate(texts):
+            add(root, subset, speaker, number, text)
+    (root / "a" / "10" / "7" / "10-7-0001.flac").write_bytes(b"")  # what is not used is not counted
+    made = prepare(run_dir, parse_settings(flags_of(root)))
+    assert [made.metrics[name]["numbers"] for name in ("train", "dev", "test")] == [2, 4, 4]
+    header, *rows = (line.split("\t") for line in (made.path / "numbers.tsv").read_text().splitlines())
+    assert header == ["utterance_id", "written", "spoken"]
+    expected = [("10:30", "TEN THIRTY"), ("$5.50", "FIVE DOLLARS FIFTY CENTS")]
+    assert [tuple(row) for row in rows[:2]] == [("10-7-0000", *number) for number in expected]
+    assert [tuple(row[1:]) for row in rows[4:6]] == [("1995", "NINETEEN NINETY FIVE"), ("21st", "TWENTY FIRST")]
+    words = " ".join(read_manifest(made.path / "dev.jsonl")[0].words)
+    assert words == "AT TEN THIRTY HE PAID FIVE DOLLARS FIFTY CENTS"
+    assert "10 numbers in transcripts were written out in words" in " ".join(capsys.readouterr().err.split())
+
+
+def test_tokens_that_are_no_words_are_a_setting(tmp_path, run_dir) -> None:
+    root = tmp_path / "speech"
+    for subset, speaker in (("a", "10"), ("b", "20"), ("c", "30")):
+        add(root, subset, speaker, 0, "WELL %HESITATION [noise] XXX YES <unk> [GARBAGE] (()) ++um++ !SIL NO")
+    flags = ["--spelling.left_out", "['%hesitation', xxx, '(())', ++um++]", "--spelling.unknown", "[unk, garbage]"]
+    made = prepare(run_dir, parse_settings([*flags_of(root), *flags]))
+    assert read_manifest(made.path / "train.jsonl")[0].words == ("WELL", "YES", "<unk>", "<unk>", "NO")
+    made = prepare(run_dir, parse_settings(flags_of(root)))
+    plain = ("WELL", "HESITATION", "XXX", "YES", "<unk>", "UM", "NO")
+    assert read_manifest(made.path / "train.jsonl")[0].words == plain
+
+
+def test_a_token_is_one_word() -> None:
+    with pytest.raises(UserError, match=r"spelling.left_out: 'two words' is not a single token"):
+        parse_settings(["--spelling.left_out", "['two words']"])
