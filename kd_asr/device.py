@@ -1,26 +1,32 @@
 """Where networks are trained and applied: the processor, or a graphics card. Found once, then passed like a seed.
 
-This is the only file that knows one kind of device from another. It stands on the ground floor, but unlike the rest of
-it its code belongs to fingerprints: the precision and the random numbers of a device decide the last bits of a result.
-The device itself does not, so that a run that was begun on one goes on on another.
+This file and `streams` alone know one kind of device from another. They stand on the ground floor, but unlike the rest
+of it their code belongs to fingerprints: the precision and the random numbers of a device decide the last bits of a
+result. The device itself does not, so that a run that was begun on one goes on on another.
 """
 
 from __future__ import annotations
 
+import copy
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kd_asr.console import say
 from kd_asr.errors import UserError
 from kd_asr.parallel import available_cores
+
+if TYPE_CHECKING:
+    from kd_asr.streams import Stream
 
 Precision = Literal["auto", "bf16", "fp32"]
 Value = TypeVar("Value")
@@ -28,6 +34,19 @@ Value = TypeVar("Value")
 # Memory of a card that each process on it finds free: its kernels take half a gigabyte, a network of the paper's size
 # with its optimiser one.
 _BYTES_OF_A_PROCESS = 2 << 30
+# Updates before a card records one: libraries set up, optimisers make their state.
+_WARM_UPDATES = 3
+
+
+class Movable:
+    """Base of classes whose tensors `Device.put` places, in a copy: inputs that are gathered where they lie."""
+
+    def put_on(self, device: Device) -> Any:
+        """The same object with its tensors, and those of its parts, on a device."""
+        moved = copy.copy(self)
+        for name, value in vars(self).items():
+            vars(moved)[name] = device.put(value)  # frozen dataclasses too
+        return moved
 
 
 @dataclass(frozen=True)
@@ -63,13 +82,16 @@ class Device:
         A tensor on its way to a card is copied while the host goes on. A network is moved in place.
 
         Args:
-            value: tensor, network, or a dataclass, list, tuple or mapping of such; anything else stays as it is.
+            value: tensor, network, `Movable`, or a dataclass, list, tuple or mapping of such; anything else stays as it
+                is.
         """
         moved: Any = value
         if isinstance(value, Tensor):
             moved = self._tensor(value)
         elif isinstance(value, nn.Module):
             moved = self._network(value)
+        elif isinstance(value, Movable):
+            moved = value.put_on(self)
         elif is_dataclass(value) and not isinstance(value, type):
             moved = type(value)(**{item.name: self.put(getattr(value, item.name)) for item in fields(value)})
         elif isinstance(value, Mapping):
@@ -89,6 +111,33 @@ class Device:
             torch.backends.cudnn.deterministic = True
             torch.backends.cudnn.allow_tf32 = False
         return network.to(self.torch_device)
+
+    def can_hold(self, value: object) -> bool:
+        """Whether a card can hold a value with all of its parts, in half of the memory that is free there.
+
+        The other half is for networks and what they compute. What is on the host stays there.
+        """
+        if self.kind != "cuda" or not is_movable(value):
+            return False
+        free, _ = torch.cuda.mem_get_info(self.torch_device)
+        return 2 * bytes_of(value) <= free
+
+    def repeated(self, update: Callable[[], None], streams: Sequence[Stream]) -> Callable[[], None]:
+        """A function to be called many times, on a card as one recorded graph of kernels, without the host's work.
+
+        The first calls are made as they are. Where torch cannot record the function, it says so in one line, and all
+        calls are made as they are.
+
+        Args:
+            update: reads and writes the same tensors each time, and never looks at their numbers.
+            streams: whose random numbers it draws.
+        """
+        return _Recorded(update, self, streams) if self.records else update
+
+    @property
+    def records(self) -> bool:
+        """Whether `repeated` records updates: numbers that change between them must then lie in tensors."""
+        return self.kind == "cuda"
 
     def wait(self) -> None:
         """Until all that was begun on this device is done, for those who look at the clock."""
@@ -143,6 +192,21 @@ class Device:
             return self
         return Device(self.kind, number % max(1, torch.cuda.device_count()))
 
+    @property
+    def is_faster_in_batches(self) -> bool:
+        """Whether many small products are made faster as one: a card is too wide for one of them."""
+        return self.kind == "cuda"
+
+    def places(self, jobs: int) -> int:
+        """Where trainings can go on at once without sharing: the cards that are meant, or processes.
+
+        Args:
+            jobs: processes asked for; 0: one for each core.
+        """
+        if self.kind != "cuda":
+            return jobs or available_cores()
+        return 1 if self.number is not None else max(1, torch.cuda.device_count())
+
     def processes(self, jobs: int) -> int:
         """How many processes are to work side by side: those asked for, as far as cards have memory for them.
 
@@ -157,6 +221,78 @@ class Device:
 
 
 HOST = Device("cpu")
+
+
+def bytes_of(value: object) -> int:
+    """Bytes of the tensors and mapped arrays that `Device.put` would place."""
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, nn.Module):
+        return bytes_of([*value.parameters(), *value.buffers()])
+    if isinstance(value, Mapping):
+        return sum(map(bytes_of, value.values()))
+    if isinstance(value, (list, tuple)):
+        return sum(map(bytes_of, value))
+    if isinstance(value, Movable) or (is_dataclass(value) and not isinstance(value, type)):
+        return sum(map(bytes_of, vars(value).values()))
+    return 0
+
+
+def is_movable(value: object) -> bool:
+    """Whether `Device.put` places every part of a value that can be placed."""
+    if isinstance(value, (Tensor, nn.Module, np.ndarray, str, int, float, Path, type(None))):
+        return True
+    if isinstance(value, Mapping):
+        return all(map(is_movable, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(is_movable, value))
+    parts = isinstance(value, Movable) or (is_dataclass(value) and not isinstance(value, type))
+    return parts and all(map(is_movable, vars(value).values()))
+
+
+class _Recorded:
+    """An update as a CUDA graph (Gray 2019; torch.cuda.graph)."""
+
+    def __init__(self, update: Callable[[], None], device: Device, streams: Sequence[Stream]) -> None:
+        self._update = update
+        self._device = device
+        self._streams = streams
+        self._warm = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self) -> None:
+        """Make the update."""
+        if self._graph is not None:
+            self._graph.replay()
+            return
+        with torch.cuda.device(self._device.torch_device):
+            aside, here = torch.cuda.Stream(), torch.cuda.current_stream()  # type: ignore[no-untyped-call]
+            aside.wait_stream(here)
+            with torch.cuda.stream(aside):
+                self._update()
+            here.wait_stream(aside)
+            self._warm += 1
+            if self._warm == _WARM_UPDATES:
+                self._record()
+
+    def _record(self) -> None:
+        states = [stream.random_state() for stream in self._streams]
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            for stream in self._streams:
+                graph.register_generator_state(stream.own)
+            with torch.cuda.graph(graph):
+                self._update()
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            say(f"{self._device}: updates are begun one by one, since torch cannot record them as a graph ({reason})")
+            for stream, state in zip(self._streams, states, strict=True):
+                stream.set_random_state(state, otherwise=0)
+            return
+        self._graph = graph
 
 
 def device_of(model: nn.Module) -> Device:

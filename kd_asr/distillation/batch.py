@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from kd_asr.distillation.signal import Signal
+from kd_asr.distillation.signal import Signal, join_targets
 
 
 @dataclass(frozen=True)
@@ -35,3 +36,24 @@ class Batch:
         labels = torch.arange(len(self.hard_labels)).reshape(count, -1)[rank::size].flatten()
         chosen = self.signal.select(labels)
         return Batch(self.examples[rank::size], self.inputs[rank::size], self.hard_labels[labels], chosen)
+
+    def part(self, first: int, last: int, parts: int) -> Batch:
+        """Numbers `first` to `last` - 1 of `parts` equal parts, as views."""
+        counts = len(self.examples), len(self.hard_labels)
+        examples, labels = (slice(first * count // parts, last * count // parts) for count in counts)
+        own = self.signal.select(labels)
+        return Batch(self.examples[examples], self.inputs[examples], self.hard_labels[labels], own)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Some batches as one."""
+    signals = [batch.signal for batch in batches]
+    targets = [signal.targets for signal in signals if signal.targets is not None]
+    members = zip(*(signal.members for signal in signals), strict=True)
+    signal = Signal(join_targets(targets) if targets else None, tuple(map(torch.cat, members)))
+    return Batch(
+        torch.cat([batch.examples for batch in batches]),
+        torch.cat([batch.inputs for batch in batches]),
+        torch.cat([batch.hard_labels for batch in batches]),
+        signal,
+    )

@@ -56,6 +56,17 @@ class MeanObjective:
         assert isinstance(total, Tensor)
         return ObjectiveValue(total, values)
 
+    @property
+    def is_hard(self) -> bool:
+        """Whether it is the hard loss alone."""
+        return len(self.losses) == 1 and isinstance(self.losses[0][1], HardLoss)
+
+    def of_networks(self, logits: Tensor, batch: Batch) -> list[ObjectiveValue]:
+        """The hard loss of (networks, labels, classes) logits, each for its part of the batch, at the price of one."""
+        [(name, loss, _)] = self.losses
+        values = loss(Outputs(logits.flatten(0, 1)), batch.signal, batch).view(len(logits), -1).mean(dim=1)
+        return [ObjectiveValue(value, {name: value}) for value in values.unbind()]
+
 
 @dataclass(frozen=True)
 class HintonObjective:
@@ -73,15 +84,25 @@ class HintonObjective:
 
     def __call__(self, outputs: Outputs, batch: Batch) -> ObjectiveValue:
         """The objective of a batch, which must carry soft targets."""
-        total, soft, hard = soft_and_hard_loss(
-            outputs.logits,
+        total, soft, hard = self._losses(outputs.logits, batch, networks=1)
+        return ObjectiveValue(total, {"soft": soft, "hard": hard})
+
+    def of_networks(self, logits: Tensor, batch: Batch) -> list[ObjectiveValue]:
+        """The same for (networks, labels, classes) logits, each for its part of the batch, at the price of one."""
+        losses = self._losses(logits.flatten(0, 1), batch, networks=len(logits))
+        each = zip(*(loss.view(-1).unbind() for loss in losses), strict=True)
+        return [ObjectiveValue(total, {"soft": soft, "hard": hard}) for total, soft, hard in each]
+
+    def _losses(self, logits: Tensor, batch: Batch, *, networks: int) -> tuple[Tensor, Tensor, Tensor]:
+        return soft_and_hard_loss(
+            logits,
             posteriors_of(batch.signal),
             batch.hard_labels,
             temperature=self.temperature,
             soft_weight=self.soft_weight,
             hard_weight=self.hard_weight,
+            networks=networks,
         )
-        return ObjectiveValue(total, {"soft": soft, "hard": hard})
 
 
 @dataclass(frozen=True)
@@ -105,6 +126,34 @@ class PeersObjective:
         totals = [value.total for value in values]
         means = {name: sum(value.losses[name] for value in values) / len(values) for name in values[0].losses}
         return ObjectiveValue(sum(totals[1:], totals[0]), means)  # type: ignore[arg-type]
+
+
+def values_of_networks(objectives: Sequence[Objective], logits: Tensor, batch: Batch) -> list[ObjectiveValue]:
+    """Values of the objectives of several networks.
+
+    Args:
+        objectives: one for each network; neighbours that are equal are computed together where that is possible.
+        logits: (networks, labels, classes) float32.
+        batch: of all networks, in equal parts.
+    """
+    values: list[ObjectiveValue] = []
+    while len(values) < len(objectives):
+        first, objective = len(values), objectives[len(values)]
+        last = first + 1
+        while last < len(objectives) and _computed_together(objective, objectives[last]):
+            last += 1
+        if isinstance(objective, (MeanObjective, HintonObjective)) and _computed_together(objective, objective):
+            values += objective.of_networks(logits[first:last], batch.part(first, last, len(objectives)))
+        else:
+            values.append(objective(Outputs(logits[first]), batch.part(first, last, len(objectives))))
+    return values
+
+
+def _computed_together(one: Objective, other: Objective) -> bool:
+    """Whether two networks' objectives are the same sum over labels, none of which needs to know of the others."""
+    if isinstance(one, MeanObjective) and isinstance(other, MeanObjective):
+        return one.is_hard and other.is_hard
+    return isinstance(one, HintonObjective) and one == other
 
 
 def weighted(name: str, settings: object = None, *, weight: float = 1.0) -> Weighted:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from kd_asr.artifacts import damaged, read_array, read_json, read_layout, read_names, write_array, write_json
-from kd_asr.device import HOST
+from kd_asr.device import HOST, Device, Movable
 from kd_asr.distillation.signal import SoftTargets
 from kd_asr.errors import UserError
 
@@ -87,7 +87,7 @@ def finish_store(
     write_json(folder / "header.json", header)
 
 
-class PosteriorStore:
+class PosteriorStore(Movable):
     """Read access to a posterior store.
 
     Attributes:
@@ -177,9 +177,35 @@ class PosteriorStore:
         return self._decoded(gathered)
 
     def _decoded(self, rows: np.ndarray) -> SoftTargets:
+        return decode(self._checked(rows), self.tail_prior)
+
+    def _checked(self, rows: np.ndarray) -> np.ndarray:
         # What is out of bounds would be read from beyond the logits, on a graphics card without a word. Of float16 all
         # that is no number has these bits of the exponent.
         damage = rows[:, : self.top_k].max(initial=0) >= self.num_classes
         if damage or ((rows[:, self.top_k :] & 0x7C00) == 0x7C00).any():
             raise damaged(self._folder / "shard-*.u16", "classes or probabilities out of their range")
-        return decode(rows, self.tail_prior)
+        return rows
+
+    def put_on(self, device: Device) -> ResidentPosteriors:
+        """The posteriors of all frames in a device's memory."""
+        rows = torch.from_numpy(self._checked(np.concatenate(self._shards)).view(np.int16))
+        return ResidentPosteriors(device.put(rows), device.put(self.tail_prior))
+
+
+class ResidentPosteriors(Movable):
+    """A posterior store in memory, read where it lies: `targets` are those of the store."""
+
+    def __init__(self, rows: Tensor, tail_prior: Tensor) -> None:
+        """`rows`: (frames, 2 k + 1) int16, the bits of a shard's; `tail_prior`: (classes,) float32."""
+        self._rows = rows
+        self.tail_prior = tail_prior
+
+    def targets(self, rows: Tensor) -> SoftTargets:
+        """Soft targets of (batch,) int64 rows, in any order."""
+        gathered = self._rows[rows]
+        k = gathered.shape[1] // 2
+        values = gathered[:, k:].contiguous().view(torch.float16).float()
+        # Two's complement back to 0..65535.
+        classes = gathered[:, :k].long() & 0xFFFF
+        return SoftTargets(classes, values[:, :k], values[:, k], self.tail_prior)

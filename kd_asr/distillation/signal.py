@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -99,6 +100,16 @@ def complete_targets(log_probs: Tensor) -> SoftTargets:
     classes = torch.arange(num_classes, device=log_probs.device).expand(count, num_classes)
     even = log_probs.new_full((num_classes,), 1.0 / num_classes)
     return SoftTargets(classes, log_probs, log_probs.new_zeros(count), even)
+
+
+def join_targets(parts: Sequence[SoftTargets]) -> SoftTargets:
+    """Soft targets of one teacher for several batches, one after the other."""
+    return SoftTargets(
+        torch.cat([part.classes for part in parts]),
+        torch.cat([part.log_probs for part in parts]),
+        torch.cat([part.tail_mass for part in parts]),
+        parts[0].tail_prior,
+    )
 
 
 def tail_sum(log_probs: Tensor, kept: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ def soft_and_hard_loss(
     temperature: float,
     soft_weight: float,
     hard_weight: float,
+    networks: int = 1,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(l1 T^2 L_soft + l2 L_hard) / (l1 + l2) and its two losses, means over the batch.
 
@@ -39,15 +40,18 @@ def soft_and_hard_loss(
         temperature: T > 0.
         soft_weight: l1 >= 0.
         hard_weight: l2 >= 0, not both 0.
+        networks: whose batches, of the same size, follow each other; each has means of its own.
 
     Returns:
-        Scalars: the weighted mean, with a gradient; T^2 times the soft loss, and the hard loss, without gradients.
+        Scalars, or (networks,) of several: the weighted mean, with a gradient; T^2 times the soft loss, and the hard
+        loss, without gradients.
 
     Raises:
         ValueError: the numbers of examples or classes differ.
     """
     check_shapes(logits, targets)
-    total, soft, hard = _SoftAndHard.apply(logits, targets, hard_labels, temperature, soft_weight, hard_weight)
+    weights = soft_weight, hard_weight
+    total, soft, hard = _SoftAndHard.apply(logits, targets, hard_labels, temperature, weights, networks)
     return total, soft, hard
 
 
@@ -59,23 +63,25 @@ class _SoftAndHard(torch.autograd.Function):
         targets: SoftTargets,
         hard_labels: Tensor,
         temperature: float,
-        soft_weight: float,
-        hard_weight: float,
+        both_weights: tuple[float, float],
+        networks: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        soft_weight, hard_weight = both_weights
         probs, tail_scale, tail_weights = (values.to(logits.dtype) for values in targets.at_temperature(temperature))
         on_kept = tail_scale[:, None] * tail_weights[targets.classes] - probs
         log_q = F.log_softmax(logits / temperature if temperature != 1.0 else logits, dim=1)
         cross_entropy = (on_kept * log_q.gather(1, targets.classes)).sum(dim=1) - tail_scale * (log_q @ tail_weights)
-        soft = temperature**2 * cross_entropy.mean()
+        soft = temperature**2 * _means(cross_entropy, networks)
         log_q1 = log_q if temperature == 1.0 else F.log_softmax(logits, dim=1)
         labelled = (hard_labels != UNLABELLED)[:, None]
         label = hard_labels.clamp_min(0)[:, None]
-        hard = -(log_q1.gather(1, label) * labelled).mean()
+        hard = -_means(log_q1.gather(1, label) * labelled, networks)
         weights = soft_weight + hard_weight
         total = (soft_weight * soft + hard_weight * hard) / weights
         if ctx.needs_input_grad[0]:
-            of_soft = soft_weight * temperature / (weights * len(logits))
-            of_hard = hard_weight / (weights * len(logits)) * labelled.to(logits.dtype)
+            rows = len(logits) // networks
+            of_soft = soft_weight * temperature / (weights * rows)
+            of_hard = hard_weight / (weights * rows) * labelled.to(logits.dtype)
             if temperature == 1.0:
                 gradient = log_q.exp_().mul_(of_soft + of_hard)
             else:
@@ -90,4 +96,12 @@ class _SoftAndHard(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *of_outputs: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return gradient * of_outputs[0], None, None, None, None, None
+        of_totals = of_outputs[0]
+        if of_totals.ndim:
+            of_totals = of_totals.repeat_interleave(len(gradient) // len(of_totals), output_size=len(gradient))[:, None]
+        return gradient * of_totals, None, None, None, None, None
+
+
+def _means(values: Tensor, networks: int) -> Tensor:
+    """The mean, or (networks,) means of equal parts."""
+    return values.mean() if networks == 1 else values.view(networks, -1).mean(dim=1)

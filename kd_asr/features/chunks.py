@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kd_asr.device import Movable
 from kd_asr.features.store import FrameStore, check_context
 
 
-class FrameChunks:
+class FrameChunks(Movable):
     """Utterances cut into chunks of the same number of frames, each with the frames around it.
 
     Indexing with (batch,) int64 chunk numbers gives (batch, left_context + length + right_context, num_mel_bins)

@@ -6,13 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kd_asr.device import Movable
+from kd_asr.streams import generator_of
 
-class Images:
+
+class Images(Movable):
     """Grey images as rows of numbers 0..1: `images[(batch,) int64]` gives (batch, height * width) float32.
 
     With `jitter_pixels` every image is shifted each time by a whole number of pixels, up to that many in each
-    direction; pixels beyond the border are 0. The shifts come from torch's global generator, whose state the
-    checkpoints hold, so a resumed training sees the same ones.
+    direction; pixels beyond the border are 0. The shifts are drawn where the images are, from the generator whose state
+    the checkpoints hold, so a resumed training sees the same ones.
     """
 
     def __init__(self, pixels: Tensor, *, jitter_pixels: int = 0) -> None:
@@ -33,6 +36,7 @@ class Images:
     def __getitem__(self, examples: Tensor) -> Tensor:
         pixels = self._padded[examples]
         if self._shifts > 1:
-            drawn = torch.randint(len(self._windows), (len(examples),))
+            count = len(self._windows)
+            drawn = torch.randint(count, (len(examples),), device=pixels.device, generator=generator_of(pixels))
             pixels = pixels.gather(1, self._windows[drawn])
         return pixels.float().div_(255)

@@ -5,35 +5,38 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kd_asr.device import Movable
 from kd_asr.features.inputs import Indexable
 from kd_asr.features.settings import AugmentSettings
+from kd_asr.streams import generator_of
 
 
 def masked(inputs: Tensor, *, frequency_mask: int, time_mask: int) -> Tensor:
     """A copy with one band of bins and one stretch of frames of each example set to 0, the mean of normalised frames.
 
-    Width and place of both are drawn from torch's global generator, whose state the checkpoints hold: the width
-    uniformly from 0 to the largest, the place uniformly among those where the mask fits (section 2).
+    Width and place of both are drawn where the inputs are, from the generator whose state the checkpoints hold: the
+    width uniformly from 0 to the largest, the place uniformly among those where the mask fits (section 2).
 
     Args:
         inputs: (batch, frames, bins) float.
         frequency_mask: largest width in bins, at most `bins`.
         time_mask: largest width in frames, at most `frames`.
     """
-    batch, frames, bins = inputs.shape
-    hidden = _hidden(batch, bins, frequency_mask)[:, None, :] | _hidden(batch, frames, time_mask)[:, :, None]
+    _, frames, bins = inputs.shape
+    hidden = _hidden(inputs, bins, frequency_mask)[:, None, :] | _hidden(inputs, frames, time_mask)[:, :, None]
     return inputs.masked_fill(hidden, 0.0)
 
 
-def _hidden(batch: int, size: int, largest: int) -> Tensor:
+def _hidden(inputs: Tensor, size: int, largest: int) -> Tensor:
     """(batch, size) bool, True in one stretch of each row."""
-    width = torch.randint(0, largest + 1, (batch, 1))
-    first = (torch.rand(batch, 1) * (size - width + 1)).long()
-    place = torch.arange(size)
+    where, drawn = inputs.device, generator_of(inputs)
+    width = torch.randint(0, largest + 1, (len(inputs), 1), device=where, generator=drawn)
+    first = (torch.rand(len(inputs), 1, device=where, generator=drawn) * (size - width + 1)).long()
+    place = torch.arange(size, device=where)
     return (place >= first) & (place < first + width)
 
 
-class MaskedInputs:
+class MaskedInputs(Movable):
     """Windows or chunks for training, with new random masks each time they are gathered."""
 
     def __init__(

@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kd_asr.device import HOST, Movable
 from kd_asr.features.inputs import Indexable
 from kd_asr.features.settings import FeatureSettings
+from kd_asr.streams import generator_of
 
 # Lowest frequency of Kaldi's filterbanks; the highest one is half the sample rate.
 _LOW_HZ = 20.0
@@ -59,11 +61,12 @@ def warp_matrix(factor: float, features: FeatureSettings) -> Tensor:
     return torch.from_numpy(matrix)
 
 
-class WarpedWindows:
+class WarpedWindows(Movable):
     """Windows or chunks for training, each warped by one of nine factors between 1 - `largest` and 1 + `largest`.
 
-    The first ninth of a batch has the first factor, and so on. As batches are in random order, the factor of a frame is
-    random, changes from epoch to epoch, and is the same when a training is resumed.
+    On the host, the first ninth of a batch has the first factor, and so on. As batches are in random order, the factor
+    of a frame is random, changes from epoch to epoch, and is the same when a training is resumed. Where the windows lie
+    on another device, a factor is drawn there for each of them.
     """
 
     def __init__(self, windows: Indexable, largest: float, features: FeatureSettings) -> None:
@@ -76,6 +79,8 @@ class WarpedWindows:
 
     def __getitem__(self, examples: Tensor) -> Tensor:
         inputs = self._windows[examples]
+        if examples.device != HOST.torch_device:
+            return self._each_warped(inputs)
         bins = len(self._matrices[0])
         warped = torch.empty_like(inputs)
         count = len(self._matrices)
@@ -83,3 +88,10 @@ class WarpedWindows:
         for part, target, matrix in parts:
             torch.mm(part.reshape(-1, bins), matrix, out=target.view(-1, bins))
         return warped
+
+    def _each_warped(self, inputs: Tensor) -> Tensor:
+        """Every example by a factor of its own, in one batched product."""
+        matrices = torch.stack(self._matrices)
+        drawn = torch.randint(len(matrices), (len(inputs),), device=inputs.device, generator=generator_of(inputs))
+        frames = inputs.view(len(inputs), -1, matrices.shape[1])
+        return torch.bmm(frames, matrices[drawn]).view_as(inputs)

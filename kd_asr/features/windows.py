@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from kd_asr.device import Movable
 from kd_asr.features.spans import Spans
 from kd_asr.features.store import FrameStore, check_context
 
 
-class FrameWindows:
+class FrameWindows(Movable):
     """Context windows of every frame of some utterances, as an indexable matrix that is never stored.
 
     Indexing with (batch,) int64 example numbers gives (batch, window * num_mel_bins) float32. Examples are the frames,
@@ -27,11 +28,8 @@ class FrameWindows:
             UserError: the context is wider than the store's margin.
         """
         check_context(store, left_context, right_context)
-        bins = store.num_mel_bins
-        window = left_context + 1 + right_context
-        matrix = torch.from_numpy(store.matrix)
-        # Overlapping view: row r holds the window that begins at row r of the matrix.
-        self._windows = matrix.as_strided((max(0, matrix.shape[0] - window + 1), window * bins), (bins, 1))
+        self._matrix = torch.from_numpy(store.matrix)
+        self._window = left_context + 1 + right_context
         self._frames = Spans([store.rows(name) for name in utterance_ids])
         self._left_context = left_context
 
@@ -39,4 +37,7 @@ class FrameWindows:
         return len(self._frames)
 
     def __getitem__(self, examples: Tensor) -> Tensor:
-        return self._windows[self._frames.rows(examples) - self._left_context].float()
+        # Overlapping view: row r holds the window that begins at row r of the matrix.
+        rows, bins = self._matrix.shape
+        windows = self._matrix.as_strided((max(0, rows - self._window + 1), self._window * bins), (bins, 1))
+        return windows[self._frames.rows(examples) - self._left_context].float()

@@ -15,4 +15,11 @@ def baseline(run_dir: Path, settings: Settings) -> list[Artifact]:
     """Train the baselines into `baseline/baseline-00`, ..."""
     jobs = baseline_jobs(settings)
     device = find_device(settings.device)
-    return run(jobs, run_dir, processes=settings.jobs, device=device, description=f"baselines ({len(jobs)})")
+    return run(
+        jobs,
+        run_dir,
+        processes=settings.jobs,
+        device=device,
+        batch_jobs=settings.batch_jobs,
+        description=f"baselines ({len(jobs)})",
+    )

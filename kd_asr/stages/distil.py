@@ -20,4 +20,11 @@ def distil(run_dir: Path, settings: Settings) -> list[Artifact]:
     students, baselines = student_jobs(settings), baseline_jobs(settings)
     described = f"students ({len(students)}), baselines ({len(baselines)})"
     device = find_device(settings.device)
-    return run([*students, *baselines], run_dir, processes=settings.jobs, device=device, description=described)
+    return run(
+        [*students, *baselines],
+        run_dir,
+        processes=settings.jobs,
+        device=device,
+        batch_jobs=settings.batch_jobs,
+        description=described,
+    )

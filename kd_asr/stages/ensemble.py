@@ -15,4 +15,11 @@ def ensemble(run_dir: Path, settings: Settings) -> list[Artifact]:
     """Train the members into `ensemble/member-00`, `ensemble/member-01`, ..."""
     jobs = member_jobs(settings)
     device = find_device(settings.device)
-    return run(jobs, run_dir, processes=settings.jobs, device=device, description=f"ensemble of {len(jobs)}")
+    return run(
+        jobs,
+        run_dir,
+        processes=settings.jobs,
+        device=device,
+        batch_jobs=settings.batch_jobs,
+        description=f"ensemble of {len(jobs)}",
+    )

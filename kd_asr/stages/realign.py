@@ -65,7 +65,14 @@ def realign(run_dir: Path, settings: Settings) -> Artifact:
     names = [job.name for job in jobs]
     device = find_device(settings.device)
     described = f"{len(names)} networks to align with"
-    networks = run(jobs, run_dir, processes=settings.jobs, device=device, description=described)
+    networks = run(
+        jobs,
+        run_dir,
+        processes=settings.jobs,
+        device=device,
+        batch_jobs=settings.batch_jobs,
+        description=described,
+    )
     inputs = [load_artifact(run_dir, name) for name in ("prepare", "features", "lexicon")]
     aligners = list(map(NetworkRef, names))
 

@@ -15,6 +15,7 @@ from kd_asr.distillation.settings import BaselineSettings, DistilSettings, Ensem
 from kd_asr.experiments.reduced_data.settings import ReducedSettings
 from kd_asr.features.settings import AugmentSettings, FeatureSettings
 from kd_asr.features.store import MARGIN
+from kd_asr.jobs.stacks import BatchJobs
 from kd_asr.networks.base import problems_of, view_of
 from kd_asr.networks.settings import AdaptSettings, StudentSettings, TeacherSettings
 from kd_asr.registry import Named, find, named
@@ -33,6 +34,9 @@ class Settings:
         jobs: Processes to use; 0: one for each core. Never changes a result.
         device: Where networks are trained and applied: `cpu`, `cuda` (all graphics cards), `cuda:N` (one of them), or
             `auto`, the graphics cards if there are some.
+        batch_jobs: Whether networks that differ only in seed, losses' weights or temperatures are trained as one, their
+            matrix products made together: `auto` where that is faster, on graphics cards; `always`; `never`. Changes
+            at most the last bits of a result.
         corpus: Where the speech comes from.
         prepare: Which utterances of it are used.
         spelling: Tokens that are no words.
@@ -60,6 +64,7 @@ class Settings:
     seed: Annotated[int, AtLeast(0)] = 1
     jobs: Annotated[int, AtLeast(0), DecidesNothing()] = 0
     device: Annotated[str, DecidesNothing()] = "auto"
+    batch_jobs: Annotated[BatchJobs, DecidesNothing()] = "auto"
     corpus: Annotated[Named, OfKind("corpus")] = field(default_factory=lambda: named("corpus", "librispeech"))
     prepare: PrepareSettings = field(default_factory=PrepareSettings)
     spelling: SpellingSettings = field(default_factory=SpellingSettings)

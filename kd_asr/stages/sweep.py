@@ -20,7 +20,14 @@ def sweep(run_dir: Path, settings: Settings) -> Artifact:
     """
     points, jobs = sweep_points(settings), sweep_jobs(settings)
     device = find_device(settings.device)
-    students = run(jobs, run_dir, processes=settings.jobs, device=device, description=f"sweep of {len(jobs)} students")
+    students = run(
+        jobs,
+        run_dir,
+        processes=settings.jobs,
+        device=device,
+        batch_jobs=settings.batch_jobs,
+        description=f"sweep of {len(jobs)} students",
+    )
 
     def work(folder: Path) -> dict[str, Any]:
         rows = [

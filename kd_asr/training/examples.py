@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kd_asr.device import HOST, Movable
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.signal import Signal
 from kd_asr.distillation.teachers.base import Teacher
@@ -65,7 +66,7 @@ class Examples:
         count = self.labels_per_example
         if count == 1:
             return self.teacher.read(examples)
-        return self.teacher.read((examples[:, None] * count + torch.arange(count)).flatten())
+        return self.teacher.read((examples[:, None] * count + torch.arange(count, device=examples.device)).flatten())
 
     def _batch(self, examples: Tensor, signal: Signal) -> Batch:
         return Batch(examples, self.inputs[examples], self.hard_labels[examples].long().flatten(), signal)
@@ -91,7 +92,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class JoinedInputs:
+class JoinedInputs(Movable):
     """The inputs of two sets as one: those of `first`, then those of `second`, of the same dimension."""
 
     first: Indexable
@@ -101,6 +102,8 @@ class JoinedInputs:
         return len(self.first) + len(self.second)
 
     def __getitem__(self, examples: Tensor) -> Tensor:
+        if examples.device != HOST.torch_device:
+            return self._without_counting(examples)
         in_first = examples < len(self.first)
         first, second = self.first[examples[in_first]], self.second[examples[~in_first] - len(self.first)]
         # Back into the order that was asked for.
@@ -108,9 +111,16 @@ class JoinedInputs:
         place[in_first], place[~in_first] = torch.arange(len(first)), torch.arange(len(first), len(examples))
         return torch.cat([first, second])[place]
 
+    def _without_counting(self, examples: Tensor) -> Tensor:
+        """Both sets gathered in full and one of the two kept: how many are of each would have to be asked for."""
+        in_first = examples < len(self.first)
+        first = self.first[examples.clamp_max(len(self.first) - 1)]
+        second = self.second[(examples - len(self.first)).clamp_min(0)]
+        return torch.where(in_first.view(-1, *(1,) * (first.ndim - 1)), first, second)
+
 
 @dataclass(frozen=True)
-class _Selected:
+class _Selected(Movable):
     """Some of the inputs, numbered anew."""
 
     inputs: Indexable
@@ -147,15 +157,22 @@ def epoch_order(
 
 def batches(examples: Examples, *, batch_size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
     """The full batches of an epoch from number `skip` on; a last batch that is not full is left out."""
-    size = min(batch_size, len(examples))
+    for wanted in batch_numbers(len(examples), batch_size=batch_size, seed=seed, epoch=epoch, skip=skip):
+        for group in range(0, len(wanted), _AT_ONCE):
+            yield from examples.batches(wanted[group : group + _AT_ONCE])
+
+
+def batch_numbers(
+    count: int, *, batch_size: int, seed: int, epoch: int, skip: int = 0
+) -> Iterator[list[Tensor]]:
+    """Numbers of the examples in the batches of `batches`, pool by pool: (batch,) int64 each."""
+    size = min(batch_size, count)
     number, left = 0, torch.zeros(0, dtype=torch.int64)
-    for pool in epoch_order(len(examples), seed=seed, epoch=epoch):
+    for pool in epoch_order(count, seed=seed, epoch=epoch):
         part = torch.cat([left, pool])
         left = part[len(part) // size * size :]  # goes on with the next pool
         full = [part[first : first + size] for first in range(0, len(part) - len(left), size)]
-        wanted = full[max(0, skip - number) :]
-        for group in range(0, len(wanted), _AT_ONCE):
-            yield from examples.batches(wanted[group : group + _AT_ONCE])
+        yield full[max(0, skip - number) :]
         number += len(full)
 
 

@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +16,13 @@ from torch import Tensor, nn
 from kd_asr.device import HOST, Device
 from kd_asr.distillation.objectives import Objective
 from kd_asr.errors import UserError
+from kd_asr.training.checkpoints import Checkpoint, State, checkpoint, read_checkpoint, write_checkpoints
 from kd_asr.training.distributed import distribute, training_group
 from kd_asr.training.examples import Examples, batches, batches_per_epoch
 from kd_asr.training.schedule import learning_rate
 from kd_asr.training.settings import TrainSettings
-from kd_asr.training.step import RunningMeans, new_optimiser, step
+from kd_asr.training.step import new_optimiser, set_rate, step
 
-CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.jsonl"
 
 
@@ -62,14 +60,56 @@ class FitResult:
     examples_per_second: float
 
 
-@dataclass
-class _State:
-    """Everything that a resumed training needs beside model and optimiser."""
+@dataclass(frozen=True)
+class Pace:
+    """Batches and updates of a training, and when it is measured.
 
-    update: int
-    history: list[dict[str, Any]]
-    best: dict[str, Any] | None  # {"epoch", "accuracy", "cross_entropy", "weights"}
-    running: RunningMeans
+    Attributes:
+        batch_size: examples of a batch.
+        labels: of a batch.
+        pass_updates: updates of a pass over the examples.
+        epoch_updates: updates of an epoch, by which budget and history go.
+        updates: of the whole training.
+        validate_at: updates after which to measure; None: after every epoch.
+    """
+
+    batch_size: int
+    labels: int
+    pass_updates: int
+    epoch_updates: int
+    updates: int
+    validate_at: Collection[int] | None
+
+    @classmethod
+    def of(
+        cls,
+        examples: Examples,
+        settings: TrainSettings,
+        *,
+        updates: int | None = None,
+        validate_at: Collection[int] | None = None,
+        epoch_updates: int | None = None,
+    ) -> Pace:
+        """The pace of a training, from the arguments of `fit`."""
+        per_example = examples.labels_per_example
+        batch_size = min(max(1, settings.batch_frames // per_example), len(examples))
+        pass_updates = batches_per_epoch(len(examples), batch_size)
+        epoch_updates = epoch_updates or pass_updates
+        updates = updates or epoch_updates * settings.epochs
+        return cls(batch_size, batch_size * per_example, pass_updates, epoch_updates, updates, validate_at)
+
+    def rate(self, update: int, settings: TrainSettings) -> float:
+        """Learning rate of an update, counted from 0."""
+        return learning_rate(update, updates=self.updates, peak=settings.learning_rate, warmup=settings.warmup)
+
+    def measured(self, update: int) -> bool:
+        """Whether the model is validated after so many updates."""
+        due = update % self.epoch_updates == 0 if self.validate_at is None else update in self.validate_at
+        return due or update == self.updates
+
+    def noted(self, update: int) -> bool:
+        """Whether there is a line of history after so many updates."""
+        return self.measured(update) or update % max(1, self.epoch_updates // 10) == 0
 
 
 def fit(
@@ -117,34 +157,28 @@ def fit(
     Raises:
         UserError: the objective stopped being finite.
     """
-    per_example = examples.labels_per_example
-    batch_size = min(max(1, settings.batch_frames // per_example), len(examples))
-    per_epoch = batches_per_epoch(len(examples), batch_size)
-    epoch_updates = epoch_updates or per_epoch
-    updates = updates or epoch_updates * settings.epochs
-    batch_labels = batch_size * per_example
+    pace = Pace.of(examples, settings, updates=updates, validate_at=validate_at, epoch_updates=epoch_updates)
     ranks = training_group()
     leads = ranks.rank == 0
     device.put(model)
     if examples.teacher is not None:
         examples.teacher.put(device)
     optimiser = new_optimiser(model, settings)
-    state = _restore(folder, model, optimiser, device, seed) or _begin(device, seed)
+    state = _restore(read_checkpoint(folder), model, optimiser, device, seed) or _begin(device, seed)
     if not leads:
         device.seed(seed + 1_000_003 * (state.update * ranks.size + ranks.rank))
     called = distribute(model)
-    advance(state.update * batch_labels)
+    advance(state.update * pace.labels)
     bf16 = device.uses_bf16(settings.precision)
     saved = time.monotonic()
     spent = 0.0
     done_here = 0
-    while state.update < updates:
-        epoch, skip = divmod(state.update, per_epoch)
+    while state.update < pace.updates:
+        epoch, skip = divmod(state.update, pace.pass_updates)
         started = time.monotonic()
-        for batch in batches(examples, batch_size=batch_size, seed=seed, epoch=epoch, skip=skip):
-            rate = learning_rate(state.update, updates=updates, peak=settings.learning_rate, warmup=settings.warmup)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+        for batch in batches(examples, batch_size=pace.batch_size, seed=seed, epoch=epoch, skip=skip):
+            rate = pace.rate(state.update, settings)
+            set_rate(optimiser, rate)
             share = device.put(batch.share(ranks.rank, ranks.size))
             weight = len(share.examples) * ranks.size / len(batch.examples)  # shares may be unequal, by one example
             value = step(
@@ -161,67 +195,75 @@ def fit(
             state.running.add(value, weight)
             state.update += 1
             done_here += 1
-            advance(batch_labels)
-            due = state.update % epoch_updates == 0 if validate_at is None else state.update in validate_at
-            measured = due or state.update == updates
-            if measured or state.update % max(1, epoch_updates // 10) == 0:
-                state.history.append(_line(state, state.update / epoch_updates, rate))
-                if not math.isfinite(state.history[-1]["train_loss"]):
-                    raise UserError(
-                        f"training diverged at update {state.update} (loss {state.history[-1]['train_loss']}): lower "
-                        f"train.learning_rate (now {settings.learning_rate})"
-                    )
+            advance(pace.labels)
+            measured = pace.measured(state.update)
+            if pace.noted(state.update):
+                note(state, pace, rate, settings)
             if measured and validate is not None and leads:
                 spent += time.monotonic() - started
-                _validate(model, state, validate, state.update / epoch_updates)
+                validated(model, state, validate, pace)
                 started = time.monotonic()
             if leads and (measured or time.monotonic() - saved > settings.checkpoint_seconds):
-                _save(folder, model, optimiser, device, state)
+                written = checkpoint(model, optimiser.state_dict(), device.random_state(), state)
+                write_checkpoints([folder], [written])
                 saved = time.monotonic()
-            if state.update == updates:
+            if state.update == pace.updates:
                 break
         spent += time.monotonic() - started
+    speed = done_here * pace.labels / spent if spent else 0.0
+    return finished(model, state, pace, speed, folder if leads else None)
+
+
+def finished(model: nn.Module, state: State, pace: Pace, examples_per_second: float, folder: Path | None) -> FitResult:
+    """What `fit` returns; the model comes back to the host with the weights to keep, and the history into `folder`."""
     HOST.put(model)
     last_weights = copy.deepcopy(model.state_dict())
     if state.best is not None:
         model.load_state_dict(state.best["weights"])
-    if leads:
+    if folder is not None:
         with (folder / HISTORY).open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(line) + "\n" for line in state.history)
     return FitResult(
         updates=state.update,
         best=Validation(state.best["accuracy"], state.best["cross_entropy"]) if state.best else None,
-        best_epoch=state.best["epoch"] if state.best else updates / epoch_updates,
+        best_epoch=state.best["epoch"] if state.best else pace.updates / pace.epoch_updates,
         last_weights=last_weights,
-        examples_per_second=done_here * batch_labels / spent if spent else 0.0,
+        examples_per_second=examples_per_second,
     )
 
 
-def remove_checkpoint(folder: Path) -> None:
-    """Delete what only a resumed training needs; call it when the result is safe on disk."""
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-
-
-def _begin(device: Device, seed: int) -> _State:
+def _begin(device: Device, seed: int) -> State:
     device.seed(seed)
-    return _State(update=0, history=[], best=None, running=RunningMeans())
+    return State()
 
 
-def _line(state: _State, epoch: float, rate: float) -> dict[str, Any]:
-    """A line of history: means since the line before, and room for what is measured on dev."""
+def note(state: State, pace: Pace, rate: float, settings: TrainSettings, *, who: str = "") -> None:
+    """Add a line of history: means since the line before, and room for what is measured on dev.
+
+    Raises:
+        UserError: the objective is not finite; begins with `who`.
+    """
     total, losses = state.running.take()
-    return {
-        "update": state.update,
-        "epoch": round(epoch, 4),
-        "train_loss": total,
-        "learning_rate": rate,
-        "losses": losses,
-        "dev_accuracy": None,
-        "dev_cross_entropy": None,
-    }
+    state.history.append(
+        {
+            "update": state.update,
+            "epoch": round(state.update / pace.epoch_updates, 4),
+            "train_loss": total,
+            "learning_rate": rate,
+            "losses": losses,
+            "dev_accuracy": None,
+            "dev_cross_entropy": None,
+        }
+    )
+    if not math.isfinite(total):
+        raise UserError(
+            f"{who}training diverged at update {state.update} (loss {total}): lower train.learning_rate (now "
+            f"{settings.learning_rate})"
+        )
 
 
-def _validate(model: nn.Module, state: _State, validate: Callable[[nn.Module], Validation], epoch: float) -> None:
+def validated(model: nn.Module, state: State, validate: Callable[[nn.Module], Validation], pace: Pace) -> None:
+    """Measure the model for the last line of history, and keep its weights if they are the best."""
     validation = validate(model)
     state.history[-1]["dev_accuracy"] = validation.accuracy
     state.history[-1]["dev_cross_entropy"] = validation.cross_entropy
@@ -229,45 +271,21 @@ def _validate(model: nn.Module, state: _State, validate: Callable[[nn.Module], V
         state.history[-1]["train_accuracy"] = validation.train_accuracy
     if state.best is None or validation.accuracy > state.best["accuracy"]:
         state.best = {
-            "epoch": epoch,
+            "epoch": state.update / pace.epoch_updates,
             "accuracy": validation.accuracy,
             "cross_entropy": validation.cross_entropy,
-            "weights": copy.deepcopy(model.state_dict()),
+            "weights": {name: tensor.clone() for name, tensor in model.state_dict().items()},
         }
 
 
-def _save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, device: Device, state: _State) -> None:
-    temporary = folder / f".{CHECKPOINT}.tmp"
-    content = {
-        "model": model.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "random_state": device.random_state(),
-        "update": state.update,
-        "history": state.history,
-        "best": state.best,
-        "running": state.running.to_checkpoint(),
-    }
-    try:
-        torch.save(content, temporary)
-    except RuntimeError as error:  # torch's writer does not raise OSError
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write the checkpoint {temporary}: is the disk full?") from error
-    temporary.replace(folder / CHECKPOINT)
-
-
 def _restore(
-    folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, device: Device, seed: int
-) -> _State | None:
+    saved: Checkpoint | None, model: nn.Module, optimiser: torch.optim.Optimizer, device: Device, seed: int
+) -> State | None:
     """The state of an interrupted training, with model, optimiser and random generator set to it."""
-    path = folder / CHECKPOINT
-    if not path.exists():
+    if saved is None:
         return None
-    try:
-        saved = torch.load(path, map_location=HOST.torch_device, weights_only=True)
-        model.load_state_dict(saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
-        device.set_random_state(saved["random_state"], otherwise=seed + saved["update"])
-        running = RunningMeans.from_checkpoint(saved["running"], device)
-        return _State(saved["update"], saved["history"], saved["best"], running)
-    except (RuntimeError, UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged: delete it and train the network from its beginning") from error
+    with saved.used() as content:
+        model.load_state_dict(content["model"])
+        optimiser.load_state_dict(content["optimiser"])
+        device.set_random_state(content["random_state"], otherwise=seed + content["update"])
+    return saved.state(device)

@@ -43,6 +43,24 @@ def test_values_and_gradient_are_those_of_the_two_losses(temperature, weights, t
     assert not hard_part.requires_grad
 
 
+def test_several_networks_at_once_are_each_by_itself() -> None:
+    """Two networks of three labels each, of which the totals are weighted before the backward pass."""
+    targets, labels = random_targets(6, 4, seed=1), torch.tensor([3, UNLABELLED, 0, 7, 7, 2])
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(6, CLASSES, generator=generator, dtype=torch.float64).requires_grad_()
+    options = {"temperature": 2.0, "soft_weight": 1.0, "hard_weight": 0.5}
+    together = soft_and_hard_loss(logits, targets, labels, **options, networks=2)
+    each = [
+        soft_and_hard_loss(logits[part], targets.select(part), labels[part], **options)
+        for part in (slice(0, 3), slice(3, 6))
+    ]
+    for found, expected in zip(together, zip(*each, strict=True), strict=True):
+        assert torch.allclose(found, torch.stack(expected))
+    (gradient,) = torch.autograd.grad(2 * together[0][0] + 5 * together[0][1], logits)
+    (expected,) = torch.autograd.grad(2 * each[0][0] + 5 * each[1][0], logits)
+    assert torch.allclose(gradient, expected)
+
+
 def test_the_gradient_sums_to_zero_and_vanishes_at_the_teacher() -> None:
     targets = random_targets(5, CLASSES, seed=3)
     logits = targets.dense_log_probs(1.0).requires_grad_()

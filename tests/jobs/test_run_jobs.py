@@ -85,7 +85,7 @@ def test_a_job_does_what_fit_by_hand_does_and_is_done_once(laid_out, tmp_path, c
 
 def test_a_job_that_was_interrupted_ends_with_the_same_bits(laid_out, monkeypatch, capsys, device) -> None:
     both = replace(job(), keep="both")
-    task = runner._Task(both, laid_out, device)
+    task = runner._Task((both,), laid_out, device)
     runner._train(task)
     path = laid_out / both.name
     whole = {file.name: file.read_bytes() for file in path.iterdir() if file.name != "manifest.json"}

@@ -15,9 +15,10 @@ from kd_asr.errors import UserError
 from kd_asr.features.images import Images
 from kd_asr.networks.dropout import ByteDropout
 from kd_asr.training import examples as examples_module
+from kd_asr.training.checkpoints import CHECKPOINT
 from kd_asr.training.constraints import limit_incoming_norms
 from kd_asr.training.examples import Examples, batches, batches_per_epoch, epoch_order
-from kd_asr.training.fit import CHECKPOINT, HISTORY, Validation, fit
+from kd_asr.training.fit import HISTORY, Validation, fit
 from kd_asr.training.schedule import learning_rate, measuring_points
 from kd_asr.training.settings import TrainSettings
 

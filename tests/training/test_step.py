@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kd_asr.device import Device
-from kd_asr.distillation.batch import Batch
+from kd_asr.distillation.batch import Batch, joined
 from kd_asr.distillation.losses.base import UNLABELLED
 from kd_asr.distillation.objectives import HARD, Objective, PeersObjective, hinton_losses, objective_of, weighted
 from kd_asr.distillation.signal import Signal, tail_sum, top_k_targets
@@ -27,10 +27,12 @@ from kd_asr.networks.adaptation import SpeakerStatistics
 from kd_asr.networks.base import Network, seeded, view_of
 from kd_asr.networks.inference import log_posteriors_of_batch
 from kd_asr.networks.peers import Peers
+from kd_asr.networks.stack import Stack
 from kd_asr.registry import Named, named, names
+from kd_asr.streams import Stream, drawing_as_one
 from kd_asr.training.constraints import limit_incoming_norms
 from kd_asr.training.settings import TrainSettings
-from kd_asr.training.step import RunningMeans, new_optimiser, step
+from kd_asr.training.step import RunningMeans, new_optimiser, stacked_step, step
 
 FAR = Device("meta")
 BINS, CLASSES, BATCH = 8, 5, 6
@@ -197,3 +199,31 @@ def test_no_step_waits_for_the_device(name: str, optimiser, device: Device) -> N
         running = take_steps(model, batch, objective, made, device)
     total, losses = running.take()
     assert math.isfinite(total) and set(losses) == {"soft", "hard", "decoupled", "reverse_kl"}
+
+
+@pytest.mark.parametrize("name", names("network"))
+def test_no_step_of_a_stack_waits_for_the_device(name: str, device: Device) -> None:
+    networks = [device.put(network_of(name, seed)) for seed in (1, 2, 3)]
+    hinton = objective_of(OBJECTIVES["soft and hard"])
+    objectives = [hinton, hinton, objective_of([*HARD, weighted("kl")])]
+    examples = [batch_of(network) for network in networks]
+    for batch in examples:
+        batch.hard_labels[::3] = UNLABELLED
+    batch = device.put(joined(examples))
+    stack, running = Stack(networks), [RunningMeans() for _ in networks]
+    made = new_optimiser(stack, TrainSettings(), axes=1, recorded=device.records)
+    streams = [Stream(device, seed) for seed in (1, 2, 3)]
+
+    def update() -> None:
+        with drawing_as_one(streams):
+            values = stacked_step(stack, batch, objectives, made, device=device, bf16=False)
+        limit_incoming_norms(stack.stacked, max_norm=1.0)
+        for one, value in zip(running, values, strict=True):
+            one.accumulate(value)
+
+    update()  # libraries are set up
+    with without_waiting(device):
+        update()
+    for one in running:
+        one.count = 2
+    assert all(math.isfinite(one.take()[0]) for one in running)

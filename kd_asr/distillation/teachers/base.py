@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from kd_asr.device import Device, Precision
+from kd_asr.device import Device, Movable, Precision
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.signal import Signal
 
@@ -40,7 +40,7 @@ class Lesson:
     precision: Precision = "auto"
 
 
-class Teacher:
+class Teacher(Movable):
     """Source of soft targets. A teacher implements `read`, `answer` or both.
 
     Attributes:

@@ -73,7 +73,15 @@ def digit_job(
 def train(run_dir: Path, settings: MnistSettings, jobs: Sequence[Job], description: str) -> list[Artifact]:
     """Train the networks that are missing."""
     device = find_device(settings.device)
-    return run(jobs, run_dir, processes=settings.jobs, device=device, description=description, unit="images")
+    return run(
+        jobs,
+        run_dir,
+        processes=settings.jobs,
+        device=device,
+        batch_jobs=settings.batch_jobs,
+        description=description,
+        unit="images",
+    )
 
 
 def load_digit_network(run_dir: Path, network: NetworkRef) -> nn.Module:

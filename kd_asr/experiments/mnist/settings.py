@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from kd_asr.device import device_problems
 from kd_asr.distillation.objectives import hinton_losses
+from kd_asr.jobs.stacks import BatchJobs
 from kd_asr.methods.hinton import HintonMethodSettings
 from kd_asr.networks.base import problems_of
 from kd_asr.registry import Named, Weighted, named
@@ -203,6 +204,9 @@ class MnistSettings:
         jobs: Processes to use; 0: one for each core. Never changes a result.
         device: Where networks are trained and applied: `cpu`, `cuda` (all graphics cards), `cuda:N` (one of them), or
             `auto`, the graphics cards if there are some.
+        batch_jobs: Whether networks that differ only in seed, losses' weights or temperatures are trained as one, their
+            matrix products made together: `auto` where that is faster, on graphics cards; `always`; `never`. Changes
+            at most the last bits of a result.
         seeds: Number of teachers, hard students and distilled students of the table, and of students that never see
             some digits.
         members: Teachers in the ensemble; the first `seeds` of them are the teachers of the table.
@@ -222,6 +226,7 @@ class MnistSettings:
     seed: Annotated[int, AtLeast(0)] = 1
     jobs: Annotated[int, AtLeast(0), DecidesNothing()] = 0
     device: Annotated[str, DecidesNothing()] = "auto"
+    batch_jobs: Annotated[BatchJobs, DecidesNothing()] = "auto"
     seeds: Count = 1
     members: Count = 10
     ensemble_students: Count = 1

@@ -39,7 +39,14 @@ def reduced(run_dir: Path, settings: Settings) -> Artifact:
     systems, planned = reduced_systems(settings), reduced_networks(settings)
     jobs = [one.job for one in planned]
     device = find_device(settings.device)
-    networks = run(jobs, run_dir, processes=settings.jobs, device=device, description=f"{len(jobs)} networks")
+    networks = run(
+        jobs,
+        run_dir,
+        processes=settings.jobs,
+        device=device,
+        batch_jobs=settings.batch_jobs,
+        description=f"{len(jobs)} networks",
+    )
     prepared, graph, aligned = (load_artifact(run_dir, name) for name in ("prepare", "graph", "align"))
 
     def work(folder: Path) -> dict[str, Any]:
