@@ -48,6 +48,11 @@ class Artifact:
     inputs: dict[str, str]
     files: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
 
+    @property
+    def own_seconds(self) -> float:
+        """Wall seconds, divided by the number of trainings that were made as one."""
+        return self.wall_seconds / int(self.metrics.get("trained_together", 1))
+
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:

@@ -272,7 +272,7 @@ def _timings(
     """Times, which differ from run to run on the same machine, unlike everything else in `report.json`."""
     wall: dict[str, float] = {}
     for name, artifact in artifacts.items():
-        wall[_stage_of(name)] = wall.get(_stage_of(name), 0.0) + artifact.wall_seconds
+        wall[_stage_of(name)] = wall.get(_stage_of(name), 0.0) + artifact.own_seconds
 
     def network(name: str) -> float:
         spent = evaluated["network_seconds"][name]["test"]

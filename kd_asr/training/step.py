@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -32,6 +33,8 @@ def new_optimiser(
     """
     rate: float | Tensor = settings.learning_rate
     if recorded:
+        # The first updates are made before one is recorded, of which torch's optimisers warn.
+        warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
         rate = torch.tensor(rate, device=next(model.parameters()).device)
     decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1 + axes]
     plain = [parameter for parameter in model.parameters() if parameter.ndim <= 1 + axes]

@@ -161,7 +161,7 @@ def _timings(run_dir: Path, done: Mapping[str, Artifact]) -> dict[str, Any]:
     devices = set()
     for name in sorted(networks):
         network, kind = load_artifact(run_dir, name), name.removeprefix("networks/").rstrip("0123456789").rstrip("-")
-        seconds[kind] = seconds.get(kind, 0.0) + network.wall_seconds
+        seconds[kind] = seconds.get(kind, 0.0) + network.own_seconds
         devices.add(network.metrics["device"])
     return {"network_seconds": seconds, "trained_on": sorted(devices)}
 
