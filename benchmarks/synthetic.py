@@ -19,15 +19,21 @@ def random_windows(
     folder: Path, utterances: int, frames: int, features: FeatureSettings, network: DnnSettings
 ) -> FrameWindows:
     """The windows of so many utterances of so many frames each, in a new frame store in `folder`."""
+    store = random_store(folder, utterances, frames, features)
+    return FrameWindows(
+        store, store.utterance_ids, left_context=network.left_context, right_context=network.right_context
+    )
+
+
+def random_store(folder: Path, utterances: int, frames: int, features: FeatureSettings) -> FrameStore:
+    """A new frame store in `folder` with so many utterances of so many frames each."""
     names = [f"utterance-{number}" for number in range(utterances)]
     create_store(folder, names, [frames] * utterances, features)
     store = FrameStore(folder, writable=True)
     rng = np.random.default_rng(0)
     for name in names:
         store.write(name, rng.standard_normal((frames, features.num_mel_bins)).astype(np.float32))
-    return FrameWindows(
-        FrameStore.open(folder), names, left_context=network.left_context, right_context=network.right_context
-    )
+    return FrameStore.open(folder)
 
 
 def random_posterior_store(folder: Path, frames: int, classes: int, top_k: int) -> PosteriorStore:
