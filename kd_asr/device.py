@@ -1,8 +1,8 @@
 """Where networks are trained and applied: the processor, or a graphics card. Found once, then passed like a seed.
 
-This file and `streams` alone know one kind of device from another. They stand on the ground floor, but unlike the rest
-of it their code belongs to fingerprints: the precision and the random numbers of a device decide the last bits of a
-result. The device itself does not, so that a run that was begun on one goes on on another.
+This is the only file that knows one kind of device from another. With `streams` it stands on the ground floor, but
+unlike the rest of it their code belongs to fingerprints: the precision and the random numbers of a device decide the
+last bits of a result. The device itself does not, so that a run that was begun on one goes on on another.
 """
 
 from __future__ import annotations

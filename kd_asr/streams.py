@@ -18,22 +18,21 @@ class Stream:
         """Begin as `device.seed(seed)` does."""
         self._kind = device.kind
         self.host = torch.Generator().manual_seed(seed)
-        self.own = torch.Generator(device.torch_device).manual_seed(seed) if device.kind == "cuda" else self.host
+        self.own = self.host
+        if device.kind != HOST.kind:
+            self.own = torch.Generator(device.torch_device).manual_seed(seed)
 
     def random_state(self) -> dict[str, Tensor]:
         """As `Device.random_state`."""
-        states = {HOST.kind: self.host.get_state()}
-        if self._kind == "cuda":
-            states[self._kind] = self.own.get_state()
-        return states
+        return {HOST.kind: self.host.get_state(), self._kind: self.own.get_state()}
 
     def set_random_state(self, states: Mapping[str, Tensor], *, otherwise: int) -> None:
         """As `Device.set_random_state`."""
-        self.host.set_state(states[HOST.kind])
-        if self._kind == "cuda" and self._kind in states:
+        if self._kind in states:
             self.own.set_state(states[self._kind])
-        elif self._kind == "cuda":
+        else:
             self.own.manual_seed(otherwise)
+        self.host.set_state(states[HOST.kind])
 
 
 # Whose random numbers are drawn now: a training's, or those of several that are trained as one, each its own. None and
@@ -75,4 +74,6 @@ def generators() -> tuple[torch.Generator, ...]:
 
 def generator_of(where: Tensor) -> torch.Generator | None:
     """What draws random numbers beside a tensor; None: torch's global generator of the tensor's device."""
-    return _drawing.own if _drawing is not None and where.device.type == "cuda" else None
+    if _drawing is None or where.device.type == HOST.kind:
+        return None
+    return _drawing.own if _drawing.own.device.type == where.device.type else None

@@ -14,12 +14,12 @@ from kd_asr.distillation.objectives import hinton_losses
 from kd_asr.experiments.mnist.digits import digits
 from kd_asr.experiments.mnist.networks import digit_job
 from kd_asr.experiments.mnist.settings import DigitDataSettings, DigitNetworkSettings, MnistSettings
-from kd_asr.jobs.job import Job
+from kd_asr.jobs.job import Job, TeacherSpec
 from kd_asr.jobs.run import run
 from kd_asr.jobs.stacks import stackable, stacks_of, trains_as_one
 from kd_asr.networks.dnn import DnnSettings
 from kd_asr.networks.files import load_network
-from kd_asr.registry import Named
+from kd_asr.registry import Named, named
 from kd_asr.training.measure import measure
 
 NETWORK = Named("network", "dnn", DnnSettings(0, 0, hidden_layers=1, hidden_units=12, dropout=0.2))
@@ -47,7 +47,8 @@ def hard(number: int) -> Job:
 def taught(number: int, temperature: float, hard_weight: float) -> Job:
     """A student."""
     losses = hinton_losses(temperature, 1.0, hard_weight)
-    return digit_job(f"networks/soft-{number}", RECIPE, seed=number, images="all", losses=losses, posteriors="store")
+    teacher = TeacherSpec(named("teacher", "stored"), ("store",))
+    return digit_job(f"networks/soft-{number}", RECIPE, seed=number, losses=losses, teacher=teacher)
 
 
 def test_jobs_that_differ_in_seed_and_losses_alone_are_alike() -> None:
