@@ -174,11 +174,15 @@ def choose_digit_settings(
     """
     from kd_asr.corpora.mnist import choose_digits
     from kd_asr.device import find_device
-    from kd_asr.experiments.mnist.table import table_systems
+    from kd_asr.experiments.mnist.settings import IMAGE_SHAPES
+    from kd_asr.experiments.mnist.table import student_jobs, table_systems
+    from kd_asr.jobs.taps import check_taps
 
     # Errors in the settings are reported before the digits are looked for.
     early = parse_settings_of(MnistSettings, flags, config)
     table_systems(early)  # refuses methods that cannot work
+    shape = IMAGE_SHAPES[early.data.source]
+    check_taps(student_jobs(early), teacher=early.teacher.network, shape_of=lambda network: shape)
     find_device(early.device)
     check_run_folder(arguments.run)
     choice = choose_digits(arguments.source, arguments.mnist, data)

@@ -103,7 +103,10 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
     """
     from kd_asr.corpora.base import corpus_of
     from kd_asr.device import find_device
+    from kd_asr.jobs.taps import check_taps
+    from kd_asr.networks.base import view_of
     from kd_asr.stages.lexicon import check_given_files
+    from kd_asr.stages.plan import student_jobs
     from kd_asr.stages.systems import run_systems
 
     # What is wrong in the settings is said before the corpus is looked for.
@@ -118,6 +121,11 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
         )
     check_given_files(early)
     run_systems(early)  # refuses methods that cannot work
+    check_taps(
+        student_jobs(early),
+        teacher=early.teacher_network,
+        shape_of=lambda network: view_of(network).input_shape(early.features.num_mel_bins),
+    )
     check_run_folder(arguments.run)
     wanted = early.corpus if _is_wanted(early, flags, config) else None
     if wanted is None or wanted.name in LOOKED_FOR:

@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from kd_asr.distillation.batch import Batch
-from kd_asr.distillation.losses.base import Loss, posteriors_of
+from kd_asr.distillation.losses.base import Loss, TapLoss, on_taps, posteriors_of
 from kd_asr.distillation.losses.hard import HardLoss, HardSettings
 from kd_asr.distillation.losses.soft import SoftLoss, SoftSettings
 from kd_asr.distillation.signal import Signal
@@ -202,6 +202,14 @@ def objective_of(losses: Sequence[Weighted], *, who: str = "losses") -> Objectiv
     if len(made) == 2 and soft is not None and hard is not None:
         return HintonObjective(soft[0].settings.temperature, soft[1], hard)
     return MeanObjective(tuple(made))
+
+
+def tap_losses(objective: Objective) -> dict[str, TapLoss]:
+    """The losses of an objective on middle layers, by name."""
+    if not isinstance(objective, MeanObjective):
+        return {}
+    found = {name: on_taps(loss) for name, loss, _ in objective.losses}
+    return {name: loss for name, loss in found.items() if loss is not None}
 
 
 def check_needs(losses: Sequence[Weighted], gives: frozenset[str], *, who: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -131,12 +131,15 @@ class Signal:
     Attributes:
         targets: Soft targets of each label, or None.
         members: (labels, classes) log-posteriors of each of several teachers, or of the networks trained together.
+        taps: (labels, width) float32 outputs of middle layers of a teacher, by name.
     """
 
     targets: SoftTargets | None = None
     members: tuple[Tensor, ...] = ()
+    taps: Mapping[str, Tensor] = field(default_factory=dict)
 
     def select(self, chosen: slice | Tensor) -> Signal:
         """The outputs for some of the labels."""
         targets = self.targets.select(chosen) if self.targets is not None else None
-        return Signal(targets, tuple(member[chosen] for member in self.members))
+        members = tuple(member[chosen] for member in self.members)
+        return Signal(targets, members, {name: tap[chosen] for name, tap in self.taps.items()})

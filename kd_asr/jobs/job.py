@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
 from kd_asr.device import Precision
-from kd_asr.distillation.objectives import check_needs, objective_of
+from kd_asr.distillation.losses.base import TapLoss
+from kd_asr.distillation.objectives import check_needs, objective_of, tap_losses
 from kd_asr.distillation.teachers.base import Lesson, Teacher
 from kd_asr.errors import UserError
 from kd_asr.jobs.systems import Average
@@ -82,6 +83,7 @@ class TeacherSpec:
         expect: Mapping[str, str],
         header: Mapping[str, object],
         precision: Precision,
+        taps: Sequence[str] = (),
     ) -> Teacher:
         """The teacher for these utterances, see `Lesson`.
 
@@ -91,7 +93,7 @@ class TeacherSpec:
         cls: type[Teacher] = find("teacher", self.teacher.name)
         file = f"{MODEL}.safetensors" if cls.source == "networks" else ""
         paths = [run_dir / artifact / file for artifact in self.artifacts]
-        lesson = Lesson(paths, utterance_ids, expect, header, self.average, precision)
+        lesson = Lesson(paths, utterance_ids, expect, header, self.average, precision, taps)
         return cls.open(lesson, self.teacher.settings)
 
 
@@ -148,12 +150,44 @@ class Job:
         gives = {"labels"} | (find("teacher", self.teacher.teacher.name).gives if self.teacher is not None else set())
         gives |= {"members"} if len(self.networks) > 1 else set()
         check_needs(self.losses, frozenset(gives), who=self.name)
-        objective_of(self.losses, who=self.name)  # refuses losses that make none
+        on_taps = tap_losses(objective_of(self.losses, who=self.name))  # refuses losses that make no objective
+        if on_taps and len(self.networks) > 1:
+            raise UserError(f"{self.name}: the loss {min(on_taps)} needs a network that is trained alone")
 
     @property
     def network(self) -> Named:
         """The first network, whose view all networks share."""
         return next(iter(self.networks.values()))
+
+    @property
+    def tap_losses(self) -> dict[str, TapLoss]:
+        """New losses on middle layers, by name."""
+        return tap_losses(objective_of(self.losses))
+
+    def open_teacher(
+        self,
+        run_dir: Path,
+        *,
+        utterance_ids: Sequence[str],
+        expect: Mapping[str, str],
+        header: Mapping[str, object],
+    ) -> Teacher | None:
+        """The job's teacher for some utterances, see `Lesson`; None if it has none.
+
+        Raises:
+            UserError: it does not fit the data, or has no such middle layer.
+        """
+        if self.teacher is None:
+            return None
+        taps = [loss.teacher_tap for loss in self.tap_losses.values()]
+        return self.teacher.open(
+            run_dir,
+            utterance_ids=utterance_ids,
+            expect=expect,
+            header=header,
+            precision=self.budget.precision,
+            taps=taps,
+        )
 
     def artifacts(self) -> list[str]:
         """Names of the input artifacts."""

@@ -10,15 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from kd_asr.artifacts import Artifact, build_artifact, current_artifact, load_artifact
 from kd_asr.console import say
 from kd_asr.device import Device, is_out_of_memory
-from kd_asr.distillation.objectives import PeersObjective, objective_of
+from kd_asr.distillation.objectives import Objective, PeersObjective, objective_of, tap_losses
 from kd_asr.jobs.job import Job, Material, network_seed
 from kd_asr.jobs.stacks import BatchJobs, stacks_of, trains_as_one
-from kd_asr.networks.base import Network, count_parameters, new_network
+from kd_asr.networks.adapted import Adapted
+from kd_asr.networks.base import Network, count_parameters, new_network, tap_width
 from kd_asr.networks.files import save_network
 from kd_asr.networks.peers import Peers, members_of
 from kd_asr.parallel import advance, parallel_map, run_on_other_ranks
@@ -249,12 +251,36 @@ def _fit(folder: Path, task: _Task) -> tuple[dict[str, Network], FitResult, Mate
     model: nn.Module = next(iter(networks.values()))
     if len(networks) > 1:
         model, objective = Peers(networks), PeersObjective(objective)
+    adapters = _new_adapters(job, objective, networks, material)
+    if adapters:
+        model = Adapted(model, adapters)
     device = task.device.share(training_group().rank)
     options = _options(job, material, run_dir)
     result = fit(
         model, material.examples, objective, job.budget, seed=job.seed, device=device, folder=folder, **options
     )
+    if adapters:
+        result = replace(result, last_weights=Adapted.of_network(result.last_weights))
     return networks, result, material
+
+
+def _new_adapters(
+    job: Job, objective: Objective, networks: Mapping[str, Network], material: Material
+) -> dict[str, nn.Module]:
+    """Adapters of the losses on middle layers, drawn by a seed of their own."""
+    losses, teacher = tap_losses(objective), material.examples.teacher
+    if not losses or teacher is None:
+        return {}
+    student = networks[next(iter(networks))]
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(network_seed(job.seed, "adapters"))
+        return {
+            name: loss.adapter(
+                tap_width(student.taps, loss.student_tap, who=f"{job.name}: the student"),
+                tap_width(teacher.taps, loss.teacher_tap, who=f"{job.name}: the teacher"),
+            )
+            for name, loss in losses.items()
+        }
 
 
 def _options(job: Job, material: Material, run_dir: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def stackable(one: Job, other: Job) -> bool:
 
     Networks that learn from each other are a stack's business no more: each of them sees the others' outputs.
     """
-    if max(len(one.networks), len(other.networks)) > 1:
+    if max(len(one.networks), len(other.networks)) > 1 or one.tap_losses or other.tap_losses:
         return False
     shared = [field.name for field in fields(Job) if field.name not in _OWN]
     return all(getattr(one, name) == getattr(other, name) for name in shared)

@@ -21,6 +21,8 @@ from kd_asr.networks.views import View
 from kd_asr.registry import Named, find
 
 Own = TypeVar("Own", bound="Network")
+# Name of the layer in the middle of a network's taps, whatever it is called.
+MIDDLE = "middle"
 
 
 class Network(nn.Module):
@@ -113,12 +115,15 @@ def outputs_of(model: nn.Module, inputs: Tensor, taps: Collection[str] = ()) -> 
 @contextmanager
 def _tapping(model: nn.Module, taps: Collection[str], found: dict[str, Tensor]) -> Iterator[None]:
     handles = []
+    network = _unwrapped(model)
 
-    def tap(name: str) -> None:
+    def tap(asked: str) -> None:
+        name, submodule = _tapped(network, asked)
+
         def keep(module: nn.Module, inputs: Any, outputs: Tensor) -> None:
-            found[name] = model.tap_rows(name, outputs) if isinstance(model, Network) else outputs
+            found[asked] = network.tap_rows(name, outputs) if isinstance(network, Network) else outputs
 
-        handles.append(_tapped(model, name).register_forward_hook(keep))
+        handles.append(submodule.register_forward_hook(keep))
 
     try:
         for name in taps:
@@ -129,18 +134,50 @@ def _tapping(model: nn.Module, taps: Collection[str], found: dict[str, Tensor]) 
             handle.remove()
 
 
-def _tapped(model: nn.Module, name: str) -> nn.Module:
-    """The submodule of a tap; any submodule, of a module that is no `Network`."""
+def tap_width(taps: Mapping[str, int], name: str, *, who: str) -> int:
+    """Width of a middle layer, by its name or as `middle`.
+
+    Args:
+        taps: a network's middle layers.
+        name: the layer.
+        who: the network, for the message.
+
+    Raises:
+        UserError: there is no such layer.
+    """
+    return taps[_tap_name(taps, name, who)]
+
+
+def taps_of(network: Named, input_shape: tuple[int, ...]) -> Mapping[str, int]:
+    """Middle layers of a network, by name with their widths, without making its weights."""
+    with torch.device("meta"):
+        return network_class(network.name)(input_shape, 2, network.settings).taps
+
+
+def _tap_name(taps: Mapping[str, int], name: str, who: str) -> str:
+    names = list(taps)
+    if name == MIDDLE and names:
+        return names[len(names) // 2]
+    if name not in taps:
+        raise UserError(f"{who} has no middle layer {name!r}: choose one of {', '.join(names) or 'none'}")
+    return name
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside of what wraps it for training as `module`."""
+    while not isinstance(model, Network) and isinstance(getattr(model, "module", None), nn.Module):
+        model = model.get_submodule("module")
+    return model
+
+
+def _tapped(model: nn.Module, name: str) -> tuple[str, nn.Module]:
+    """Name and submodule of a tap; any submodule, of a module that is no `Network`."""
     if isinstance(model, Network):
-        if name in model.taps:
-            return model.tapped(name)
-        known = ", ".join(model.taps) or "none"
-    else:
-        try:
-            return model.get_submodule(name)
-        except AttributeError:
-            known = ", ".join(inner for inner, _ in model.named_modules() if inner) or "none"
-    raise UserError(f"{type(model).__name__} has no middle layer {name!r}: choose one of {known}")
+        name = _tap_name(model.taps, name, type(model).__name__)
+        return name, model.tapped(name)
+    modules = {inner: module for inner, module in model.named_modules() if inner}
+    name = _tap_name(dict.fromkeys(modules, 0), name, type(model).__name__)
+    return name, modules[name]
 
 
 def network_class(name: str) -> type[Network]:

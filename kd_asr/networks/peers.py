@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from kd_asr.networks.adapted import Adapted
 from kd_asr.networks.base import Network
 
 
@@ -23,5 +24,7 @@ class Peers(nn.Module):
 
 
 def members_of(model: nn.Module) -> dict[str, nn.Module]:
-    """The networks of `Peers` by name; any other model is its only member, with an empty name."""
+    """The networks of `Peers` by name; any other model is its only member, with an empty name and without adapters."""
+    if isinstance(model, Adapted):
+        model = model.module
     return dict(model.networks.items()) if isinstance(model, Peers) else {"": model}

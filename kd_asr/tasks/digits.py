@@ -103,15 +103,8 @@ class DigitData:
         numbers = self.numbers(arrays)
         pixels, hard_labels = arrays.train_images[numbers], arrays.train_labels[numbers].long()
         header = {"image_pixels": pixels[0].numel()}
-        teacher = None
-        if job.teacher is not None:
-            teacher = job.teacher.open(
-                run_dir,
-                utterance_ids=[TRAINING_SET],
-                expect={"digits": digits.fingerprint},
-                header=header,
-                precision=job.budget.precision,
-            )
+        expect = {"digits": digits.fingerprint}
+        teacher = job.open_teacher(run_dir, utterance_ids=[TRAINING_SET], expect=expect, header=header)
         inputs = Images(pixels, jitter_pixels=self.jitter_pixels)
         examples, followed = Examples(inputs, hard_labels, teacher, numbers if teacher is not None else None), None
         if self.subset is not None:

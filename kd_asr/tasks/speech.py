@@ -73,7 +73,7 @@ def examples_of(
     speech: Sequence[LabelledSpeech],
     network: Named,
     *,
-    teach: Callable[[Sequence[str]], Teacher] | None = None,
+    teach: Callable[[Sequence[str]], Teacher | None] = lambda utterance_ids: None,
     evaluation: bool = False,
 ) -> Examples:
     """Examples for a network: all frames, set after set, each in the order of its alignments.
@@ -83,12 +83,12 @@ def examples_of(
     Args:
         speech: one set or more.
         network: network that sees the examples.
-        teach: opens a teacher for the utterances of all sets; None: no teacher.
+        teach: opens a teacher for the utterances of all sets, if there is one.
         evaluation: whether they are for `measure`, see `View.examples`.
     """
     names = [name for one in speech for name in one.alignments.utterance_ids]
     pdfs = torch.cat([labels(one.alignments) for one in speech]) if len(speech) > 1 else labels(speech[0].alignments)
-    teacher = teach(names) if teach is not None else None
+    teacher = teach(names)
     view = view_of(network)
     seen = [view.examples(one.store, one.alignments.utterance_ids, evaluation=evaluation) for one in speech]
     inputs = _joined(speech, [one.inputs for one in seen])
@@ -187,7 +187,12 @@ class SpeechData:
             artifact = load_artifact(run_dir, self.copies)
             copies = LabelledSpeech.of_copies(artifact, augment=self.augment if self.vary_copies else None)
             speech += [copies] if copies.alignments.utterance_ids else []
-        examples, followed = examples_of(speech, network, teach=self._teach(run_dir, job, train.store)), None
+
+        def teach(utterance_ids: Sequence[str]) -> Teacher | None:
+            expect = {name: load_artifact(run_dir, name).fingerprint for name in ("features", self.aligned)}
+            return job.open_teacher(run_dir, utterance_ids=utterance_ids, expect=expect, header=train.store.features)
+
+        examples, followed = examples_of(speech, network, teach=teach), None
         if self.subset is not None:
             examples = self.subset.of(examples, self._numbers(train, job, evaluation=False))
             followed = evenly_spaced(self.plain_subset(run_dir, job), _FOLLOWED)
@@ -199,19 +204,6 @@ class SpeechData:
             input_shape=view_of(network).input_shape(train.store.num_mel_bins),
             header=train.store.features,
             followed=followed,
-        )
-
-    def _teach(self, run_dir: Path, job: Job, store: FrameStore) -> Callable[[Sequence[str]], Teacher] | None:
-        """Opens the job's teacher for some utterances."""
-        if job.teacher is None:
-            return None
-        spec = job.teacher
-        return lambda utterance_ids: spec.open(
-            run_dir,
-            utterance_ids=utterance_ids,
-            expect={name: load_artifact(run_dir, name).fingerprint for name in ("features", self.aligned)},
-            header=store.features,
-            precision=job.budget.precision,
         )
 
     def plain_subset(self, run_dir: Path, job: Job) -> Examples:

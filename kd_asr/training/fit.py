@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_asr.device import HOST, Device
-from kd_asr.distillation.objectives import Objective
+from kd_asr.distillation.objectives import Objective, tap_losses
 from kd_asr.errors import UserError
 from kd_asr.training.checkpoints import Checkpoint, State, checkpoint, read_checkpoint, write_checkpoints
 from kd_asr.training.distributed import distribute, training_group
@@ -138,7 +138,8 @@ def fit(
     train the network, and rank 0 alone measures and writes.
 
     Args:
-        model: maps inputs to (batch, classes) logits, one row for each label.
+        model: maps inputs to (batch, classes) logits, one row for each label. With a loss on middle layers, a network
+            in `networks.adapted.Adapted` with the loss's adapter.
         examples: to learn from; with a teacher if the objective wants soft targets.
         objective: to minimise.
         settings: budget and optimiser.
@@ -170,6 +171,7 @@ def fit(
     called = distribute(model)
     advance(state.update * pace.labels)
     bf16 = device.uses_bf16(settings.precision)
+    taps = {loss.student_tap for loss in tap_losses(objective).values()}
     saved = time.monotonic()
     spent = 0.0
     done_here = 0
@@ -187,6 +189,7 @@ def fit(
                 objective,
                 optimiser,
                 teacher=examples.teacher,
+                taps=taps,
                 device=device,
                 bf16=bf16,
                 weight=weight,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from kd_asr.device import Device
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.objectives import Objective, ObjectiveValue, values_of_networks
 from kd_asr.distillation.teachers.base import Teacher
+from kd_asr.networks.base import outputs_of
 from kd_asr.networks.outputs import Outputs
 from kd_asr.networks.stack import Stack
 from kd_asr.training.distributed import training_group
@@ -63,6 +64,7 @@ def step(
     optimiser: torch.optim.Optimizer,
     *,
     teacher: Teacher | None = None,
+    taps: Collection[str] = (),
     device: Device,
     bf16: bool,
     weight: float,
@@ -75,6 +77,7 @@ def step(
         objective: to minimise.
         optimiser: with the learning rate of this update.
         teacher: source of the batch's signal, on the device; None: no teacher.
+        taps: middle layers of the model that the objective needs.
         device: where all of this is.
         bf16: whether the network's matrix products are made in bf16.
         weight: of the gradient; of the batch among those of other ranks.
@@ -86,8 +89,8 @@ def step(
         batch = replace(batch, signal=teacher.answer(batch))
     model.train()
     with device.matrix_precision(bf16=bf16):
-        logits = model(batch.inputs)
-    value = objective(Outputs(logits.float()), batch)
+        outputs = outputs_of(model, batch.inputs, taps)
+    value = objective(Outputs(outputs.logits.float(), outputs.taps), batch)
     optimiser.zero_grad(set_to_none=True)
     (value.total if weight == 1.0 else value.total * weight).backward()  # type: ignore[no-untyped-call]
     optimiser.step()

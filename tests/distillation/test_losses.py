@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from kd_asr.device import Device
 from kd_asr.distillation.batch import Batch
-from kd_asr.distillation.losses.base import UNLABELLED
+from kd_asr.distillation.losses.base import UNLABELLED, on_taps
 from kd_asr.distillation.losses.hard import hard_cross_entropy
 from kd_asr.distillation.losses.kl import kl_teacher_to_student
 from kd_asr.distillation.losses.logits import squared_logit_difference
@@ -330,18 +331,30 @@ def test_what_a_teacher_does_not_give_is_refused_in_one_sentence() -> None:
 def test_every_loss_gives_one_finite_value_per_label_and_a_gradient(name: str, device: Device) -> None:
     kind = find("loss", name)
     assert kind.needs <= {"labels", "posteriors", "members", "taps"}
-    targets = top_k_targets(draw(1).log_softmax(1), 4)
-    signal = device.put(Signal(targets, (draw(2).log_softmax(1), draw(3).log_softmax(1))))
+    targets, loss = top_k_targets(draw(1).log_softmax(1), 4), kind(kind.Settings())
+    signal = Signal(targets, (draw(2).log_softmax(1), draw(3).log_softmax(1)))
+    taps: list[str] = []
+    if (tapping := on_taps(loss)) is not None:
+        torch.manual_seed(0)
+        device.put(tapping.adapter(CLASSES, 3).double())
+        signal = replace(signal, taps={tapping.teacher_tap: draw(4, classes=3)})
+        taps = [tapping.student_tap]
+    signal = device.put(signal)
     labels = device.put(torch.tensor([0, 6, 2, 2, UNLABELLED]))
     student = device.put(draw(0)).requires_grad_()
-    values = kind(kind.Settings())(Outputs(student), signal, Batch(labels, labels, labels, signal))
+
+    def value_of(logits: torch.Tensor) -> torch.Tensor:
+        outputs = Outputs(logits, dict.fromkeys(taps, logits))
+        return loss(outputs, signal, Batch(labels, labels, labels, signal))
+
+    values = value_of(student)
     assert values.shape == (5,)
     values.sum().backward()
     assert torch.isfinite(values).all() and torch.isfinite(student.grad).all()
     # A label's value depends on its own row alone.
     moved = student.detach().clone()
     moved[0] += device.put(draw(9)[0])
-    again = kind(kind.Settings())(Outputs(moved), signal, Batch(labels, labels, labels, signal))
+    again = value_of(moved)
     assert torch.allclose(again[1:], values.detach()[1:]) and not torch.allclose(again[:1], values.detach()[:1])
 
 

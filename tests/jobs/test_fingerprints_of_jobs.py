@@ -55,7 +55,7 @@ def test_each_field_of_a_job_is_in_its_fingerprint_but_its_name() -> None:
     assert digest(replace(STUDENT, name="elsewhere", teacher=elsewhere)) == digest(STUDENT)
     live = teacher_spec(named("teacher", "live"), store="", networks=["a", "b"], average="arithmetic")
     of_networks = replace(STUDENT, teacher=live)
-    assert of_networks.artifacts() == [*replace(STUDENT, teacher=None).artifacts(), "a", "b"]
+    assert of_networks.artifacts() == [*replace(hard, teacher=None).artifacts(), "a", "b"]
     geometric = replace(STUDENT, teacher=replace(live, average="geometric"))
     assert len({digest(STUDENT), digest(of_networks), digest(geometric)}) == 3
     assert "kd_asr.distillation.teachers.live" in of_networks.code()

@@ -6,20 +6,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import kd_asr.jobs.run as runner
+from kd_asr.distillation.losses.hint import HintSettings
 from kd_asr.distillation.objectives import HARD, objective_of, weighted
 from kd_asr.errors import UserError
 from kd_asr.experiments.mnist.digits import digits
 from kd_asr.experiments.mnist.networks import digit_job
 from kd_asr.experiments.mnist.settings import DigitDataSettings, DigitNetworkSettings, MnistSettings
 from kd_asr.features.images import Images
-from kd_asr.jobs.job import Job, network_seed
+from kd_asr.jobs.job import Job, network_seed, teacher_spec
 from kd_asr.jobs.run import run
+from kd_asr.jobs.taps import check_taps
 from kd_asr.networks.base import seeded
 from kd_asr.networks.dnn import DnnSettings
 from kd_asr.networks.files import load_network
-from kd_asr.registry import Named
+from kd_asr.registry import Named, named
 from kd_asr.tasks.digits import DIGITS, DigitArrays
 from kd_asr.training.examples import Examples
 from kd_asr.training.fit import fit
@@ -81,6 +84,36 @@ def test_a_job_does_what_fit_by_hand_does_and_is_done_once(laid_out, tmp_path, c
     capsys.readouterr()
     assert run([job()], laid_out, processes=1, device=device, description="one") == [artifact]
     assert "networks/one: done before, unchanged" in capsys.readouterr().err
+
+
+def test_adapters_are_trained_beside_the_network_and_not_saved(laid_out, device) -> None:
+    """Hints alone (Romero and others 2015): the student's middle layer comes to say what the teacher's does."""
+    [teacher] = run([job()], laid_out, processes=1, device=device, description="one", unit="images")
+    hint = (weighted("hint", HintSettings(student_tap="hidden.2", teacher_tap="middle")),)
+    spec = teacher_spec(named("teacher", "live"), store="", networks=[teacher.name], average="arithmetic")
+    student = replace(job(), name="networks/hinted", losses=hint, teacher=spec, keep="both", seed=4)
+    [made] = run([student], laid_out, processes=1, device=device, description="two", unit="images")
+    saved = load_file(made.path / "model.safetensors")
+    assert saved.keys() == load_file(teacher.path / "model.safetensors").keys() == load_file(
+        made.path / "model-last.safetensors"
+    ).keys()
+    untrained = seeded(NETWORK, (8, 8), 10, 4).state_dict()
+    assert torch.equal(saved["output.weight"], untrained["output.weight"])  # hints do not reach the output layer
+    assert not torch.equal(saved["hidden.0.weight"], untrained["hidden.0.weight"])
+    history = [json.loads(line) for line in (made.path / "history.jsonl").read_text().splitlines()]
+    assert history[-1]["losses"]["hint"] < 0.85 * history[0]["losses"]["hint"]
+
+
+@pytest.mark.parametrize(("tap", "who"), [("student_tap", "student"), ("teacher_tap", "teacher")])
+def test_a_middle_layer_that_there_is_not_is_refused_before_any_work(tap: str, who: str) -> None:
+    spec = teacher_spec(named("teacher", "live"), store="", networks=["any"], average="arithmetic")
+    wrong = replace(job(), losses=(weighted("hint", HintSettings(**{tap: "hidden.9"})),), teacher=spec)
+    with pytest.raises(UserError, match=rf"the {who}'s network dnn has no middle layer 'hidden.9': choose one of hidden"):
+        check_taps([wrong], teacher=NETWORK, shape_of=lambda network: (8, 8))
+    fitting = replace(wrong, losses=(weighted("hint"),))
+    check_taps([fitting], teacher=NETWORK, shape_of=lambda network: (8, 8))
+    with pytest.raises(UserError, match="hint needs a network that is trained alone"):
+        replace(fitting, networks={"one": NETWORK, "two": NETWORK})
 
 
 def test_a_job_that_was_interrupted_ends_with_the_same_bits(laid_out, monkeypatch, capsys, device) -> None:

@@ -20,11 +20,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from kd_asr.device import Device
 from kd_asr.distillation.batch import Batch, joined
 from kd_asr.distillation.losses.base import UNLABELLED
-from kd_asr.distillation.objectives import HARD, Objective, PeersObjective, hinton_losses, objective_of, weighted
+from kd_asr.distillation.objectives import (
+    HARD,
+    Objective,
+    PeersObjective,
+    hinton_losses,
+    objective_of,
+    tap_losses,
+    weighted,
+)
 from kd_asr.distillation.signal import Signal, tail_sum, top_k_targets
 from kd_asr.distillation.teachers.live import LiveTeacher
 from kd_asr.networks.adaptation import SpeakerStatistics
-from kd_asr.networks.base import Network, seeded, view_of
+from kd_asr.networks.adapted import Adapted
+from kd_asr.networks.base import Network, seeded, tap_width, view_of
 from kd_asr.networks.inference import log_posteriors_of_batch
 from kd_asr.networks.peers import Peers
 from kd_asr.networks.stack import Stack
@@ -86,9 +95,10 @@ def batch_of(model: Network) -> Batch:
 def take_steps(model: nn.Module, batch: Batch, objective: Objective, optimiser: Any, device: Device) -> RunningMeans:
     """Three updates as `fit` makes them."""
     running = RunningMeans()
+    taps = [loss.student_tap for loss in tap_losses(objective).values()]
     for _ in range(3):
         share = device.put(batch.share(1, 2))
-        value = step(model, share, objective, optimiser, device=device, bf16=False, weight=1.1)
+        value = step(model, share, objective, optimiser, taps=taps, device=device, bf16=False, weight=1.1)
         limit_incoming_norms(model, max_norm=1.0)
         running.add(value, 1.1)
     return running
@@ -113,9 +123,13 @@ def test_every_network_is_trained_on_its_device_without_a_look_at_it(fake, name:
 
 @pytest.mark.parametrize("losses", OBJECTIVES.values(), ids=OBJECTIVES)
 def test_every_loss_stays_on_its_device_and_is_not_looked_at(fake, losses) -> None:
-    model = network_of("dnn")
-    batch = batch_of(model)
-    take_steps(placed(model), batch, objective_of(losses), plain(model), FAR)
+    model, objective = network_of("dnn"), objective_of(losses)
+    batch, trained = batch_of(model), model
+    for name, loss in tap_losses(objective).items():
+        taps = {loss.teacher_tap: torch.zeros(len(batch.hard_labels), 3)}
+        batch = replace(batch, signal=replace(batch.signal, taps=taps))
+        trained = Adapted(model, {name: loss.adapter(tap_width(model.taps, loss.student_tap, who="dnn"), 3)})
+    take_steps(placed(trained), batch, objective, plain(trained), FAR)
 
 
 def test_networks_that_are_trained_together_stay_on_their_device(fake) -> None:

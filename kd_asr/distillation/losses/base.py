@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.signal import Signal, SoftTargets
@@ -18,7 +18,8 @@ class Loss(Protocol):
     """A pure function of a network's outputs, the teacher's signal and the batch; made from its settings.
 
     Attributes:
-        needs: Inputs of the loss: `labels`, the teacher's `posteriors`, or the posteriors of its `members` one by one.
+        needs: Inputs of the loss: `labels`, the teacher's `posteriors`, the posteriors of its `members` one by one, or
+            its middle layers, `taps`.
     """
 
     needs: ClassVar[frozenset[str]]
@@ -26,6 +27,27 @@ class Loss(Protocol):
     def __call__(self, outputs: Outputs, signal: Signal, batch: Batch, /) -> Tensor:
         """(labels,) float32 values in nats; the caller takes the mean."""
         ...
+
+
+class TapLoss(Loss, Protocol):
+    """A loss on middle layers, with an adapter that is trained beside the network.
+
+    Attributes:
+        student_tap: Middle layer of the student; `middle`: the one in the middle.
+        teacher_tap: Middle layer of the teacher.
+    """
+
+    student_tap: str
+    teacher_tap: str
+
+    def adapter(self, student_width: int, teacher_width: int) -> nn.Module:
+        """A new adapter for layers of these widths, which the loss uses from now on."""
+        ...
+
+
+def on_taps(loss: Loss) -> TapLoss | None:
+    """The loss if it is one on middle layers."""
+    return loss if hasattr(loss, "student_tap") else None  # type: ignore[return-value]
 
 
 def posteriors_of(signal: Signal) -> SoftTargets:

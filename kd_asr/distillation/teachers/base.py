@@ -30,6 +30,7 @@ class Lesson:
         header: Description of the inputs that its networks must have been trained on; empty: any.
         average: Mean of its networks' posteriors.
         precision: Arithmetic of its networks' matrix products.
+        taps: Middle layers of its first network that losses need.
     """
 
     paths: Sequence[Path]
@@ -38,6 +39,7 @@ class Lesson:
     header: Mapping[str, object] = field(default_factory=dict)
     average: Literal["arithmetic", "geometric"] = "arithmetic"
     precision: Precision = "auto"
+    taps: Sequence[str] = ()
 
 
 class Teacher(Movable):
@@ -45,7 +47,7 @@ class Teacher(Movable):
 
     Attributes:
         Settings: Frozen dataclass of the settings.
-        gives: Parts of the signal that losses may need: `posteriors`, `members`.
+        gives: Parts of the signal that losses may need: `posteriors`, `members`, `taps`.
         source: What a run provides it with: the posterior store of the ensemble, the ensemble's networks, or nothing.
     """
 
@@ -61,6 +63,11 @@ class Teacher(Movable):
             UserError: it does not fit the lesson.
         """
         raise NotImplementedError
+
+    @property
+    def taps(self) -> Mapping[str, int]:
+        """Widths of the middle layers that it can give, by name."""
+        return {}
 
     def put(self, device: Device) -> None:
         """Move what `answer` computes with to a device; once, before the first batch."""

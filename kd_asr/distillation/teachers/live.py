@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,7 @@ from kd_asr.device import HOST, Device, Precision
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.signal import Signal, complete_targets
 from kd_asr.distillation.teachers.base import Lesson, Teacher
-from kd_asr.networks.base import Network
+from kd_asr.networks.base import Network, outputs_of
 from kd_asr.networks.ensemble import average_log_posteriors
 from kd_asr.networks.files import load_network
 from kd_asr.registry import teacher
@@ -29,7 +29,7 @@ class LiveTeacher(Teacher):
     """Teacher that computes the posteriors of its members for the inputs of every batch."""
 
     Settings = LiveSettings
-    gives = frozenset({"posteriors", "members"})
+    gives = frozenset({"posteriors", "members", "taps"})
     source = "networks"
 
     def __init__(
@@ -38,6 +38,7 @@ class LiveTeacher(Teacher):
         *,
         average: Literal["arithmetic", "geometric"] = "arithmetic",
         precision: Precision = "auto",
+        taps: Sequence[str] = (),
     ) -> None:
         """Freeze the members.
 
@@ -45,6 +46,7 @@ class LiveTeacher(Teacher):
             members: networks with the same view of the data as the student.
             average: mean of their posteriors.
             precision: arithmetic of the matrix products.
+            taps: middle layers of the first member to give.
         """
         self._members = [member.eval().requires_grad_(False) for member in members]
         for member in self._members:
@@ -52,6 +54,7 @@ class LiveTeacher(Teacher):
                 member.only_labelled = True
         self._average: Literal["arithmetic", "geometric"] = average
         self._precision: Precision = precision
+        self._taps = tuple(taps)
         self._device = HOST
 
     @classmethod
@@ -62,7 +65,13 @@ class LiveTeacher(Teacher):
             UserError: a network was trained on other inputs.
         """
         networks = [load_network(path, lesson.header or None) for path in lesson.paths]
-        return cls(networks, average=lesson.average, precision=lesson.precision)
+        return cls(networks, average=lesson.average, precision=lesson.precision, taps=lesson.taps)
+
+    @property
+    def taps(self) -> Mapping[str, int]:
+        """Middle layers of the first member."""
+        first = self._members[0]
+        return first.taps if isinstance(first, Network) else {}
 
     def put(self, device: Device) -> None:
         """Move the members to a device."""
@@ -73,6 +82,9 @@ class LiveTeacher(Teacher):
     def answer(self, batch: Batch) -> Signal:
         """Complete soft targets and the members' log-posteriors for the inputs of a batch."""
         with self._device.matrix_precision(bf16=self._device.uses_bf16(self._precision)):
-            logits = [member(batch.inputs) for member in self._members]
+            first = outputs_of(self._members[0], batch.inputs, self._taps)
+            logits = [first.logits, *(member(batch.inputs) for member in self._members[1:])]
         members = tuple(one.float().log_softmax(dim=-1) for one in logits)
-        return Signal(complete_targets(average_log_posteriors(members, self._average)), members)
+        # Cloned, since the network may go on to use the memory of a layer.
+        taps = {name: tap.float().clone() for name, tap in first.taps.items()}
+        return Signal(complete_targets(average_log_posteriors(members, self._average)), members, taps)
