@@ -34,6 +34,8 @@ Value = TypeVar("Value")
 # Memory of a card that each process on it finds free: its kernels take half a gigabyte, a network of the paper's size
 # with its optimiser one.
 _BYTES_OF_A_PROCESS = 2 << 30
+# Larger tensors are whole sets on their way to a card, for which the host's memory is not held a second time.
+_PINNED_BYTES = 256 << 20
 # Updates before a card records one: libraries set up, optimisers make their state.
 _WARM_UPDATES = 3
 
@@ -101,7 +103,8 @@ class Device:
         return moved  # type: ignore[no-any-return]
 
     def _tensor(self, tensor: Tensor) -> Tensor:
-        if self.kind == "cuda" and tensor.device.type != self.kind:
+        small = bytes_of(tensor) <= _PINNED_BYTES
+        if self.kind == "cuda" and tensor.device.type != self.kind and small:
             return tensor.pin_memory().to(self.torch_device, non_blocking=True)
         return tensor.to(self.torch_device)
 
@@ -264,10 +267,10 @@ class _Recorded:
 
     def __call__(self) -> None:
         """Make the update."""
-        if self._graph is not None:
-            self._graph.replay()
-            return
         with torch.cuda.device(self._device.torch_device):
+            if self._graph is not None:
+                self._graph.replay()
+                return
             aside, here = torch.cuda.Stream(), torch.cuda.current_stream()  # type: ignore[no-untyped-call]
             aside.wait_stream(here)
             with torch.cuda.stream(aside):

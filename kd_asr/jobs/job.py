@@ -56,7 +56,7 @@ class Data(Protocol):
         ...
 
     def open(self, run_dir: Path, job: Job, /) -> Material:
-        """Training and evaluation data of the job."""
+        """Training and evaluation data of the job; the same for jobs that differ only in name, seed and losses."""
         ...
 
 

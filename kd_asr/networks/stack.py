@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from kd_asr.errors import UserError
 from kd_asr.networks.base import Network
 
 
@@ -85,7 +86,11 @@ class Stack(nn.Module):
                 tensor.data = tensor.data.clone()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(networks, labels, classes) logits of (networks, batch, ...)."""
+        """(networks, labels, classes) logits of (networks, batch, ...).
+
+        Raises:
+            UserError: a network does what cannot be done for several at once.
+        """
         form = self._form[0].train(self.training)
 
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], own: Tensor) -> Tensor:
@@ -94,5 +99,14 @@ class Stack(nn.Module):
 
         parameters: dict[str, Tensor] = dict(self.stacked.named_parameters())
         buffers = dict(self.stacked.named_buffers())
-        logits: Tensor = vmap(one, randomness="different")(parameters, buffers, inputs)
+        try:
+            logits: Tensor = vmap(one, randomness="different")(parameters, buffers, inputs)
+        except RuntimeError as error:
+            if "vmap" not in str(error):
+                raise
+            kind, reason = type(form).__name__, " ".join(str(error).split())[:200]
+            raise UserError(
+                f"the network {kind} cannot be trained several at once ({reason}): change it, or set batch_jobs to "
+                "never"
+            ) from error
         return logits

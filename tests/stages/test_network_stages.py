@@ -89,6 +89,14 @@ def aligned(run_dir, settings, utterances) -> Path:
     return run_dir
 
 
+def test_teachers_are_trained_as_one_where_that_is_asked_for(aligned, settings) -> None:
+    made = ensemble(aligned, replace(settings, batch_jobs="always", jobs=1))
+    assert [artifact.metrics["trained_together"] for artifact in made] == [2, 2]
+    weights = [(artifact.path / "model.safetensors").read_bytes() for artifact in made]
+    assert weights[0] != weights[1]
+    assert ensemble(aligned, settings) == made  # no fingerprint knows of it
+
+
 @pytest.mark.parametrize("dilations", [(), (1, 3)], ids=["dnn", "tdnn"])
 def test_from_labels_to_frame_accuracies(aligned, settings, dilations, monkeypatch) -> None:
     if dilations:

@@ -12,6 +12,7 @@ from kd_asr.device import HOST, Device
 from kd_asr.distillation.objectives import HARD, Objective, hinton_losses, objective_of, weighted
 from kd_asr.distillation.signal import Signal, top_k_targets
 from kd_asr.distillation.teachers.base import Teacher
+from kd_asr.distillation.teachers.live import LiveTeacher
 from kd_asr.errors import UserError
 from kd_asr.features.images import Images
 from kd_asr.networks.base import Network, seeded, view_of
@@ -239,3 +240,18 @@ def test_where_the_examples_lie_with_the_networks_nothing_changes_but_who_gather
     for one, other in zip(gathered, resident, strict=True):
         state = other.network.state_dict()
         assert all(torch.equal(values, state[name]) for name, values in one.network.state_dict().items())
+
+
+def test_networks_learn_from_a_live_teacher_what_each_would_alone(tmp_path) -> None:
+    """It is asked about the batches of all networks at once, and answers for each."""
+    network = network_of("dnn")
+    teacher = LiveTeacher([drawn(network, 11), drawn(network, 12)], precision="fp32")
+    examples = replace(examples_for("dnn"), teacher=teacher)
+    objectives = [objective_of(losses) for losses in (OBJECTIVES[1], OBJECTIVES[1], [weighted("kl")])]
+    single, stacked = (members_in(tmp_path / name, network, objectives) for name in ("alone", "as_one"))
+    settings = replace(SETTINGS, epochs=1, checkpoint_seconds=1e9)
+    for member in single:
+        alone(member, examples, settings)
+    fit_stacked(stacked, examples, settings, device=HOST, validate=None)
+    for one, other in zip(single, stacked, strict=True):
+        assert_equal(one, other)
