@@ -27,15 +27,17 @@ MIN_SAMPLE_RATE = 8000
 MAX_SAMPLE_RATE = 768_000
 # Float files may hold 16-bit integers; what is louder is no sound.
 LOUDEST = 65536.0
-# The mean of channels has at least this share of the loudest one's amplitude, unless they cancel out: of 16 channels
-# with sound in one alone it has a sixteenth.
-LEAST_SHARE = 0.05
+# Where one of n channels has sound, their mean has an nth of its amplitude; less than this part of that is left only
+# where channels cancel out. In tenths of a second that have a tenth of the energy it is too much.
+LEAST_SHARE = 0.3
+MOST_CANCELLED = 0.1
 BLOCK_FRAMES = 1 << 18
 # libsndfile reports the largest number there is where a header lacks the length, as that of a FLAC written to a pipe.
 UNKNOWN_LENGTH = 1 << 48
 # What ffmpeg, sox and others write for the length of a WAV file that goes into a pipe.
 _STREAMED = 0x7FFF_0000
 _CUT_DATA = re.compile(r"^\s*(?:data|SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
+_CUT_RF64 = re.compile(r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)")
 _OGG_PAGE = b"OggS"
 _LAST_PAGE = 0x04
 _LONGEST_OGG_PAGE = 27 + 255 + 255 * 255
@@ -123,6 +125,9 @@ def _check_header(file: soundfile.SoundFile) -> None:
     cut = _CUT_DATA.search(file.extra_info)
     if cut and int(cut[2]) < int(cut[1]) < _STREAMED:
         raise UnusableAudio(f"truncated audio: {cut[2]} of {cut[1]} bytes")
+    cut = _CUT_RF64.search(file.extra_info)
+    if cut and int(cut[1]) < int(cut[2]) < UNKNOWN_LENGTH:
+        raise UnusableAudio(f"truncated audio: {cut[1]} of {cut[2]} samples")
 
 
 def _check_last_page(name: str, size: int) -> None:
@@ -167,8 +172,7 @@ def mono_blocks(
         raise UnusableAudio(f"it has {file.channels} channels, and no channel {channel}")
     # What cannot be sought in has a header that may round its length.
     expected = file.frames - file.tell() if num_samples is None and file.seekable() else num_samples
-    decoded, of_mean = 0, 0.0
-    of_channels = np.zeros(file.channels)
+    decoded, all_energy, cancelled = 0, 0.0, 0.0
     while num_samples is None or decoded < num_samples:
         wanted = BLOCK_FRAMES if num_samples is None else min(BLOCK_FRAMES, num_samples - decoded)
         try:
@@ -187,13 +191,30 @@ def mono_blocks(
             mono = np.ascontiguousarray(block[:, channel - 1])
         else:
             mono = block[:, 0] if file.channels == 1 else block.mean(axis=1, dtype=np.float32)
-            of_channels += np.square(block, dtype=np.float64).sum(axis=0)
-            of_mean += float(np.square(mono, dtype=np.float64).sum())
+            if file.channels > 1:
+                loudest, lost = _energies(block, mono, file.samplerate)
+                all_energy += loudest
+                cancelled += lost
         yield mono
     if expected is not None and decoded != expected:
         raise UnusableAudio(f"truncated audio: {decoded} of {expected} samples")
-    if file.channels > 1 and channel is None and of_mean < LEAST_SHARE**2 * float(of_channels.max()):
+    if cancelled > MOST_CANCELLED * all_energy:
         raise UnusableAudio("its channels cancel out where they are mixed (opposite phase): use one of them")
+
+
+def _energies(block: NDArray[np.float32], mono: NDArray[np.float32], rate: int) -> tuple[float, float]:
+    """Energy of the loudest channel in each tenth of a second of a block, and in those where the mean has too little.
+
+    Args:
+        block: (samples, channels).
+        mono: (samples,) mean of the channels.
+        rate: samples in a second.
+    """
+    starts = np.arange(0, len(block), rate // 10)
+    of_channels = np.add.reduceat(np.square(block, dtype=np.float64), starts, axis=0).max(axis=1)
+    of_mean = np.add.reduceat(np.square(mono, dtype=np.float64), starts)
+    lost = of_mean < (LEAST_SHARE / block.shape[1]) ** 2 * of_channels
+    return float(of_channels.sum()), float(of_channels[lost].sum())
 
 
 def measure(file: soundfile.SoundFile, channel: int | None = None, num_samples: int | None = None) -> Sound:

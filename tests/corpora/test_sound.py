@@ -51,6 +51,8 @@ def float_with(value: float, path: Path) -> Path:
     return write(path, samples, subtype="FLOAT")
 
 
+# The second half of each second has the opposite phase.
+PHASE = np.where(np.arange(16000) < 8000, 1.0, -1.0)
 UNUSABLE = {
     "a.wav": (lambda path: path, "unreadable audio: No such file"),
     "folder.wav": (lambda path: path.mkdir() or path, "not a file"),
@@ -64,6 +66,9 @@ UNUSABLE = {
     "inf.wav": (lambda path: float_with(-np.inf, path), "not finite"),
     "loud.wav": (lambda path: float_with(1e37, path), r"samples of 1e\+37 times full scale"),
     "phase.wav": (lambda path: write(path, np.stack([NOISE, -NOISE], axis=1)), "opposite phase"),
+    # Half of it would be silence in training.
+    "flips.wav": (lambda path: write(path, np.tile(np.stack([NOISE, PHASE * NOISE], axis=1), (4, 1))), "opposite phase"),
+    "cut.rf64": (lambda path: halved(write(path, format="RF64")), "truncated audio: 7974 of 16000 samples"),
     "cut.wav": (lambda path: halved(write(path)), "truncated audio: 15978 of 32000 bytes"),
     "cut.aiff": (lambda path: halved(write(path)), "truncated audio"),
     "cut.w64": (lambda path: halved(write(path)), "truncated audio"),
