@@ -138,7 +138,8 @@ def read_layout(path: Path, count: int, rows: int, margin: int = 0) -> np.ndarra
         raise damaged(path, f"{layout.dtype} {layout.shape}, of {count} utterances")
     starts, counts = layout.T
     # Without a sum of both, which could overflow.
-    if (starts < margin).any() or (starts > rows).any() or (counts < 0).any() or (counts > rows - margin - starts).any():
+    low, high = (starts < margin) | (counts < 0), (starts > rows) | (counts > rows - margin - starts)
+    if (low | high).any():
         raise damaged(path, "utterances outside the store")
     return layout
 

@@ -10,10 +10,12 @@ from kd_asr.alignment.store import AlignmentStore, PhoneSegment
 from kd_asr.alignment.topology import SILENCE
 from kd_asr.alignment.words import WordSegment
 
-# Of all phones in the training set so many are shorter than what counts as long, and so many times that is too long.
+# Of all phones in the training set so many are shorter than what counts as long, and so many times that is too long. On
+# mini LibriSpeech that is 1.02 s, and none of 104,000 phones of train, dev and test is longer than 1 s.
 _USUAL = 0.999
 _TOO_MANY_TIMES = 3
-# The geometric mean of a word's posteriors is seldom below a tenth where it was said; this is far below.
+# On mini LibriSpeech's dev, with a network of the quick preset, the geometric mean of the posteriors is below this for
+# 0.5 % of the words that were said, and for 60 % of those that stand in a transcript in the place of another.
 LOWEST_POSTERIOR = 0.005
 _SAMPLED_UTTERANCES = 500
 

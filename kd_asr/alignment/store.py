@@ -98,7 +98,8 @@ class AlignmentStore:
             found = [PhoneSegment(*fields) for fields in json.loads(self._phones[number])]
             ends = [0, *accumulate(item.num_frames for item in found)]
             starts = [item.start_frame for item in found]
-            if starts != ends[:-1] or ends != sorted(set(ends)) or ends[-1] != self._ends[number] - self._starts[number]:
+            frames = self._ends[number] - self._starts[number]
+            if starts != ends[:-1] or ends != sorted(set(ends)) or ends[-1] != frames:
                 raise ValueError(f"the phones of {utterance_id} do not cover its frames")
             if not all(type(item.phone) is str and item.phone for item in found):
                 raise ValueError("phones without names")

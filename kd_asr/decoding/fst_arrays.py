@@ -22,6 +22,7 @@ _STATE = np.dtype(
 ARC = np.dtype([("ilabel", "<i4"), ("olabel", "<i4"), ("weight", "<f4"), ("nextstate", "<i4")])
 # OpenFst's kExpanded: the only property that a file must state; OpenFst computes all others.
 _EXPANDED = 0x1
+_CHECKED_ARCS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -123,37 +124,52 @@ def _layout(path: Path) -> _Layout:
     return layout
 
 
-def highest_labels(path: Path) -> tuple[int, int]:
-    """The highest input and output label of a ConstFst file, which is checked to be complete.
+def _tables(path: Path) -> tuple[_Layout, NDArray[np.void], NDArray[np.void]]:
+    """Layout, states and arcs of a ConstFst file, memory-mapped; all that leads out of them is refused.
 
-    Raises:
-        UserError: the file is missing, truncated or of another format.
+    OpenFst's own code believes a file: an arc to nowhere ends the process.
     """
     layout = _layout(path)
-    if not layout.num_arcs:
-        return 0, 0
-    arcs = np.memmap(path, ARC, "r", layout.arcs_offset, (layout.num_arcs,))
-    return int(arcs["ilabel"].max()), int(arcs["olabel"].max())
+    problem = UserError(f"{path} is damaged: delete it and build the graph again")
+    if not 0 <= layout.start < layout.num_states:
+        raise problem
+    states: NDArray[np.void] = np.memmap(path, _STATE, "r", layout.offset, (layout.num_states,))
+    counts = states["arcs"].astype(np.int64)
+    ends = np.cumsum(counts)
+    if (counts < 0).any() or ends[-1] != layout.num_arcs or not np.array_equal(states["first"], ends - counts):
+        raise problem
+    if np.isnan(states["final"]).any() or (states["final"] == -np.inf).any():
+        raise problem
+    arcs: NDArray[np.void] = np.zeros(0, ARC)
+    if layout.num_arcs:
+        arcs = np.memmap(path, ARC, "r", layout.arcs_offset, (layout.num_arcs,))
+    for start in range(0, layout.num_arcs, _CHECKED_ARCS):
+        part = np.asarray(arcs[start : start + _CHECKED_ARCS])
+        lowest = min(int(part[name].min()) for name in ("ilabel", "olabel", "nextstate"))
+        if lowest < 0 or part["nextstate"].max() >= layout.num_states or not np.isfinite(part["weight"]).all():
+            raise problem
+    return layout, states, arcs
+
+
+def highest_labels(path: Path) -> tuple[int, int]:
+    """The highest input and output label of a ConstFst file, which is checked to be complete and sound.
+
+    Raises:
+        UserError: the file is missing, truncated, of another format or damaged.
+    """
+    _, _, arcs = _tables(path)
+    return int(arcs["ilabel"].max(initial=0)), int(arcs["olabel"].max(initial=0))
 
 
 def read_fst(path: Path) -> FstArrays:
     """Read a ConstFst file, such as `write_fst` writes.
 
     Raises:
-        UserError: the file is missing, truncated, of another format, or has arcs to missing states.
+        UserError: the file is missing, truncated, of another format, or damaged.
     """
-    layout = _layout(path)
-    with path.open("rb") as file:
-        file.seek(layout.offset)
-        states = np.fromfile(file, _STATE, layout.num_states)
-        arcs = np.fromfile(file, ARC, layout.num_arcs)
-    targets = arcs["nextstate"]
-    lost = int(states["arcs"].sum(dtype=np.int64)) != layout.num_arcs
-    nowhere = len(arcs) and not (targets.min() >= 0 and targets.max() < layout.num_states)
-    if lost or nowhere or not 0 <= layout.start < layout.num_states:
-        raise UserError(f"{path} is damaged: delete it and build the graph again")
+    layout, states, arcs = _tables(path)
     sources = np.repeat(np.arange(layout.num_states, dtype=np.int32), states["arcs"])
-    return FstArrays(layout.start, states["final"].copy(), sources, arcs)
+    return FstArrays(layout.start, np.array(states["final"]), sources, np.array(arcs))
 
 
 def add_to_words(source: Path, target: Path, cost: float) -> None:

@@ -70,12 +70,13 @@ def lexicon_fst(
     for (word, pronunciation, cost), number in zip(entries, numbers, strict=True):
         labels = [phones[phone] for phone in pronunciation] + ([disambiguation + number] if number else [])
         state, written = between, words[word]
+        left = cost
         for label in labels[:-1]:
-            rows.append((state, label, written, cost, states))
-            state, written, cost = states, 0, 0.0
+            rows.append((state, label, written, left, states))
+            state, written, left = states, 0, 0.0
             states += 1
-        rows.append((state, labels[-1], written, cost + not_silent, between))
-        rows.append((state, labels[-1], written, cost + silent, in_silence))
+        rows.append((state, labels[-1], written, left + not_silent, between))
+        rows.append((state, labels[-1], written, left + silent, in_silence))
     finals = np.full(states, np.inf, dtype=np.float32)
     finals[between] = 0.0
     source, ilabel, olabel, weight, nextstate = zip(*rows, strict=True)

@@ -111,7 +111,8 @@ class PosteriorStore(Movable):
         header = read_json(folder / "header.json")
         try:
             self.top_k, self.num_classes = int(header["top_k"]), int(header["num_classes"])
-            shard_frames, fingerprints = [int(frames) for frames in header["shard_frames"]], dict(header["fingerprints"])
+            shard_frames = [int(frames) for frames in header["shard_frames"]]
+            fingerprints = dict(header["fingerprints"])
             if not 0 < self.top_k <= self.num_classes or min(shard_frames, default=0) < 0:
                 raise ValueError("numbers out of their range")
         except (KeyError, TypeError, ValueError, OverflowError) as error:

@@ -21,7 +21,6 @@ from kd_asr.features.usual_speaker import Moments, UsualSpeaker
 from kd_asr.parallel import parallel_map
 from kd_asr.stages.settings import Settings
 
-
 USUAL_SPEAKER_FILE = "usual_speaker.json"
 
 

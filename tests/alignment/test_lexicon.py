@@ -60,7 +60,8 @@ def test_line_ends_change_nothing(tmp_path: Path, newline: str) -> None:
     assert read_lexicon(_file(tmp_path, TEXT.replace("\n", newline).encode())) == expected
 
 
-KALDI = "the 1.0 DH AH0\nthe 0.2 DH IY1\ncat 1.0 K AE1 T\n!SIL 1.0 SIL\n<unk> 1 SPN\nread .5 R EH1 D\nread(2) 5e-1 R IY1 D"
+KALDI = "the 1.0 DH AH0\nthe 0.2 DH IY1\ncat 1.0 K AE1 T\n!SIL 1.0 SIL\n<unk> 1 SPN\nread .5 R EH1 D\n"
+KALDI += "read(2) 5e-1 R IY1 D"
 MFA = "the\t0.99\t0.14\t1.0\t1.0\tDH AH0\nthe\t0.198\t0.2\t1.5\t0.7\tDH IY1\ncat\t0.99\t0.2\t1\t1.0\tK AE1 T\n"
 MFA += "read\t0.5\t0.1\t1.0\t1.0\tR EH1 D\nread\t0.5\t0.1\t1.0\t1.0\tR IY1 D\n[bracketed]\t1\t1\t1\t1\tspn"
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 from hypothesis import given
+from num2words import num2words
 
 from kd_asr.alignment.lexicon import read_lexicon
 from kd_asr.corpora.settings import SpellingSettings
@@ -120,3 +124,23 @@ def test_tokens_of_the_settings_are_no_words_of_lexicons_and_language_models(tmp
     (tmp_path / "lexicon.txt").write_text("xxx SPN\nword W ER1 D\n[garbage] SPN\n%hesitation AH0\n")
     assert set(read_lexicon(tmp_path / "lexicon.txt", settings).pronunciations) == {"WORD"}
     assert {"XXX", "%HESITATION"} < set(read_lexicon(tmp_path / "lexicon.txt").pronunciations)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_numbers_are_said_as_num2words_says_them(seed: int) -> None:
+    """Written as people write them, against the library's own reading of the value."""
+    rng = np.random.default_rng(seed)
+
+    def by_library(value: object, **options: str) -> tuple[str, ...]:
+        return tuple(re.sub("[-,]", " ", num2words(value, **options)).upper().split())
+
+    for number in map(int, [*rng.integers(0, 1100, 20), *rng.integers(2100, 10**9, 20)]):
+        assert normalise_words(f"{number:,}") == by_library(number)
+        assert normalise_words(num2words(number, to="ordinal_num")) == by_library(number, to="ordinal")
+    for year in map(int, rng.integers(1100, 2100, 20)):
+        assert normalise_words(str(year)) == by_library(year, to="year")
+    for whole, places in zip(map(int, rng.integers(0, 5000, 20)), map(int, rng.integers(1, 1000, 20)), strict=True):
+        assert normalise_words(f"{whole}.{str(places).rstrip('0')}") == by_library(f"{whole}.{str(places).rstrip('0')}")
+        dollars = by_library(f"{whole}.{places % 99 + 1:02d}", to="currency", currency="USD", separator=" ")
+        expected = dollars if whole else dollars[2:]
+        assert normalise_words(f"${whole}.{places % 99 + 1:02d}") == expected

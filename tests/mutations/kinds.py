@@ -6,7 +6,6 @@ A reader here ends in `UserError` or `UnusableAudio`, or returns; then it has ch
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import math
 import struct
@@ -98,7 +97,8 @@ def scanned(corpus: Corpus | None, folder: Path) -> None:
 def speech(folder: Path) -> dict[str, Path]:
     """Four audio files of two speakers."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {f"{speaker}-1-000{index}": folder / f"{speaker}-1-000{index}.wav" for speaker in (1, 2) for index in (0, 1)}
+    names = [f"{speaker}-1-000{index}" for speaker in (1, 2) for index in (0, 1)]
+    paths = {name: folder / f"{name}.wav" for name in names}
     for path in paths.values():
         soundfile.write(path, samples(), RATE)
     return paths
@@ -271,7 +271,7 @@ def frame_store() -> Kind:
         for name in store.utterance_ids:
             assert store.frames(name).shape == (store.num_frames(name), store.num_mel_bins)
             rows = store.rows(name)
-            assert 0 < len(rows) and store.margin <= rows.start and rows.stop + store.margin <= len(store.matrix)
+            assert len(rows) > 0 and store.margin <= rows.start and rows.stop + store.margin <= len(store.matrix)
         store.check_finite()
 
     return Kind(write, ("header.json", "layout.npy", "utterances.txt", "frames.f16"), read)
@@ -486,10 +486,3 @@ def sound_files(kind: Kind, folder: Path) -> dict[str, bytes]:
     """Write a kind, and the contents of what is to be damaged."""
     kind.write(folder)
     return {name: (folder / name).read_bytes() for name in kind.damaged}
-
-
-def packed(array: np.ndarray) -> bytes:
-    """A `.npy` file."""
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()

@@ -17,7 +17,7 @@ from kinds import KINDS, sound_files
 from kd_asr.corpora.sound import UnusableAudio
 from kd_asr.errors import UserError
 
-# More memory than this is never needed for files of a few kB, and one case never takes longer, on a busy machine either.
+# More memory than this is never needed for files of a few kB, and no case takes longer, on a busy machine either.
 ROOM = 3 << 30
 LONGEST_SECONDS = 60
 
@@ -77,7 +77,7 @@ def test_a_damaged_file_is_a_sentence_or_makes_sense(name: str, tmp_path, little
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
-@settings(max_examples=100, suppress_health_check=list(HealthCheck), database=None, print_blob=True)
+@settings(max_examples=40, suppress_health_check=list(HealthCheck), database=None, print_blob=True)
 @given(data=st.data())
 def test_a_hundred_damaged_files_of_each_kind(name: str, tmp_path, little_room, data) -> None:
     check(name, tmp_path / name.replace(" ", "_"), data)
