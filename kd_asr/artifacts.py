@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -34,6 +34,9 @@ MANIFEST = "manifest.json"
 # Files that are not larger are read on every load; of larger ones, which take long, only those with another time of
 # change than they were made with.
 _READ_BYTES = 64 << 20
+_FIELDS = frozenset(
+    ("name", "fingerprint", "settings", "inputs", "code", "metrics", "wall_seconds", "files", "blake2b")
+)
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,9 @@ def damaged(path: Path, reason: object) -> UserError:
 def _read_manifest(path: Path) -> Artifact:
     fields = read_json(path / MANIFEST)
     try:
+        # One of an older version has no checksum of its own.
+        if set(fields) - _FIELDS or ("blake2b" in fields and fields["blake2b"] != _own_checksum(fields)):
+            raise damaged(path / MANIFEST, "its content is not what was written")
         return Artifact(
             path=path,
             name=fields["name"],
@@ -164,6 +170,12 @@ def _read_manifest(path: Path) -> Artifact:
         )
     except (KeyError, TypeError) as error:
         raise damaged(path / MANIFEST, f"no {error}") from error
+
+
+def _own_checksum(fields: Mapping[str, Any]) -> str:
+    """BLAKE2b of the content of a manifest but for this checksum."""
+    rest = {name: value for name, value in fields.items() if name != "blake2b"}
+    return hashlib.blake2b(json.dumps(rest, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def fault(artifact: Artifact, *, thorough: bool = False) -> tuple[Path, str] | None:
@@ -347,6 +359,8 @@ def build_artifact(
     for name_left in ("fingerprint", "spent_seconds"):
         (partial / name_left).unlink(missing_ok=True)
     manifest["files"] = _described(partial)
+    # Of what is read back: tuples are lists then, and keys are words.
+    manifest["blake2b"] = _own_checksum(json.loads(json.dumps(manifest)))
     write_json(partial / MANIFEST, manifest)
     # The old folder is moved away as a whole: half deleted, it could still have the manifest of a finished one.
     old = final.with_name(f".{final.name}.old")

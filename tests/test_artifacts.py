@@ -111,6 +111,18 @@ def test_a_file_that_is_not_as_it_was_made_is_named_and_made_again(tmp_path, dam
     assert load_artifact(tmp_path, "align") == dependent
 
 
+@pytest.mark.parametrize("change", [("1.5", "2.5"), ('"metrics"', '"metricz"'), ('"blake2b"', '"blake3b"')])
+def test_a_manifest_is_as_it_was_written(tmp_path, change) -> None:
+    made = build(tmp_path)
+    path = made.path / "manifest.json"
+    fields = json.loads(path.read_text())
+    text = json.dumps({**fields, "metrics": {"wer": 1.5}}).replace(*change)
+    for broken in (text, path.read_text().replace(made.fingerprint, "0" * 16)):
+        path.write_text(broken)
+        with pytest.raises(UserError, match=r"manifest.json is damaged \(its content is not what was written\)"):
+            load_artifact(tmp_path, "features")
+
+
 def test_large_files_are_read_where_asked_or_where_their_time_changed(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(artifacts, "_READ_BYTES", 0)
     made = build(tmp_path)
@@ -142,6 +154,7 @@ def test_an_older_manifest_without_checksums_will_do_and_a_malformed_one_not(tmp
     manifest = made.path / "manifest.json"
     fields = json.loads(manifest.read_text())
     files = fields.pop("files")
+    del fields["blake2b"]
     assert set(files) == {"result"}
     write_json(manifest, fields)
     assert load_artifact(tmp_path, "features").fingerprint == made.fingerprint

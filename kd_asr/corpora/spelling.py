@@ -84,7 +84,9 @@ def split_words(text: str) -> list[str]:
             kept.append(" ")
         elif character == "&":
             kept.append(" and " if text.islower() else " AND ")
-    words = (word.strip("'") if word[0] == word[-1] == "'" else word for word in "".join(kept).split())
+    # Composed again: an accent may have stood behind what was dropped.
+    plain = unicodedata.normalize("NFC", "".join(kept)).split()
+    words = (word.strip("'") if word[0] == word[-1] == "'" else word for word in plain)
     return [word for word in words if word.strip("'")]
 
 
