@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kd_asr.alignment.store import PhoneSegment
 from kd_asr.alignment.topology import without_position
+from kd_asr.corpora.text_files import decimal
 from kd_asr.errors import UserError
 
 _MOST_FIELDS = 8
@@ -67,7 +68,7 @@ def read_ctm(path: Path) -> dict[str, list[TimedPhone]]:
                     if len(fields) > _MOST_FIELDS:
                         raise ValueError
                     utterance_id, _, start, duration, phone = fields[:5]
-                    item = TimedPhone(phone, float(start), float(duration))
+                    item = TimedPhone(phone, decimal(start), decimal(duration))
                 except ValueError:
                     item = TimedPhone("", math.nan, math.nan)
                 if not (0 <= item.start < math.inf and 0 <= item.duration < math.inf):

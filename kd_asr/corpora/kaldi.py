@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kd_asr.corpora.base import Corpus, ListedUtterance, Listing, SetsSettings
 from kd_asr.corpora.sound import file_of
-from kd_asr.corpora.text_files import read_lines, start_of_paths
+from kd_asr.corpora.text_files import decimal, read_lines, start_of_paths
 from kd_asr.errors import UserError
 from kd_asr.registry import corpus
 
@@ -136,7 +136,7 @@ def _segments(
     for name, line in _table(path, listing).items():
         try:
             recording, *times = line.text.split()
-            start, end = map(float, times)
+            start, end = map(decimal, times)
         except ValueError:
             listing.reject(name, path, f"malformed segment, not `utterance recording start end`; {line.place}")
             continue

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.corpora.base import Corpus, ListedUtterance, Listing, SetsSettings
-from kd_asr.corpora.text_files import read_lines, start_of_paths
+from kd_asr.corpora.text_files import decimal, read_lines, start_of_paths
 from kd_asr.errors import UserError
 from kd_asr.registry import corpus
 
@@ -99,7 +99,7 @@ def _utterances(entry: Mapping[str, Any], recordings: Mapping[str, Any], place: 
         KeyError, TypeError, ValueError, AttributeError: the line lacks something, or it cannot be used.
     """
     if "supervisions" in entry:
-        cut_start, of_recording = float(entry["start"]), entry["recording"]
+        cut_start, of_recording = decimal(str(entry["start"])), entry["recording"]
         return [_utterance(one, cut_start, of_recording, place) for one in entry["supervisions"]]
     name = str(entry["recording_id"])
     if name not in recordings:
@@ -117,8 +117,10 @@ def _utterance(
         raise ValueError("its recording has transforms, which are not applied: save the transformed audio")
     if not supervision.get("speaker"):
         raise ValueError("no speaker")
-    start, duration = cut_start + float(supervision["start"]), float(supervision["duration"])
-    whole = start == 0 and abs(duration - float(recording["duration"])) * float(recording["sampling_rate"]) < 1
+    start, duration = (decimal(str(supervision[key])) for key in ("start", "duration"))
+    of_recording, rate = (decimal(str(recording[key])) for key in ("duration", "sampling_rate"))
+    start += cut_start
+    whole = start == 0 and abs(duration - of_recording) * rate < 1
     return ListedUtterance(
         str(supervision["id"]),
         str(supervision["speaker"]),

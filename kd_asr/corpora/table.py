@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,7 +15,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from kd_asr.corpora.base import Corpus, ListedUtterance, Listing, SetsSettings
-from kd_asr.corpora.text_files import read_lines, start_of_paths
+from kd_asr.corpora.text_files import decimal, read_lines, start_of_paths
 from kd_asr.errors import UserError
 from kd_asr.registry import corpus
 
@@ -216,9 +215,7 @@ def _segment(row: _Row, columns: Mapping[str, str]) -> tuple[float, float | None
         return None
     duration = row.text(columns["duration"]) if "duration" in columns else ""
     try:
-        first, seconds = float(start), float(duration or "0")
-        if not math.isfinite(first + seconds):
-            raise ValueError("not finite")
+        first, seconds = decimal(start), decimal(duration or "0")
     except ValueError as error:
         raise ValueError(f"malformed time: {error}") from error
     return first, first + seconds if duration else None

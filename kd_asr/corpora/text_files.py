@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import math
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from kd_asr.errors import UserError
 
 # Of the relative paths so many are tried: the first file may be missing.
 FIRST_PATHS = 100
+_DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 
 def read_lines(path: Path, listing: Listing) -> Iterator[tuple[int, str]]:
@@ -31,6 +34,17 @@ def read_lines(path: Path, listing: Listing) -> Iterator[tuple[int, str]]:
         except UnicodeDecodeError:
             name = raw.split(maxsplit=1)[0].decode("ascii", "replace")
             listing.reject(name, path, f"malformed line {number}: not UTF-8")
+
+
+def decimal(text: str) -> float:
+    """The number that a field of a text file holds.
+
+    Raises:
+        ValueError: it holds none. Python's own reader also takes `1_0`, `nan`, `inf` and digits of other scripts.
+    """
+    if not _DECIMAL.fullmatch(text) or not math.isfinite(float(text)):
+        raise ValueError(f"{text!r} is not a number")
+    return float(text)
 
 
 def start_of_paths(

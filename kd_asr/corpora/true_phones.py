@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from kd_asr.corpora.text_files import decimal
 from kd_asr.errors import UserError
 
 SILENCE = "SIL"
@@ -105,7 +106,7 @@ def read_true_phones(path: Path) -> dict[str, list[TruePhone]]:
                 continue
             try:
                 utterance_id, start, duration, phone = line.rstrip("\n").split("\t")
-                found.setdefault(utterance_id, []).append(TruePhone(phone, float(start), float(duration)))
+                found.setdefault(utterance_id, []).append(TruePhone(phone, decimal(start), decimal(duration)))
             except ValueError as error:
                 raise UserError(f"{path}, line {number}: not `utterance start duration phone` ({error})") from error
     return found

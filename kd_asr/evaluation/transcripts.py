@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from kd_asr.corpora.spelling import is_text
+from kd_asr.corpora.text_files import decimal
 from kd_asr.errors import UserError
 
 FileFormat = Literal["trn", "kaldi", "text", "ctm"]
@@ -195,7 +196,7 @@ def _by_id_in_time(lines: Sequence[Line]) -> dict[str, tuple[str, ...]]:
             continue
         try:
             utterance_id, channel, start, _, word = line.words[:5]
-            time = float(start)
+            time = decimal(start)
         except ValueError:
             time = math.nan
         if not 0 <= time < math.inf or len(line.words) > 8:

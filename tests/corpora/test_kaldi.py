@@ -106,7 +106,7 @@ def test_segments_are_parts_of_recordings(tmp_path) -> None:
         "i": "unreadable audio: No such file or directory; segments, line 9",
         "j": "malformed segment, not `utterance recording start end`; segments, line 10",
         "k": "segment beyond its recording: it ends at 6 s, the recording at 3 s; segments, line 11",
-        "l": "segment without length: from 0.0 to inf s; segments, line 12",
+        "l": "malformed segment, not `utterance recording start end`; segments, line 12",
     }
     whole, b = read_audio(tmp_path / "talk.wav", RATE), found.utterances[1]
     assert b.first_sample is not None

@@ -66,7 +66,7 @@ def test_offset_and_duration_are_a_part_of_a_file(tmp_path) -> None:
         ("10-1-0000-0000200", 3200, 1600),
         ("10-1-0000-0000400", 6400, len(one.samples) - 6400),
     ]
-    assert reasons(found) == {"10-1-0000": "malformed time: could not convert string to float: 'x'; a.json, line 6"}
+    assert reasons(found) == {"10-1-0000": "malformed time: 'x' is not a number; a.json, line 6"}
 
 
 def test_an_audiofolder_is_named_by_its_folder(tmp_path) -> None:
