@@ -21,7 +21,9 @@ _ALTERNATIVE = re.compile(r"\(\d+\)$")
 _COMMENT = re.compile(r"(^|\s)#.*")
 # Python's own reader also takes 1_0, nan and digits of other scripts.
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-_BEGINS_NUMBER = frozenset("0123456789.")
+_BEGINS_NUMBER = frozenset("0123456789.-+[")
+# Numbers as other programs write them, and what Julius prints for a word; no phone is called so.
+_NO_PHONE = re.compile(r"[-+]?\d*[.,]\d+%?|\d+%|[-+]\d+|\[.*\]", re.ASCII)
 # Of the word, and with those of silence around it, as in MFA's dictionaries and Kaldi's lexiconp_silprob.txt.
 _COLUMNS = (1, 4)
 
@@ -121,6 +123,11 @@ def _probability_columns(path: Path, lines: Sequence[tuple[int, list[str]]]) -> 
     if columns and all(fields[1].isdigit() for _, fields in lines) and any(int(fields[1]) > 1 for _, fields in lines):
         return 0
     for number, fields in lines:
+        if _NO_PHONE.fullmatch(fields[1]) and not _NUMBER.fullmatch(fields[1]):
+            raise UserError(
+                f"{path}, line {number}: {fields[1]} is no phone: a word is followed by its phones, or by a probability "
+                "such as 0.5 and its phones"
+            )
         wrong = next((one for one in fields[1 + columns :] if _NUMBER.fullmatch(one) and not one.isdigit()), None)
         if wrong is not None:
             where = lines[counts.index(least)][0]
