@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -47,6 +48,14 @@ def add_corpus_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--dev", metavar="NAME", help="the same, that every choice is made on")
     command.add_argument("--test", metavar="NAME", help="the same, that is read once, at the end")
+    command.add_argument(
+        "--unlabelled",
+        type=existing_folder("--unlabelled"),
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder of audio without transcripts, in any layout, that students learn from as well; repeatable",
+    )
     command.add_argument(
         "--lm",
         type=existing_file("--lm"),
@@ -102,6 +111,7 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
         UserError: an option or a setting cannot work, or there is no such corpus.
     """
     from kd_asr.corpora.base import corpus_of
+    from kd_asr.corpora.unlabelled import list_audio
     from kd_asr.device import find_device
     from kd_asr.jobs.taps import check_taps
     from kd_asr.networks.base import view_of
@@ -111,6 +121,9 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
 
     # What is wrong in the settings is said before the corpus is looked for.
     lm = [f"--language_model.arpa={arguments.lm.resolve()}"] if arguments.lm else []
+    if arguments.unlabelled:
+        folders = list(dict.fromkeys(str(folder.absolute()) for folder in arguments.unlabelled))
+        flags = [*flags, f"--unlabelled.folders={json.dumps(folders)}"]
     if arguments.corpus != AUTO:
         flags = [f"--corpus={arguments.corpus}", *flags]
     early = parse_settings([*flags, *lm], config)
@@ -120,6 +133,7 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
             f"--corpus {arguments.corpus} and --corpus.{early.corpus.name} contradict each other: give one of them"
         )
     check_given_files(early)
+    list_audio(early.unlabelled.folders, early.unlabelled)  # refuses one without audio
     run_systems(early)  # refuses methods that cannot work
     check_taps(
         student_jobs(early),

@@ -39,6 +39,11 @@ STAGES = (
         "Writes features/{train,dev,test}/. Settings: features.*.",
     ),
     Stage(
+        "unlabelled",
+        "compute frames of audio without transcripts, for the students; long files are cut at pauses",
+        "Writes unlabelled/frames, pieces.jsonl and rejected.tsv, if there is such audio. Settings: unlabelled.*.",
+    ),
+    Stage(
         "lexicon",
         "collect pronunciations: CMUdict, and espeak-ng's for the words it lacks",
         "Writes lexicon/lexicon.txt, phones.txt and g2p.tsv (every pronunciation not from a dictionary).",
@@ -70,19 +75,21 @@ STAGES = (
     ),
     Stage(
         "posteriors",
-        "store the ensemble's top-k posteriors of every training frame and of the copies",
-        "Writes posteriors/ (format: kd_asr/distillation/posterior_store.py). Settings: ensemble.*.",
+        "store the ensemble's top-k posteriors of every training frame, of the copies and of unlabelled audio",
+        "Writes posteriors/ (format: kd_asr/distillation/posterior_store.py), without the long silences of unlabelled "
+        "audio. Settings: ensemble.*, unlabelled.longest_silence, unlabelled.silence_posterior.",
     ),
     Stage(
         "sweep",
         "train students with several temperatures and hard weights, and compare them on dev",
-        "The report shows them beside the preset's choice. Settings: distil.sweep_temperatures, "
-        "distil.sweep_hard_weights.",
+        "The report shows them; with distil.sweep_decides the students use the best. Settings: distil.sweep_*.",
     ),
     Stage(
         "distil",
         "train the students of each method, and the baselines",
-        "Writes distil/student-00, ... and baseline/baseline-00, ...: same architecture and budget. "
+        "Writes distil/student-00, ... and baseline/baseline-00, ...: same architecture and budget. With distil.epochs "
+        "there are also baselines with the students' updates, with distil.sizes smaller students and baselines, with "
+        "distil.unlabelled_fractions students with a share of the unlabelled audio, share_networks/. "
         "Settings: methods, distil.*, baseline.networks.",
     ),
     Stage(
@@ -165,6 +172,9 @@ def make(name: str, run_dir: Path, settings: Settings) -> None:
     """Run one stage on a run folder that the caller has locked, and print its table, if it has one."""
     room = next(stage.room for stage in (*STAGES, *FURTHER) if stage.name == name)
     module = importlib.import_module(f"{room}.{name}")
+    names = [stage.name for stage in (*STAGES, *FURTHER)]
+    if names.index(name) > names.index("sweep") and room == Stage.room:
+        settings = importlib.import_module(f"{room}.sweep").decided(run_dir, settings)
     made = getattr(module, name)(run_dir, settings)
     if name in ("report", "reduced_report"):
         module.print_table(run_dir / name / "report.json")

@@ -138,6 +138,11 @@ class Corpus(ABC):
             jobs: processes, 0 for one per core.
         """
 
+    @property
+    def unlabelled(self) -> tuple[Path, ...]:
+        """Folders of audio without transcripts that it brings for the students' transfer set."""
+        return ()
+
     def true_phones(self, set_name: str) -> Path | None:
         """The file of true phone times of a set, if there is one."""
         return None

@@ -10,11 +10,20 @@ from kd_asr.artifacts import locked
 from kd_asr.console import say
 from kd_asr.corpora.base import Corpus, Listing
 from kd_asr.corpora.librispeech import check_subset, list_subset
-from kd_asr.corpora.synthetic import FULL, MINIATURE, SUBSETS, is_complete, synthesize, true_phones_path
+from kd_asr.corpora.synthetic import (
+    FULL,
+    LARGE,
+    MINIATURE,
+    SUBSETS,
+    UNLABELLED,
+    is_complete,
+    synthesize,
+    true_phones_path,
+)
 from kd_asr.registry import corpus
 from kd_asr.settings.ranges import AtLeast
 
-SIZES = {"full": FULL, "miniature": MINIATURE}
+SIZES = {"full": FULL, "large": LARGE, "miniature": MINIATURE}
 
 
 @dataclass(frozen=True)
@@ -23,13 +32,14 @@ class EmbeddedSettings:
 
     Attributes:
         root: Folder that it is made in.
-        size: Amount of speech: `full`, with 44 minutes to train on, or `miniature`, for a trial of the whole path in
-            minutes that gives no results worth reading.
+        size: Amount of speech: `full`, with 44 minutes to train on; `large`, with 90 more minutes without transcripts,
+            for the students, and a test set of 6,000 words by 16 voices; or `miniature`, for a trial of the whole path
+            in minutes that gives no results worth reading.
         seed: Seed of the speech, apart from the run's `seed` so that runs with other seeds share their data.
     """
 
     root: str = "data/embedded"
-    size: Literal["full", "miniature"] = "full"
+    size: Literal["full", "large", "miniature"] = "full"
     seed: Annotated[int, AtLeast(0)] = 1
 
 
@@ -57,6 +67,11 @@ class Embedded(Corpus):
     def label(self) -> str:
         """What it is, so that it can never be mistaken for real speech."""
         return "SYNTHETIC speech (embedded corpus, espeak-ng), not LibriSpeech"
+
+    @property
+    def unlabelled(self) -> tuple[Path, ...]:
+        """Its speech without transcripts, if its size has any."""
+        return (self.root / UNLABELLED,) if UNLABELLED in SIZES[self.settings.size].sets else ()
 
     def check(self) -> None:
         """Nothing: what is not there is made."""

@@ -34,6 +34,9 @@ from kd_asr.parallel import parallel_map
 
 SAMPLE_RATE = 16000
 SUBSETS = ("train", "dev", "test")
+UNLABELLED = "unlabelled"
+# In the order of their seeds.
+_ALL = (*SUBSETS, UNLABELLED)
 RECIPE = "recipe.json"
 # Raised when the same seed and size would give other bytes than before.
 VERSION = 2
@@ -56,7 +59,10 @@ VARIANTS = {
         "test": "m4 f3 m8 steph3 victor robert m6 paul",
     }.items()
 }
-FIRST_SPEAKER = {"train": 1001, "dev": 2001, "test": 3001}
+FIRST_SPEAKER = {"train": 1001, "dev": 2001, "test": 3001, UNLABELLED: 4001}
+# Pitches of the voices of each round through the variants: a set with more voices than variants has each of them twice,
+# as two speakers. Unlabelled speech has the timbres of train at the pitches of the second round.
+_PITCHES = ((35, 66), (66, 91))
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,8 @@ class EmbeddedSize:
         train_voices, dev_voices, test_voices: speakers of each set, at most as many as `VARIANTS` has.
         train_minutes, dev_minutes, test_minutes: speech of each set, reached within a few percent.
         difficulty: noise and rooms.
+        unlabelled_voices, unlabelled_minutes: speakers and minutes of speech without transcripts, of which no voice is
+            in another set; 0: none.
     """
 
     train_voices: int = 26
@@ -76,17 +84,30 @@ class EmbeddedSize:
     dev_minutes: float = 5.5
     test_minutes: float = 9.0
     difficulty: Difficulty = field(default_factory=Difficulty)
+    unlabelled_voices: int = 0
+    unlabelled_minutes: float = 0.0
 
     def voices(self, subset: str) -> int:
         """Speakers of a set."""
-        return {"train": self.train_voices, "dev": self.dev_voices, "test": self.test_voices}[subset]
+        found: int = getattr(self, f"{subset}_voices")
+        return found
 
     def minutes(self, subset: str) -> float:
         """Minutes of a set."""
-        return {"train": self.train_minutes, "dev": self.dev_minutes, "test": self.test_minutes}[subset]
+        found: float = getattr(self, f"{subset}_minutes")
+        return found
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """Names of the sets that are made."""
+        return _ALL if self.unlabelled_voices else SUBSETS
 
 
 FULL = EmbeddedSize()
+# Twice as many test voices, who say 6,000 words, and speech without transcripts.
+LARGE = EmbeddedSize(
+    dev_minutes=11.0, test_voices=16, test_minutes=48.0, unlabelled_voices=30, unlabelled_minutes=90.0
+)
 MINIATURE = EmbeddedSize(3, 1, 1, 0.75, 0.25, 0.25)
 
 
@@ -118,12 +139,16 @@ def is_complete(folder: Path, *, seed: int, size: EmbeddedSize) -> bool:
 
 
 def _recipe(seed: int, size: EmbeddedSize) -> dict[str, object]:
-    recipe: dict[str, object] = {"version": VERSION, "seed": seed, "size": asdict(size)}
+    made = asdict(size)
+    if not size.unlabelled_voices:  # as before there was unlabelled speech: what was made then is still whole
+        del made["unlabelled_voices"], made["unlabelled_minutes"]
+    recipe: dict[str, object] = {"version": VERSION, "seed": seed, "size": made}
     return dict(json.loads(json.dumps(recipe)))
 
 
 def synthesize(folder: Path, *, seed: int, size: EmbeddedSize = FULL, jobs: int = 0) -> None:
-    """Make the embedded corpus in `folder`: subsets `train`, `dev` and `test`, FLAC at 16 kHz and 16 bits.
+    """Make the embedded corpus in `folder`: subsets `train`, `dev`, `test` and, if the size has any, `unlabelled`
+    without transcripts; FLAC at 16 kHz and 16 bits.
 
     It is made in a temporary folder beside it and renamed at the end; what an earlier version or another seed had left
     in `folder` is replaced, anything else there is refused.
@@ -139,10 +164,10 @@ def synthesize(folder: Path, *, seed: int, size: EmbeddedSize = FULL, jobs: int 
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / RECIPE).is_file():
         raise UserError(f"{folder} is not empty and holds no embedded corpus: choose another folder or empty it")
-    speakers = [speaker for subset in SUBSETS for speaker in _plan(subset, seed, size)]
+    speakers = [speaker for subset in size.sets for speaker in _plan(subset, seed, size)]
     partial_folder = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial_folder, ignore_errors=True)
-    for subset in SUBSETS:
+    for subset in size.sets:
         (partial_folder / subset).mkdir(parents=True)
     results = parallel_map(
         partial(_make_speaker, folder=partial_folder, seed=seed, difficulty=size.difficulty),
@@ -152,7 +177,7 @@ def synthesize(folder: Path, *, seed: int, size: EmbeddedSize = FULL, jobs: int 
         jobs=jobs,
         amount=lambda speaker: sum(_expected_seconds(text, speaker.voice.rate) for text in speaker.sentences),
     )
-    phones: dict[str, list[tuple[str, list[TruePhone]]]] = {subset: [] for subset in SUBSETS}
+    phones: dict[str, list[tuple[str, list[TruePhone]]]] = {subset: [] for subset in size.sets}
     for speaker, made in zip(speakers, results, strict=True):
         phones[speaker.subset] += made
     for subset in SUBSETS:
@@ -167,17 +192,21 @@ def synthesize(folder: Path, *, seed: int, size: EmbeddedSize = FULL, jobs: int 
 
 def _plan(subset: str, seed: int, size: EmbeddedSize) -> list[_Speaker]:
     """Voices of a set, and sentences for each until its share of the minutes is filled."""
-    count, variants = size.voices(subset), VARIANTS[subset]
-    if not 1 <= count <= len(variants):
-        raise UserError(f"the embedded corpus has 1 to {len(variants)} {subset} voices, not {count}")
+    # All unlabelled voices are of the second round of train's variants, so that they are nobody else's.
+    first_round = int(subset == UNLABELLED)
+    count, variants = size.voices(subset), VARIANTS["train" if first_round else subset]
+    most = (len(_PITCHES) - first_round) * len(variants) if subset in ("test", UNLABELLED) else len(variants)
+    if not 1 <= count <= most:
+        raise UserError(f"the embedded corpus has 1 to {most} {subset} voices, not {count}")
     grammar = Grammar(f"{seed}/{subset}")
     speakers = []
     for index in range(count):
-        rng = np.random.default_rng([seed, SUBSETS.index(subset), index, 0])
+        rng = np.random.default_rng([seed, _ALL.index(subset), index, 0])
+        rounds, variant = divmod(index, len(variants))
         voice = Voice(
-            f"en-us+{variants[index]}",
+            f"en-us+{variants[variant]}",
             rate=int(rng.integers(150, 196)),
-            pitch=int(rng.integers(35, 66)),
+            pitch=int(rng.integers(*_PITCHES[first_round + rounds])),
             pitch_range=int(rng.integers(30, 71)),
         )
         sentences: list[str] = []
@@ -197,7 +226,7 @@ def _make_speaker(
     speaker: _Speaker, *, folder: Path, seed: int, difficulty: Difficulty
 ) -> list[tuple[str, list[TruePhone]]]:
     """Write all chapters of one voice; the true phones of each utterance."""
-    rng = np.random.default_rng([seed, SUBSETS.index(speaker.subset), speaker.index, 1])
+    rng = np.random.default_rng([seed, _ALL.index(speaker.subset), speaker.index, 1])
     speeches = speak(speaker.sentences, speaker.voice)
     clean = [_decode(speech) for speech in speeches]
     made: list[tuple[str, list[TruePhone]]] = []
@@ -230,8 +259,9 @@ def _make_speaker(
             (path / f"{utterance_id}.flac").write_bytes(encoded.getbuffer())
             transcript.append(f"{utterance_id} {' '.join(normalise_words(speaker.sentences[index]))}\n")
             made.append((utterance_id, phones))
-        transcript_path = path / f"{speaker.speaker_id}-{chapter_id}.trans.txt"
-        transcript_path.write_text("".join(transcript), encoding="utf-8")
+        if speaker.subset in SUBSETS:
+            transcript_path = path / f"{speaker.speaker_id}-{chapter_id}.trans.txt"
+            transcript_path.write_text("".join(transcript), encoding="utf-8")
     return made
 
 

@@ -140,7 +140,10 @@ class PosteriorStore(Movable):
             expected = frames * columns * 2
             if not path.exists() or path.stat().st_size != expected:
                 raise UserError(f"{path} is missing or does not have its {expected} bytes: make the posteriors again")
-            self._shards.append(np.memmap(path, dtype=np.uint16, mode="r", shape=(frames, columns)))
+            shape = frames, columns
+            # Nothing cannot be mapped: a shard is empty where all its frames were left out.
+            mapped = np.memmap(path, dtype=np.uint16, mode="r", shape=shape) if frames else np.zeros(shape, np.uint16)
+            self._shards.append(mapped)
         self._shard_starts = np.concatenate([[0], np.cumsum(shard_frames)]).astype(np.int64)
 
     def rows(self, utterance_id: str) -> range:

@@ -8,6 +8,7 @@ contiguous piece of the matrix and windows can be gathered on the fly without co
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -18,6 +19,7 @@ import numpy as np
 from kd_asr.artifacts import damaged, read_json, read_layout, read_names, write_array, write_json
 from kd_asr.corpora.manifest import Utterance
 from kd_asr.errors import UserError
+from kd_asr.features.parts import Part
 from kd_asr.features.settings import FeatureSettings
 
 MARGIN = 32
@@ -102,6 +104,16 @@ class FrameStore:
             UserError: the matrix does not have the size in its header.
         """
         return cls(folder)
+
+    def with_parts(self, parts: Sequence[Part]) -> FrameStore:
+        """The same matrix with parts of utterances as utterances; the frames around a part are those of its
+        utterance."""
+        made = copy.copy(self)
+        made.utterance_ids = [part.name for part in parts]
+        starts = [self.rows(part.utterance_id).start + part.first_frame for part in parts]
+        made.layout = np.array([starts, [part.frames for part in parts]], dtype=np.int64).T
+        made._number = {name: number for number, name in enumerate(made.utterance_ids)}
+        return made
 
     def check_finite(self) -> None:
         """Read every frame; a frame that is not finite is a `UserError` that names its utterance."""

@@ -130,6 +130,7 @@ class Job:
         max_norm: Largest Euclidean norm of a unit's incoming weights, held after each update; 0: no limit.
         epochs: Budget in epochs instead of `budget.epochs`, which may be a fraction.
         validations: Measurements on dev, closer together in the beginning, instead of one after each epoch.
+        size: Share of their parameters that the networks have, by fewer hidden units; 1: all.
     """
 
     name: Annotated[str, DecidesNothing()]
@@ -143,6 +144,7 @@ class Job:
     max_norm: Annotated[float, AbsentMeans(0.0)] = 0.0
     epochs: Annotated[float | None, AbsentMeans(None)] = None
     validations: Annotated[int | None, AbsentMeans(None)] = None
+    size: Annotated[float, AbsentMeans(1.0)] = 1.0
 
     def __post_init__(self) -> None:
         if len({view_of(network) for network in self.networks.values()}) != 1:

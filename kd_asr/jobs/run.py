@@ -23,6 +23,7 @@ from kd_asr.networks.adapted import Adapted
 from kd_asr.networks.base import Network, count_parameters, new_network, tap_width
 from kd_asr.networks.files import save_network
 from kd_asr.networks.peers import Peers, members_of
+from kd_asr.networks.sizes import of_size
 from kd_asr.parallel import advance, parallel_map, run_on_other_ranks
 from kd_asr.ranks import ranks
 from kd_asr.training.checkpoints import remove_checkpoint
@@ -304,7 +305,13 @@ def _new_networks(job: Job, material: Material) -> dict[str, Network]:
     inputs, shape, classes = material.examples.inputs, material.input_shape, material.num_classes
     several = len(job.networks) > 1
     return {
-        name: new_network(network, inputs, shape, classes, network_seed(job.seed, name) if several else job.seed)
+        name: new_network(
+            of_size(network, job.size, shape, classes),
+            inputs,
+            shape,
+            classes,
+            network_seed(job.seed, name) if several else job.seed,
+        )
         for name, network in job.networks.items()
     }
 

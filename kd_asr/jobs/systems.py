@@ -52,6 +52,9 @@ class Group:
         plural: Name of all networks of the group together; empty: the label.
         about: Sentences on what the networks learnt from; may be empty.
         paper: Row of the paper's table to show beside the group; empty: none.
+        twin: Group of networks of the same size and budget on hard labels, with which it is compared as well; empty:
+            none.
+        size: Share of the parameters that networks of its kind have in full size.
     """
 
     name: str
@@ -63,6 +66,8 @@ class Group:
     plural: str = ""
     about: str = ""
     paper: str = ""
+    twin: str = ""
+    size: float = 1.0
 
     @property
     def in_a_sentence(self) -> str:
@@ -111,6 +116,9 @@ class Systems:
         names, used = {group.name for group in self.groups}, {system.group for system in self.systems}
         if names != used:
             raise ValueError(f"groups without systems, or systems without a group: {', '.join(sorted(names ^ used))}")
+        alone = sorted({group.twin for group in self.groups if group.twin} - names)
+        if alone:
+            raise ValueError(f"twins that are no groups: {', '.join(alone)}")
         empty = [system.name for system in self.systems if not system.members]
         if empty:
             raise ValueError(f"systems without networks: {', '.join(empty)}")
@@ -150,10 +158,13 @@ class Systems:
     @property
     def comparisons(self) -> tuple[tuple[Group, Group], ...]:
         """Pairs of groups whose figures are subtracted, the second from the first: (teacher, reference), then for every
-        student group (student, reference) and (student, teacher), as far as they exist."""
+        student group (student, reference), (student, teacher) and (student, twin), as far as they exist."""
         known = [group for group in (self.reference, self.teacher) if group is not None]
         pairs = [(known[1], known[0])] if len(known) == 2 else []
-        return (*pairs, *((student, other) for student in self.students for other in known))
+        for student in self.students:
+            twins = [self.group(student.twin)] if student.twin not in ("", *(group.name for group in known)) else []
+            pairs += [(student, other) for other in (*known, *twins)]
+        return tuple(pairs)
 
     @property
     def networks(self) -> tuple[NetworkRef, ...]:

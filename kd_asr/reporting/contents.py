@@ -283,13 +283,19 @@ def choices_table(report: Report) -> Table:
 
 def sweep_table(report: Report) -> Table:
     """Dev figures of the temperatures and loss weights that were tried."""
+    shares = any("labelled_share" in row for row in report["sweep"])
     return Table(
-        ("temperature", "soft weight", "hard weight", "dev frame accuracy %", "dev cross-entropy, nats"),
+        (
+            *("temperature", "soft weight", "hard weight"),
+            *(["labelled share"] if shares else []),
+            *("dev frame accuracy %", "dev cross-entropy, nats"),
+        ),
         tuple(
             (
                 f"{row['temperature']:g}",
                 f"{row['soft_weight']:g}",
                 f"{row['hard_weight']:g}",
+                *([f"{row['labelled_share']:g}"] if shares else []),
                 percent(row["dev_frame_accuracy"]),
                 decimal(row["dev_cross_entropy"], 3),
             )

@@ -9,6 +9,7 @@ from kd_asr.corpora.manifest import SETS
 from kd_asr.jobs.systems import Group, Systems
 from kd_asr.reporting import contents
 from kd_asr.reporting.contents import Report
+from kd_asr.reporting.controls import control_sections, sweep_sentences
 from kd_asr.reporting.figures import comparison_key
 from kd_asr.reporting.tables import Table, percent, percent_interval, signed_percent, to_markdown
 
@@ -138,6 +139,7 @@ def page(report: Report) -> str:
         "## Single networks",
         *(group.about for group in systems.groups if group.about),
         _table(contents.seeds_table(report)),
+        *control_sections(report),
         "## Training",
         "![Training curves](training_curves.png)",
         *_objectives(systems),
@@ -160,6 +162,7 @@ def page(report: Report) -> str:
                 ("Lexicon", "lexicon"),
                 ("Language model", "language_model"),
                 ("Alignment", "align"),
+                ("Unlabelled audio", "unlabelled"),
                 ("Posterior store", "posteriors"),
                 ("Decoding graph", "graph"),
             )
@@ -213,7 +216,8 @@ def _example(report: Report) -> list[str]:
 def _sweep(report: Report) -> list[str]:
     if not report["sweep"]:
         return []
-    return ["Temperatures and loss weights that were tried, on dev:", _table(contents.sweep_table(report))]
+    tried = "Temperatures and loss weights that were tried, on dev:"
+    return [tried, _table(contents.sweep_table(report)), *sweep_sentences(report)]
 
 
 def _data(report: Report) -> list[str]:

@@ -7,13 +7,14 @@ from pathlib import Path
 from kd_asr.artifacts import Artifact
 from kd_asr.device import find_device
 from kd_asr.jobs.run import run
+from kd_asr.stages.controls import control_jobs
 from kd_asr.stages.plan import baseline_jobs
 from kd_asr.stages.settings import Settings
 
 
 def baseline(run_dir: Path, settings: Settings) -> list[Artifact]:
-    """Train the baselines into `baseline/baseline-00`, ..."""
-    jobs = baseline_jobs(settings)
+    """Train the baselines into `baseline/baseline-00`, ..., and those with the size and the updates of students."""
+    jobs = [*baseline_jobs(settings), *(job for job in control_jobs(settings) if job.teacher is None)]
     device = find_device(settings.device)
     return run(
         jobs,

@@ -27,6 +27,12 @@ class _Copy:
     frames: int
 
 
+def spread_of_copies(settings: Settings) -> Spread:
+    """Ranges from which the perturbations of the transfer set are drawn."""
+    distil = settings.distil
+    return Spread(distil.copy_warp, distil.copy_rate, distil.copy_curve)
+
+
 def copied_training_set(
     run_dir: Path, settings: Settings, stage: str, *, copies: int, spread: Spread, seed: int, mark: str
 ) -> Artifact:

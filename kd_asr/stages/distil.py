@@ -8,16 +8,19 @@ from pathlib import Path
 from kd_asr.artifacts import Artifact
 from kd_asr.device import find_device
 from kd_asr.jobs.run import run
+from kd_asr.stages.controls import control_jobs, share_jobs
 from kd_asr.stages.plan import baseline_jobs, student_jobs
 from kd_asr.stages.settings import Settings
 
 
 def distil(run_dir: Path, settings: Settings) -> list[Artifact]:
-    """Train the students into `distil/student-00`, ..., and the baselines, unless they are there.
+    """Train the students into `distil/student-00`, ..., the baselines and the controls, unless they are there.
 
     The baselines do not need the ensemble, but trained together with the students they leave no core idle.
     """
     students, baselines = student_jobs(settings), baseline_jobs(settings)
+    shares = [job for jobs in share_jobs(settings).values() for job in jobs]
+    students += [job for job in [*control_jobs(settings), *shares] if job not in students]
     described = f"students ({len(students)}), baselines ({len(baselines)})"
     device = find_device(settings.device)
     return run(

@@ -43,10 +43,12 @@ class _Chunk:
 
 @dataclass(frozen=True)
 class _Scored:
-    """Scores of a chunk by system, with those of the members of a combination, and the seconds its networks took."""
+    """Scores of a chunk by system, with those of the members of a combination, and the seconds its networks took; of
+    the teacher, scores of smaller ensembles by their number of members."""
 
     scores: dict[str, FrameScores]
     seconds: float
+    smaller: dict[int, list[FrameScores]]
 
 
 @lru_cache(maxsize=1)  # chunks come system by system, set by set
@@ -82,6 +84,7 @@ def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings, device: Device, 
     brought = systems.scored_with(chunk.system)
     _load(run_dir, chunk.system.members, chunk.set_name, settings, device)  # before the clock starts
     scores: dict[str, list[FrameScores]] = {}
+    smaller: dict[int, list[list[FrameScores]]] = {}
     seconds, started = 0.0, time.perf_counter()
     found = _posteriors(run_dir, settings, chunk.system, chunk.set_name, chunk.utterance_ids, device=device)
     for names, outputs, members in found:
@@ -95,8 +98,29 @@ def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings, device: Device, 
         }
         for name, log_probs in scored.items():
             scores.setdefault(name, []).append(score_utterances(alignments, names, log_probs))
+        for size in _compared_sizes(settings, systems, chunk.system):
+            of_size = smaller.setdefault(size, [[] for _ in disjoint(len(members), size)])
+            for parts, chosen in zip(of_size, disjoint(len(members), size), strict=True):
+                averaged = average_log_posteriors([members[number] for number in chosen], chunk.system.combine)
+                parts.append(score_utterances(alignments, names, averaged))
         started = time.perf_counter()
-    return _Scored({name: join_scores(parts) for name, parts in scores.items()}, seconds)
+    return _Scored(
+        {name: join_scores(parts) for name, parts in scores.items()},
+        seconds,
+        {size: [join_scores(parts) for parts in of_size] for size, of_size in smaller.items()},
+    )
+
+
+def _compared_sizes(settings: Settings, systems: Systems, system: System) -> list[int]:
+    """Numbers of members of the smaller ensembles that are compared with the teacher; none for other systems."""
+    if systems.teacher is None or system.group != systems.teacher.name:
+        return []
+    return sorted({size for size in settings.ensemble.compared_sizes if size <= len(system.members)})
+
+
+def disjoint(members: int, size: int) -> list[range]:
+    """As many ensembles of a size as can be made of some members, no two of which share one."""
+    return [range(first, first + size) for first in range(0, members - size + 1, size)]
 
 
 def evaluate(run_dir: Path, settings: Settings) -> Artifact:
@@ -129,10 +153,13 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
             )
         )
         parts: dict[str, dict[str, list[FrameScores]]] = {}
+        smaller: dict[int, dict[str, list[list[FrameScores]]]] = {}
         seconds: dict[str, float] = {}
         for chunk, result in zip(chunks, results, strict=True):
             for name, scores in result.scores.items():
                 parts.setdefault(name, {}).setdefault(chunk.set_name, []).append(scores)
+            for size, of_size in result.smaller.items():
+                smaller.setdefault(size, {}).setdefault(chunk.set_name, []).append(of_size)
             if chunk.set_name == "test":
                 seconds[chunk.system.name] = seconds.get(chunk.system.name, 0.0) + result.seconds
         for name, scores in on_train.items():
@@ -154,6 +181,16 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
                     name: {"test": {"seconds": spent, "audio_seconds": audio_seconds}}
                     for name, spent in seconds.items()
                 },
+                "ensemble_sizes": [
+                    {
+                        "members": size,
+                        **{
+                            set_name: [join_scores(list(one)).frame_accuracy for one in zip(*chunked, strict=True)]
+                            for set_name, chunked in by_set.items()
+                        },
+                    }
+                    for size, by_set in sorted(smaller.items())
+                ],
             },
         )
         write_json(folder / "utterance.json", _one_utterance(run_dir, settings, device, systems))
@@ -170,6 +207,7 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
             "precision": settings.train.precision,
             "systems": list(systems.systems),
             "adapt": settings.adapt,
+            "compared_sizes": settings.ensemble.compared_sizes,
         },
         inputs=[extracted, aligned, *stored, *networks],
         work=work,

@@ -15,7 +15,8 @@ from kd_asr.networks.base import Network
 from kd_asr.networks.inference import log_posteriors_of_batch
 from kd_asr.stages.speech import utterance_chunks
 
-_PIECE = 4096
+# Frames of a group of utterances, few enough for the outputs of ten networks to stay in the processor's cache.
+PIECE = 4096
 
 
 def log_posteriors_of_inputs(model: nn.Module, inputs: Sequence[torch.Tensor], *, precision: Precision) -> torch.Tensor:
@@ -32,11 +33,8 @@ def posteriors_by_group(
     *,
     precision: Precision,
 ) -> Iterator[tuple[list[str], list[torch.Tensor]]]:
-    """Groups of consecutive utterances, with every model's (frames, pdfs) log-posteriors.
-
-    Groups are small enough for the outputs of ten networks to stay in the processor's cache.
-    """
-    for names, _ in utterance_chunks(alignments, _PIECE, utterance_ids):
+    """Groups of consecutive utterances, with every model's (frames, pdfs) log-posteriors."""
+    for names, _ in utterance_chunks(alignments, PIECE, utterance_ids):
         yield names, posteriors_of(models, store, names, precision=precision)
 
 

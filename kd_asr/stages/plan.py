@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from kd_asr.distillation.objectives import HARD, hinton_losses
 from kd_asr.features.settings import AugmentSettings
@@ -12,6 +13,7 @@ from kd_asr.methods.base import Plan, cohort, planned
 from kd_asr.registry import Named, Weighted
 from kd_asr.stages.settings import Settings
 from kd_asr.tasks.speech import SpeechData
+from kd_asr.training.settings import TrainSettings
 
 # Artifact of the alignment that realignment networks learn from.
 FIRST_ALIGNMENT = "mixture_alignment"
@@ -43,9 +45,11 @@ class SpeechTask:
 
     Attributes:
         settings: Settings of the run.
+        size: Share of the parameters of the students' network; 1: all.
     """
 
     settings: Settings
+    size: float = 1.0
     paper_row = "Distilled Single model"
 
     @property
@@ -55,12 +59,21 @@ class SpeechTask:
 
     def taught(self, name: str, number: int, losses: Sequence[Weighted]) -> Job:
         """A student of the ensemble."""
-        return soft_job(self.settings, f"distil/{name}-{number:02d}", losses)
+        return replace(soft_job(self.settings, self._artifact(name, number), losses), size=self.size)
 
     def untaught(self, name: str, number: int, losses: Sequence[Weighted], *, networks: int = 1) -> Job:
         """A training like a baseline's, with other losses."""
-        job = hard_job(self.settings, f"distil/{name}-{number:02d}", self.settings.student_network)
-        return replace(job, networks=cohort(job.network, networks), losses=tuple(losses))
+        job = hard_job(self.settings, self._artifact(name, number), self.settings.student_network)
+        return replace(
+            job,
+            networks=cohort(job.network, networks),
+            losses=tuple(losses),
+            budget=student_budget(self.settings),
+            size=self.size,
+        )
+
+    def _artifact(self, name: str, number: int) -> str:
+        return f"distil/{name}-{number:02d}" if self.size == 1 else f"distil/{name}-{self.size:g}-{number:02d}"
 
 
 def plans(settings: Settings) -> list[Plan]:
@@ -77,24 +90,46 @@ def student_jobs(settings: Settings) -> list[Job]:
     return [job for plan in plans(settings) for job in plan.jobs]
 
 
-def sweep_points(settings: Settings) -> list[tuple[float, float]]:
-    """Temperature and weight of the hard loss of each student of the sweep."""
+@dataclass(frozen=True)
+class SweepPoint:
+    """What a student of the sweep learns with, beside a soft loss of weight 1.
+
+    Attributes:
+        temperature: Temperature of the soft loss.
+        hard_weight: Weight of the hard loss.
+        labelled_share: Value of `distil.labelled_share`; None: that of the settings.
+    """
+
+    temperature: float
+    hard_weight: float
+    labelled_share: float | None = None
+
+
+def sweep_axes(settings: Settings) -> dict[str, tuple[float, ...]]:
+    """The values to try of each field of `SweepPoint`; shares of labelled audio only where there is unlabelled."""
     distil = settings.distil
-    return [(t, weight) for t in distil.sweep_temperatures for weight in distil.sweep_hard_weights]
+    axes = {"temperature": distil.sweep_temperatures, "hard_weight": distil.sweep_hard_weights}
+    shares = distil.sweep_labelled_shares if settings.unlabelled_folders else ()
+    return {**axes, "labelled_share": shares} if shares else axes
 
 
-def sweep_jobs(settings: Settings) -> list[Job]:
-    """A student for each of `sweep_points`, all with the same initial weights and order of the data."""
-    seed = network_seed(settings.seed, "sweep")
-    return [
-        soft_job(
-            settings,
-            f"sweep_networks/temperature-{temperature:g}-hard-{weight:g}",
-            hinton_losses(temperature=temperature, soft_weight=1.0, hard_weight=weight),
-            seed=seed,
-        )
-        for temperature, weight in sweep_points(settings)
-    ]
+def sweep_points(axes: Mapping[str, Sequence[float]]) -> list[SweepPoint]:
+    """Every combination of the values of some axes."""
+    return [SweepPoint(**dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
+
+
+def sweep_jobs(settings: Settings, points: Sequence[SweepPoint]) -> list[Job]:
+    """A student for each point, all with the same initial weights and order of the data."""
+    return [_sweep_job(settings, point) for point in points]
+
+
+def _sweep_job(settings: Settings, point: SweepPoint) -> Job:
+    name = f"sweep_networks/temperature-{point.temperature:g}-hard-{point.hard_weight:g}"
+    if point.labelled_share is not None:
+        settings = replace(settings, distil=replace(settings.distil, labelled_share=point.labelled_share))
+        name += f"-labelled-{point.labelled_share:g}"
+    losses = hinton_losses(temperature=point.temperature, soft_weight=1.0, hard_weight=point.hard_weight)
+    return soft_job(settings, name, losses, seed=network_seed(settings.seed, "sweep"))
 
 
 def realignment_jobs(settings: Settings) -> list[Job]:
@@ -125,9 +160,9 @@ def soft_job(settings: Settings, name: str, losses: Sequence[Weighted], *, seed:
     return Job(
         name=name,
         networks={MODEL: network},
-        data=SpeechData(variation(settings), copies="transfer"),
+        data=_transfer_set(settings),
         losses=tuple(losses),
-        budget=settings.train,
+        budget=student_budget(settings),
         seed=network_seed(settings.seed, name) if seed is None else seed,
         teacher=ensemble_as_teacher(settings),
     )
@@ -141,6 +176,19 @@ def ensemble_as_teacher(settings: Settings) -> TeacherSpec:
         networks=member_names(settings),
         average=settings.ensemble.average,
     )
+
+
+def _transfer_set(settings: Settings) -> SpeechData:
+    """The training set, `transfer`'s copies of it and, where there is some, unlabelled audio."""
+    data = SpeechData(variation(settings), copies="transfer")
+    if not settings.unlabelled_folders:
+        return data
+    return replace(data, unlabelled="unlabelled", labelled_share=settings.distil.labelled_share)
+
+
+def student_budget(settings: Settings) -> TrainSettings:
+    """Budget of the students: that of all networks, but for `distil.epochs`."""
+    return replace(settings.train, epochs=settings.distil.epochs or settings.train.epochs)
 
 
 def variation(settings: Settings) -> AugmentSettings:

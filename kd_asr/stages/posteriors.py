@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from kd_asr.alignment.store import AlignmentStore
-from kd_asr.alignment.topology import Topology
+from kd_asr.alignment.topology import SILENCE, Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
 from kd_asr.device import HOST, Device, find_device
 from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
 from kd_asr.distillation.signal import tail_sum, top_k_targets
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
+from kd_asr.features.parts import Part, without_long_silence, write_parts
 from kd_asr.features.store import FrameStore
 from kd_asr.fingerprints import digest
 from kd_asr.jobs.systems import NetworkRef
 from kd_asr.networks.base import Network
 from kd_asr.networks.ensemble import average_log_posteriors
 from kd_asr.parallel import parallel_map
-from kd_asr.stages.networks import posteriors_by_group, score_utterances
+from kd_asr.stages.networks import PIECE, posteriors_by_group, posteriors_of, score_utterances
 from kd_asr.stages.plan import member_names
 from kd_asr.stages.settings import Settings
-from kd_asr.stages.speech import utterance_chunks
+from kd_asr.stages.speech import chunks_of, utterance_chunks
 from kd_asr.stages.systems import ENSEMBLE, load_networks
-from kd_asr.tasks.speech import labels
+from kd_asr.tasks.speech import PARTS, labels, piece_of
 
 SHARD_FRAMES = 50_000
 # Largest number of shards of a set: a reader maps them all, and Linux allows a process 65,530 mappings.
 _MOST_SHARDS = 1000
+
+
+Kind = Literal["train", "copies", "unlabelled"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class _Shard:
     """Utterances whose posteriors go into one file."""
 
     number: int
-    copies: bool
+    kind: Kind
     utterance_ids: list[str]
     frames: int
 
@@ -52,8 +57,9 @@ class _Worker:
 
     models: list[Network]
     names: list[str]
-    stores: tuple[FrameStore, FrameStore]  # of the training set, of its copies
-    alignments: tuple[AlignmentStore, AlignmentStore]
+    stores: dict[Kind, FrameStore]
+    alignments: dict[Kind, AlignmentStore]
+    silence: list[int]  # its pdfs
     settings: Settings
 
 
@@ -65,56 +71,104 @@ def _load(run_dir: Path, settings: Settings, device: Device) -> None:
     store = FrameStore.open(run_dir / "features" / "train")
     members = list(map(NetworkRef, member_names(settings)))
     models = device.put(load_networks(run_dir, members, store.features))
-    folders = run_dir / "align" / "train", run_dir / "transfer" / "alignments"
-    alignments = AlignmentStore.open(folders[0]), AlignmentStore.open(folders[1])
-    stores = store, FrameStore.open(run_dir / "transfer" / "frames")
-    _worker = _Worker(models, [member.name for member in members], stores, alignments, settings)
+    alignments: dict[Kind, AlignmentStore] = {
+        "train": AlignmentStore.open(run_dir / "align" / "train"),
+        "copies": AlignmentStore.open(run_dir / "transfer" / "alignments"),
+    }
+    stores: dict[Kind, FrameStore] = {"train": store, "copies": FrameStore.open(run_dir / "transfer" / "frames")}
+    if settings.unlabelled_folders:
+        stores["unlabelled"] = FrameStore.open(run_dir / "unlabelled" / "frames")
+    silence = list(Topology.load(run_dir / "align" / "topology.json").pdfs(SILENCE))
+    _worker = _Worker(models, [member.name for member in members], stores, alignments, silence, settings)
 
 
 def _compute(shard: _Shard, *, folder: Path) -> None:
-    """Write one shard and, except for copies, the frame accuracy of the ensemble and its members."""
+    """Write one shard and, of the training set itself, the frame accuracy of the ensemble and its members."""
     scores_path = folder / f"scores-{shard.number:05d}.json"
     if scores_path.exists():  # written after the shard, by an interrupted run
         return
     settings = _worker.settings
-    store, alignments = _worker.stores[shard.copies], _worker.alignments[shard.copies]
     rows: list[NDArray[np.uint16]] = []
+    parts: list[Part] = []
     scores: dict[str, list[FrameScores]] = {}
     tail = torch.zeros(1, dtype=torch.float64)
-    groups = posteriors_by_group(
-        _worker.models, store, alignments, shard.utterance_ids, precision=settings.train.precision
-    )
-    for names, members in groups:
+    for names, members in _groups(shard):
         averaged = average_log_posteriors(members, settings.ensemble.average)
+        if shard.kind == "unlabelled":
+            found, kept = _without_silence(names, averaged)
+            parts += found
+            averaged = averaged[kept]
         targets = top_k_targets(averaged, settings.ensemble.top_k)
         rows.append(encode(targets))
         tail = tail + HOST.put(tail_sum(averaged, targets.classes))
-        if not shard.copies:
+        if shard.kind == "train":
             for name, log_probs in zip([ENSEMBLE, *_worker.names], [averaged, *members], strict=True):
-                scores.setdefault(name, []).append(score_utterances(alignments, names, log_probs))
+                scored = score_utterances(_worker.alignments["train"], names, log_probs)
+                scores.setdefault(name, []).append(scored)
     write_shard(folder, shard.number, np.concatenate(rows))
     joined = {name: join_scores(parts).to_json() for name, parts in scores.items()}
-    write_json(scores_path, {"scores": joined, "tail": tail.tolist()})
+    write_json(scores_path, {"scores": joined, "tail": tail.tolist(), "parts": [list(astuple(one)) for one in parts]})
 
 
-def _shard_frames(alignments: AlignmentStore) -> int:
-    return max(SHARD_FRAMES, len(labels(alignments)) // _MOST_SHARDS)
+def _groups(shard: _Shard) -> Iterator[tuple[list[str], list[torch.Tensor]]]:
+    """Groups of the shard's utterances with every member's log-posteriors."""
+    models, store, precision = _worker.models, _worker.stores[shard.kind], _worker.settings.train.precision
+    if shard.kind != "unlabelled":
+        alignments = _worker.alignments[shard.kind]
+        yield from posteriors_by_group(models, store, alignments, shard.utterance_ids, precision=precision)
+        return
+    for names, _ in chunks_of(shard.utterance_ids, store.num_frames, PIECE):
+        yield names, posteriors_of(models, store, names, precision=precision)
+
+
+def _without_silence(utterance_ids: Sequence[str], log_probs: torch.Tensor) -> tuple[list[Part], torch.Tensor]:
+    """Parts of unlabelled utterances without long silences, and (kept,) int64 rows of their frames.
+
+    Args:
+        utterance_ids: some utterances.
+        log_probs: (frames, pdfs) log-posteriors of the ensemble, utterance after utterance.
+    """
+    own, shift = _worker.settings.unlabelled, _worker.settings.features.frame_shift
+    mass = log_probs[:, _worker.silence].exp().sum(dim=1)
+    silent = HOST.put(mass > own.silence_posterior).numpy()
+    parts, rows, first = [], [np.zeros(0, dtype=np.int64)], 0
+    for name in utterance_ids:
+        count = _worker.stores["unlabelled"].num_frames(name)
+        left = without_long_silence(silent[first : first + count], round(own.longest_silence / shift))
+        parts += [Part(f"{name}@{start}", name, start, end - start) for start, end in left]
+        rows += [np.arange(first + start, first + end) for start, end in left]
+        first += count
+    return parts, torch.from_numpy(np.concatenate(rows)).to(log_probs.device)
+
+
+def _shard_frames(frames: int) -> int:
+    """Least frames of a shard of a set with so many."""
+    return max(SHARD_FRAMES, frames // _MOST_SHARDS)
 
 
 def posteriors(run_dir: Path, settings: Settings) -> Artifact:
-    """Fill the posterior store `posteriors/` with the training set's posteriors and those of its copies, shard by shard
-    in parallel; shards that are there are kept."""
+    """Fill the posterior store `posteriors/` with the posteriors of the training set, of its copies and of unlabelled
+    audio, shard by shard in parallel; shards that are there are kept.
+
+    Of unlabelled audio, long silences are left out: the store has the parts that `unlabelled.tsv` lists.
+    """
     extracted, aligned, copied = (load_artifact(run_dir, name) for name in ("features", "align", "transfer"))
     members = [load_artifact(run_dir, name) for name in member_names(settings)]
-    device = find_device(settings.device)
+    added = [load_artifact(run_dir, "unlabelled")] if settings.unlabelled_folders else []
+    device, own = find_device(settings.device), settings.unlabelled
 
     def work(folder: Path) -> dict[str, Any]:
         sets = AlignmentStore.open(aligned.path / "train"), AlignmentStore.open(copied.path / "alignments")
-        chunks = [
-            (copies, names, frames)
-            for copies, alignments in zip((False, True), sets, strict=True)
-            for names, frames in utterance_chunks(alignments, _shard_frames(alignments))
+        kinds: tuple[Kind, Kind] = ("train", "copies")
+        chunks: list[tuple[Kind, list[str], int]] = [
+            (kind, names, frames)
+            for kind, alignments in zip(kinds, sets, strict=True)
+            for names, frames in utterance_chunks(alignments, _shard_frames(len(labels(alignments))))
         ]
+        for one in added:
+            store = FrameStore.open(one.path / "frames")
+            least = _shard_frames(one.metrics["frames"])
+            chunks += [("unlabelled", *chunk) for chunk in chunks_of(store.utterance_ids, store.num_frames, least)]
         shards = [_Shard(number, *chunk) for number, chunk in enumerate(chunks)]
         for _ in parallel_map(
             partial(_compute, folder=folder),
@@ -127,39 +181,55 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
             initargs=(run_dir, settings, device),
         ):
             pass
-        frame_counts = [len(alignments.pdfs(name)) for alignments in sets for name in alignments.utterance_ids]
         num_classes = Topology.load(aligned.path / "topology.json").num_pdfs
         paths = [folder / f"scores-{shard.number:05d}.json" for shard in shards]
-        parts = [read_json(path) for path in paths]
+        found = [read_json(path) for path in paths]
+        parts = [Part(*fields) for one in found for fields in one["parts"]]
+        names = [name for alignments in sets for name in alignments.utterance_ids]
+        frame_counts = [len(alignments.pdfs(name)) for alignments in sets for name in alignments.utterance_ids]
         finish_store(
             folder,
-            [name for alignments in sets for name in alignments.utterance_ids],
-            frame_counts,
-            shard_frames=[shard.frames for shard in shards],
+            [*names, *(part.name for part in parts)],
+            [*frame_counts, *(part.frames for part in parts)],
+            shard_frames=[
+                sum(fields[-1] for fields in one["parts"]) if shard.kind == "unlabelled" else shard.frames
+                for shard, one in zip(shards, found, strict=True)
+            ],
             top_k=min(settings.ensemble.top_k, num_classes),
-            tail_prior=torch.tensor([part["tail"] for part in parts], dtype=torch.float64).sum(dim=0),
+            tail_prior=torch.tensor([one["tail"] for one in found], dtype=torch.float64).sum(dim=0),
             fingerprints={
                 "features": extracted.fingerprint,
                 "align": aligned.fingerprint,
                 "ensemble": digest([member.fingerprint for member in members]),
             },
         )
-        by_system = [part["scores"] for part in parts if part["scores"]]
+        by_system = [one["scores"] for one in found if one["scores"]]
         joined = {
             name: join_scores([FrameScores.from_json(scores[name]) for scores in by_system]) for name in by_system[0]
         }
         write_json(folder / "train_scores.json", {name: scores.to_json() for name, scores in joined.items()})
         for path in paths:
             path.unlink()
-        store = PosteriorStore(folder)
-        return {
-            "frames": sum(frame_counts),
-            "top_k": store.top_k,
-            "bytes_per_frame": store.bytes_per_frame,
+        made = PosteriorStore(folder)
+        metrics: dict[str, Any] = {
+            "frames": sum(frame_counts) + sum(part.frames for part in parts),
+            "top_k": made.top_k,
+            "bytes_per_frame": made.bytes_per_frame,
             "dense_bytes_per_frame": 4 * num_classes,
-            "mass_kept": store.mean_mass_kept(),
+            "mass_kept": made.mean_mass_kept(),
             "shards": len(shards),
         }
+        for one in added:
+            write_parts(folder / PARTS, parts)
+            kept = sum(part.frames for part in parts)
+            originals = sum(part.frames for part in parts if piece_of(part.utterance_id) == part.utterance_id)
+            metrics["unlabelled"] = {
+                "parts": len(parts),
+                "frames_kept": kept,
+                "frames_of_silence_left_out": one.metrics["frames"] - kept,
+                "seconds_kept": round(originals * settings.features.frame_shift, 3),  # copies are no further audio
+            }
+        return metrics
 
     return build_artifact(
         run_dir,
@@ -169,7 +239,8 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
             "average": settings.ensemble.average,
             "top_k": settings.ensemble.top_k,
             "precision": settings.train.precision,
+            **({"silence": [own.longest_silence, own.silence_posterior]} if added else {}),
         },
-        inputs=[extracted, aligned, copied, *members],
+        inputs=[extracted, aligned, copied, *added, *members],
         work=work,
     )

@@ -22,6 +22,7 @@ from kd_asr.evaluation.frame_accuracy import FrameScores
 from kd_asr.features.store import FrameStore
 from kd_asr.jobs.systems import Group, Systems
 from kd_asr.reporting.contents import console_table
+from kd_asr.reporting.control_plots import plot_controls
 from kd_asr.reporting.figures import run_figures
 from kd_asr.reporting.markdown import page, summary
 from kd_asr.reporting.palette import coloured
@@ -40,6 +41,7 @@ from kd_asr.reporting.tables import to_rich
 from kd_asr.reporting.utterance_plot import plot_utterance
 from kd_asr.reporting.utterance_table import write_utterance_table
 from kd_asr.settings.fields import dump
+from kd_asr.stages.controls import share_jobs
 from kd_asr.stages.decode import tuning_name
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import run_systems
@@ -56,7 +58,7 @@ def report(run_dir: Path, settings: Settings) -> Artifact:
         UserError: a stage has not been run, its result is out of date, or a file of it is damaged.
     """
     systems = coloured(run_systems(settings))
-    artifacts = _load_artifacts(run_dir, systems)
+    artifacts = _load_artifacts(run_dir, settings, systems)
 
     def work(folder: Path) -> dict[str, Any]:
         return _write_report(folder, run_dir, artifacts, systems, settings)
@@ -80,7 +82,7 @@ def print_table(report_json: Path, file: TextIO | None = None) -> None:
     console.print(f"Report: {report_json.with_name('report.md')}", markup=False, soft_wrap=True)
 
 
-def _load_artifacts(run_dir: Path, systems: Systems) -> dict[str, Artifact]:
+def _load_artifacts(run_dir: Path, settings: Settings, systems: Systems) -> dict[str, Artifact]:
     """Every artifact that the report reads, by name, in the order of the stages."""
 
     def networks(*groups: Group | None) -> list[str]:
@@ -95,7 +97,8 @@ def _load_artifacts(run_dir: Path, systems: Systems) -> dict[str, Artifact]:
     first = networks(systems.reference)
     teachers = networks(systems.teacher)
     names = [
-        *("prepare", "features", "lexicon", "language_model", "align"),
+        *("prepare", "features", *(["unlabelled"] if settings.unlabelled_folders else [])),
+        *("lexicon", "language_model", "align"),
         *first,
         "augment",
         *teachers,
@@ -103,6 +106,7 @@ def _load_artifacts(run_dir: Path, systems: Systems) -> dict[str, Artifact]:
         *(["posteriors"] if systems.teacher is not None else []),
         "sweep",
         *networks(*systems.groups),  # those above keep their place
+        *(job.name for jobs in share_jobs(settings).values() for job in jobs),
         "evaluate",
         "graph",
         *map(tuning_name, systems.groups),
@@ -163,10 +167,11 @@ def _write_report(
         "choices": {group.name: artifacts[tuning_name(group)].metrics for group in systems.groups},
         "example": _example(run_dir, artifacts, settings),
         "sweep": artifacts["sweep"].metrics["rows"] if "sweep" in artifacts else [],
+        "controls": _controls(artifacts, evaluated, settings),
         "rejected": count_rejected(read_rejected(_rejected_files(artifacts))),
         "stages": {
             name: artifacts[name].metrics
-            for name in ("prepare", "lexicon", "language_model", "align", "posteriors", "graph")
+            for name in ("prepare", "unlabelled", "lexicon", "language_model", "align", "posteriors", "graph")
             if name in artifacts
         },
         "timings": _timings(artifacts, systems, evaluated, decoded["test"]),
@@ -182,6 +187,7 @@ def _write_report(
     plot_training_curves(_histories(artifacts, systems), systems, label, folder / "training_curves.png")
     choices = {group.label: content["choices"][group.name] for group in systems.groups}
     plot_dev_grid(choices, label, folder / "dev_grid.png")
+    plot_controls(content, folder)
     plot_utterance(content["example"], systems, _frames(run_dir, content["example"]), label, folder / "utterance.png")
     (folder / "report.md").write_text(page(content), encoding="utf-8")
     write_json(folder / "report.json", content)
@@ -194,6 +200,32 @@ def _write_report(
             name: share["value"]
             for name, share in content["figures"]["share_of_gain"]["test"]["frame_accuracy"].items()
         },
+    }
+
+
+def _controls(
+    artifacts: Mapping[str, Artifact], evaluated: Mapping[str, Any], settings: Settings
+) -> dict[str, Any]:
+    """What the sections on students' controls show."""
+    sweep = artifacts["sweep"].metrics if "sweep" in artifacts else {}
+    kept = artifacts["posteriors"].metrics["unlabelled"]["seconds_kept"] if "unlabelled" in artifacts else 0.0
+    shares = [
+        {
+            "fraction": fraction,
+            "minutes": fraction * kept / 60,
+            **{
+                f"dev_{name}": [artifacts[job.name].metrics[f"dev_{key}"] for job in jobs]
+                for name, key in (("frame_accuracy", "accuracy"), ("cross_entropy", "cross_entropy"))
+            },
+        }
+        for fraction, jobs in share_jobs(settings).items()
+    ]
+    return {
+        "unlabelled_shares": shares,
+        "ensemble_sizes": evaluated.get("ensemble_sizes", []),
+        "sweep": {"best": sweep["best"], "at_edge": sweep["at_edge"], "decides": settings.distil.sweep_decides}
+        if "best" in sweep
+        else None,
     }
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 from kd_asr.alignment.settings import AlignSettings, LexiconSettings
+from kd_asr.corpora.base import corpus_of
 from kd_asr.corpora.settings import PrepareSettings, SpellingSettings
+from kd_asr.corpora.unlabelled import UnlabelledSettings
 from kd_asr.decoding.settings import BeamsSettings, DecodeSettings, LanguageModelSettings, RescoreSettings
 from kd_asr.device import device_problems
 from kd_asr.distillation.settings import BaselineSettings, DistilSettings, EnsembleSettings
@@ -18,6 +20,7 @@ from kd_asr.features.store import MARGIN
 from kd_asr.jobs.stacks import BatchJobs
 from kd_asr.networks.base import problems_of, view_of
 from kd_asr.networks.settings import AdaptSettings, StudentSettings, TeacherSettings
+from kd_asr.networks.sizes import WIDTH
 from kd_asr.registry import Named, find, named
 from kd_asr.settings.files import load_settings_of, parse_settings_of
 from kd_asr.settings.ranges import AtLeast, DecidesNothing, NotEmpty, OfKind
@@ -40,6 +43,7 @@ class Settings:
         corpus: Where the speech comes from.
         prepare: Which utterances of it are used.
         spelling: Tokens that are no words.
+        unlabelled: Audio without transcripts, for the students.
         features: Acoustic features.
         lexicon: Pronunciations.
         language_model: Language model.
@@ -68,6 +72,7 @@ class Settings:
     corpus: Annotated[Named, OfKind("corpus")] = field(default_factory=lambda: named("corpus", "librispeech"))
     prepare: PrepareSettings = field(default_factory=PrepareSettings)
     spelling: SpellingSettings = field(default_factory=SpellingSettings)
+    unlabelled: UnlabelledSettings = field(default_factory=UnlabelledSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
     lexicon: LexiconSettings = field(default_factory=LexiconSettings)
     language_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)
@@ -86,6 +91,11 @@ class Settings:
     beams: BeamsSettings = field(default_factory=BeamsSettings)
     rescore: RescoreSettings = field(default_factory=RescoreSettings)
     reduced: ReducedSettings = field(default_factory=ReducedSettings)
+
+    @property
+    def unlabelled_folders(self) -> tuple[str | Path, ...]:
+        """Folders of audio without transcripts, the corpus's own first."""
+        return (*corpus_of(self.corpus).unlabelled, *self.unlabelled.folders)
 
     @property
     def teacher_network(self) -> Named:
@@ -122,6 +132,10 @@ class Settings:
             )
         if self.distil.dropout is not None and not hasattr(self.student_network.settings, "dropout"):
             found.append(f"distil.dropout: the network {self.student_network.name} has no setting dropout")
+        if self.distil.sizes and not hasattr(self.student_network.settings, WIDTH):
+            found.append(f"distil.sizes: the network {self.student_network.name} has no setting {WIDTH} to reduce")
+        if self.distil.sweep_decides and "hinton" not in {method.name for method in self.methods}:
+            found.append("distil.sweep_decides: hinton is not among the methods, so there is nothing to decide")
         return found
 
     def _problems_of(self, section: str, network: Named) -> list[str]:

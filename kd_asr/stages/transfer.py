@@ -10,8 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kd_asr.artifacts import Artifact
-from kd_asr.features.perturbation import Spread
-from kd_asr.stages.copies import copied_training_set
+from kd_asr.stages.copies import copied_training_set, spread_of_copies
 from kd_asr.stages.settings import Settings
 
 
@@ -20,8 +19,7 @@ def transfer(run_dir: Path, settings: Settings) -> Artifact:
 
     Without copies, students learn from the training set alone.
     """
-    distil = settings.distil
-    spread = Spread(distil.copy_warp, distil.copy_rate, distil.copy_curve)
+    copies, spread = settings.distil.copies, spread_of_copies(settings)
     return copied_training_set(
-        run_dir, settings, "transfer", copies=distil.copies, spread=spread, seed=settings.seed, mark="+"
+        run_dir, settings, "transfer", copies=copies, spread=spread, seed=settings.seed, mark="+"
     )

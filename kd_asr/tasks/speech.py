@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+import zlib
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -20,6 +22,7 @@ from kd_asr.distillation.losses.base import UNLABELLED
 from kd_asr.distillation.teachers.base import Teacher
 from kd_asr.features.inputs import Indexable
 from kd_asr.features.masks import MaskedInputs
+from kd_asr.features.parts import read_parts
 from kd_asr.features.settings import AugmentSettings, FeatureSettings
 from kd_asr.features.store import FrameStore
 from kd_asr.features.vocal_tract import WarpedWindows
@@ -29,8 +32,10 @@ from kd_asr.networks.views import labelled_frames
 from kd_asr.registry import Named
 from kd_asr.settings.ranges import AbsentMeans, DecidesNothing
 from kd_asr.tasks.labelled_subset import LabelledSubset, evenly_spaced
-from kd_asr.training.examples import Examples, JoinedInputs
+from kd_asr.training.examples import Examples, JoinedInputs, Mixture
 
+# The parts of unlabelled audio that are learnt from, beside the posteriors of their frames.
+PARTS = "unlabelled.tsv"
 # Labelled frames whose accuracy is monitored during training.
 _FOLLOWED = 10_000
 
@@ -54,6 +59,16 @@ class LabelledSpeech:
     alignments: AlignmentStore
     augment: AugmentSettings | None = None
 
+    @property
+    def utterance_ids(self) -> list[str]:
+        """Utterances, in the order of their frames."""
+        return self.alignments.utterance_ids
+
+    @property
+    def hard_labels(self) -> Tensor:
+        """(frames,) int32 pdfs."""
+        return labels(self.alignments)
+
     @classmethod
     def of_set(
         cls, run_dir: Path, set_name: str, *, augment: AugmentSettings | None = None, aligned: str = "align"
@@ -69,43 +84,101 @@ class LabelledSpeech:
         return cls(FrameStore.open(folder / "frames"), AlignmentStore.open(folder / "alignments"), augment)
 
 
+@dataclass(frozen=True)
+class UnlabelledSpeech:
+    """Frames without labels.
+
+    Attributes:
+        store: The frames.
+        augment: Variation of the inputs, drawn for each batch; None: no variation.
+    """
+
+    store: FrameStore
+    augment: AugmentSettings | None = None
+
+    @classmethod
+    def of_run(cls, run_dir: Path, *, fraction: float, augment: AugmentSettings | None = None) -> UnlabelledSpeech:
+        """The parts of a run's unlabelled audio that are no long silence.
+
+        Args:
+            run_dir: folder of the run.
+            fraction: share of the pieces that is used, within larger shares.
+            augment: variation of the inputs.
+        """
+        parts = read_parts(run_dir / "posteriors" / PARTS)
+        store = FrameStore.open(run_dir / "unlabelled" / "frames")
+        if fraction < 1:
+            chosen = _nested_share({piece_of(name) for name in store.utterance_ids}, fraction)
+            parts = [one for one in parts if piece_of(one.utterance_id) in chosen]
+        return cls(store.with_parts(parts), augment)
+
+    @property
+    def utterance_ids(self) -> list[str]:
+        """Parts, in the order of their frames."""
+        return self.store.utterance_ids
+
+    @property
+    def hard_labels(self) -> Tensor:
+        """(frames,) int32, all `UNLABELLED`."""
+        return torch.full((int(self.store.layout[:, 1].sum()),), UNLABELLED, dtype=torch.int32)
+
+
+def piece_of(utterance_id: str) -> str:
+    """A piece of unlabelled audio, or the one that it is a copy of."""
+    return re.sub(r"\+\d+$", "", utterance_id)
+
+
+def _nested_share(names: Collection[str], fraction: float) -> set[str]:
+    """A share of some names, spread over all of them; it lies within every larger share."""
+    ordered = sorted(names, key=lambda name: (zlib.crc32(name.encode()), name))
+    return set(ordered[: round(fraction * len(ordered))])
+
+
+Speech = LabelledSpeech | UnlabelledSpeech
+
+
 def examples_of(
-    speech: Sequence[LabelledSpeech],
+    speech: Sequence[Speech],
     network: Named,
     *,
     teach: Callable[[Sequence[str]], Teacher | None] = lambda utterance_ids: None,
     evaluation: bool = False,
+    labelled_share: float | None = None,
 ) -> Examples:
-    """Examples for a network: all frames, set after set, each in the order of its alignments.
+    """Examples for a network: all frames, set after set, each in the order of its utterances.
 
     The network's view decides whether an example is a frame in its window or a chunk of frames.
 
     Args:
-        speech: one set or more.
+        speech: one set or more, labelled ones first.
         network: network that sees the examples.
         teach: opens a teacher for the utterances of all sets, if there is one.
         evaluation: whether they are for `measure`, see `View.examples`.
+        labelled_share: share of labelled examples in every batch; None, or with sets of one kind alone: as they come.
     """
-    names = [name for one in speech for name in one.alignments.utterance_ids]
-    pdfs = torch.cat([labels(one.alignments) for one in speech]) if len(speech) > 1 else labels(speech[0].alignments)
+    names = [name for one in speech for name in one.utterance_ids]
+    pdfs = torch.cat([one.hard_labels for one in speech]) if len(speech) > 1 else speech[0].hard_labels
     teacher = teach(names)
     view = view_of(network)
-    seen = [view.examples(one.store, one.alignments.utterance_ids, evaluation=evaluation) for one in speech]
+    seen = [view.examples(one.store, one.utterance_ids, evaluation=evaluation) for one in speech]
     inputs = _joined(speech, [one.inputs for one in seen])
-    labelled = labelled_frames(seen, [len(labels(one.alignments)) for one in speech])
+    labelled = labelled_frames(seen, [len(one.hard_labels) for one in speech])
+    first = sum(len(one.inputs) for one, of_set in zip(seen, speech, strict=True) if isinstance(of_set, LabelledSpeech))
+    mixed = labelled_share is not None and 0 < first < len(inputs)
+    mixture = Mixture(first, labelled_share) if mixed and labelled_share is not None else None
     if labelled is None:
-        return Examples(inputs, pdfs, teacher)
+        return Examples(inputs, pdfs, teacher, mixture=mixture)
     frames, counted = labelled
     hard_labels = torch.where(counted, pdfs[frames], UNLABELLED)
-    return Examples(inputs, hard_labels, teacher, frames if teacher is not None else None)
+    return Examples(inputs, hard_labels, teacher, frames if teacher is not None else None, mixture)
 
 
-def _joined(speech: Sequence[LabelledSpeech], seen: Sequence[Indexable]) -> Indexable:
+def _joined(speech: Sequence[Speech], seen: Sequence[Indexable]) -> Indexable:
     """Inputs of all sets, concatenated, with their variation."""
     return reduce(JoinedInputs, [_varied(one, inputs) for one, inputs in zip(speech, seen, strict=True)])
 
 
-def _varied(speech: LabelledSpeech, seen: Indexable) -> Indexable:
+def _varied(speech: Speech, seen: Indexable) -> Indexable:
     """Inputs warped and then masked, according to the set's augmentation."""
     augment = speech.augment
     if augment is None:
@@ -162,6 +235,9 @@ class SpeechData:
         copies: Artifact with perturbed copies of the training set to add; empty: none.
         vary_copies: Whether the copies are varied like the training set.
         subset: Subset of the training set that keeps its labels; None: all of it does.
+        unlabelled: Artifact with unlabelled audio to add; empty: none.
+        unlabelled_fraction: Share of that audio.
+        labelled_share: Share of labelled examples in every batch; None: that among all examples.
     """
 
     augment: AugmentSettings
@@ -169,10 +245,14 @@ class SpeechData:
     copies: Annotated[str, DecidesNothing()] = ""
     vary_copies: bool = False
     subset: Annotated[LabelledSubset | None, AbsentMeans(None)] = None
+    unlabelled: Annotated[str, DecidesNothing()] = ""
+    unlabelled_fraction: Annotated[float, AbsentMeans(1.0)] = 1.0
+    labelled_share: Annotated[float | None, AbsentMeans(None)] = None
 
     def artifacts(self) -> Sequence[str]:
         """Names of the input artifacts."""
-        return ("features", self.aligned, *([self.copies] if self.copies else []))
+        added = [self.unlabelled, "posteriors"] if self.unlabelled else []  # posteriors say which parts are speech
+        return ("features", self.aligned, *([self.copies] if self.copies else []), *added)
 
     def count(self, run_dir: Path) -> int:
         """Number of frames in the training set."""
@@ -182,17 +262,20 @@ class SpeechData:
         """Training and evaluation data of the job."""
         network = job.network
         train = LabelledSpeech.of_set(run_dir, "train", augment=self.augment, aligned=self.aligned)
-        speech = [train]
+        speech: list[Speech] = [train]
         if self.copies:
             artifact = load_artifact(run_dir, self.copies)
             copies = LabelledSpeech.of_copies(artifact, augment=self.augment if self.vary_copies else None)
             speech += [copies] if copies.alignments.utterance_ids else []
+        if self.unlabelled:
+            added = UnlabelledSpeech.of_run(run_dir, fraction=self.unlabelled_fraction, augment=self.augment)
+            speech += [added] if added.utterance_ids else []
 
         def teach(utterance_ids: Sequence[str]) -> Teacher | None:
             expect = {name: load_artifact(run_dir, name).fingerprint for name in ("features", self.aligned)}
             return job.open_teacher(run_dir, utterance_ids=utterance_ids, expect=expect, header=train.store.features)
 
-        examples, followed = examples_of(speech, network, teach=teach), None
+        examples, followed = examples_of(speech, network, teach=teach, labelled_share=self.labelled_share), None
         if self.subset is not None:
             examples = self.subset.of(examples, self._numbers(train, job, evaluation=False))
             followed = evenly_spaced(self.plain_subset(run_dir, job), _FOLLOWED)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -20,6 +22,25 @@ _POOL = 4_000_000
 _RUN = 1000
 # Batches whose soft targets are read together: what a step needs besides its network is mostly overhead of small calls.
 _AT_ONCE = 16
+# Between the seeds of the orders of two kinds of examples.
+_OTHER_KIND = 7919
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Two kinds of examples in a given proportion, whatever their numbers.
+
+    Attributes:
+        first: Number of examples of the first kind, which precede those of the second; there is one of each at least.
+        share: Share of the first kind in every batch, 0 to 1; where it is no whole number of examples, on average.
+    """
+
+    first: int
+    share: float
+
+    def taken(self, batches: int, size: int) -> int:
+        """Examples of the first kind in so many batches."""
+        return math.floor(batches * size * self.share + 0.5)
 
 
 @dataclass(frozen=True)
@@ -33,12 +54,14 @@ class Examples:
         teacher: source of soft targets, one for each label; None for hard labels only.
         numbers: int64 tensor of the shape of `hard_labels`, the number by which the teacher knows each label; None:
             label n is number n.
+        mixture: proportion in which two kinds of examples are drawn; None: all examples are drawn alike.
     """
 
     inputs: Indexable
     hard_labels: Tensor
     teacher: Teacher | None = None
     numbers: Tensor | None = None
+    mixture: Mixture | None = None
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.hard_labels):
@@ -157,16 +180,25 @@ def epoch_order(
 
 def batches(examples: Examples, *, batch_size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
     """The full batches of an epoch from number `skip` on; a last batch that is not full is left out."""
-    for wanted in batch_numbers(len(examples), batch_size=batch_size, seed=seed, epoch=epoch, skip=skip):
+    wanted_by_pool = batch_numbers(
+        len(examples), batch_size=batch_size, seed=seed, epoch=epoch, skip=skip, mixture=examples.mixture
+    )
+    for wanted in wanted_by_pool:
         for group in range(0, len(wanted), _AT_ONCE):
             yield from examples.batches(wanted[group : group + _AT_ONCE])
 
 
 def batch_numbers(
-    count: int, *, batch_size: int, seed: int, epoch: int, skip: int = 0
+    count: int, *, batch_size: int, seed: int, epoch: int, skip: int = 0, mixture: Mixture | None = None
 ) -> Iterator[list[Tensor]]:
-    """Numbers of the examples in the batches of `batches`, pool by pool: (batch,) int64 each."""
+    """Numbers of the examples in the batches of `batches`, (batch,) int64 each, in lists: pool by pool, or some of a
+    mixture's at a time."""
     size = min(batch_size, count)
+    if mixture is not None:
+        drawn = _mixed(mixture, count, size, seed=seed, epoch=epoch, skip=skip)
+        while together := list(islice(drawn, _AT_ONCE)):
+            yield together
+        return
     number, left = 0, torch.zeros(0, dtype=torch.int64)
     for pool in epoch_order(count, seed=seed, epoch=epoch):
         part = torch.cat([left, pool])
@@ -174,6 +206,46 @@ def batch_numbers(
         full = [part[first : first + size] for first in range(0, len(part) - len(left), size)]
         yield full[max(0, skip - number) :]
         number += len(full)
+
+
+def _mixed(mixture: Mixture, count: int, size: int, *, seed: int, epoch: int, skip: int) -> Iterator[Tensor]:
+    """Example numbers of the batches of an epoch from number `skip` on, two kinds in proportion.
+
+    Each kind is drawn in an order of its own, over and over; where it stands follows from the number of the batch.
+    """
+    per_epoch = batches_per_epoch(count, size)
+    begin = epoch * per_epoch + skip
+    before = mixture.taken(begin, size)
+    first = _Stream(mixture.first, seed=seed, position=before)
+    second = _Stream(count - mixture.first, seed=seed + _OTHER_KIND, position=begin * size - before)
+    for number in range(begin, (epoch + 1) * per_epoch):
+        of_first = mixture.taken(number + 1, size) - mixture.taken(number, size)
+        yield torch.cat([first.take(of_first), mixture.first + second.take(size - of_first)])
+
+
+class _Stream:
+    """The numbers 0 to `count` - 1 in `epoch_order`, epoch after epoch without end."""
+
+    def __init__(self, count: int, *, seed: int, position: int) -> None:
+        """Begin at a position, counted from the first epoch."""
+        self._pools = self._from(count, seed, position)
+        self._left = torch.zeros(0, dtype=torch.int64)
+
+    @staticmethod
+    def _from(count: int, seed: int, position: int) -> Iterator[Tensor]:
+        epoch, skip = divmod(position, count)
+        while True:
+            for pool in epoch_order(count, seed=seed, epoch=epoch):
+                yield pool[min(skip, len(pool)) :]
+                skip = max(0, skip - len(pool))
+            epoch += 1
+
+    def take(self, amount: int) -> Tensor:
+        """The next (amount,) int64 numbers."""
+        while len(self._left) < amount:
+            self._left = torch.cat([self._left, next(self._pools)])
+        taken, self._left = self._left[:amount], self._left[amount:]
+        return taken
 
 
 def batches_per_epoch(count: int, batch_size: int) -> int:

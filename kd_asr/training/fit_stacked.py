@@ -265,7 +265,11 @@ class _Resident:
     def _order_of(self, seed: int, epoch: int) -> Tensor:
         """(updates, batch) int64 numbers of the examples of an epoch."""
         pools = batch_numbers(
-            len(self.examples), batch_size=self._run.pace.batch_size, seed=seed, epoch=epoch
+            len(self.examples),
+            batch_size=self._run.pace.batch_size,
+            seed=seed,
+            epoch=epoch,
+            mixture=self.examples.mixture,
         )
         return torch.stack([numbers for pool in pools for numbers in pool])
 

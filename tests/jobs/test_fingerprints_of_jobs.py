@@ -21,7 +21,15 @@ from kd_asr.fingerprints import digest, import_closure
 from kd_asr.jobs.job import Job, teacher_spec
 from kd_asr.registry import named
 from kd_asr.settings.ranges import AbsentMeans
-from kd_asr.stages.plan import baseline_jobs, member_jobs, realignment_jobs, student_jobs, sweep_jobs
+from kd_asr.stages.plan import (
+    baseline_jobs,
+    member_jobs,
+    realignment_jobs,
+    student_jobs,
+    sweep_axes,
+    sweep_jobs,
+    sweep_points,
+)
 from kd_asr.stages.settings import Settings, parse_settings
 from kd_asr.tasks.digits import DigitData
 from kd_asr.tasks.labelled_subset import LabelledSubset
@@ -44,6 +52,7 @@ def test_each_field_of_a_job_is_in_its_fingerprint_but_its_name() -> None:
         "max_norm": 3.0,
         "epochs": 1.5,
         "validations": 3,
+        "size": 0.5,
     }
     assert {*changes, "name", "teacher"} == {item.name for item in dataclasses.fields(Job)}
     digests = [digest(STUDENT), *(digest(replace(STUDENT, **{name: value})) for name, value in changes.items())]
@@ -65,7 +74,7 @@ def test_each_field_of_a_job_is_in_its_fingerprint_but_its_name() -> None:
 def test_each_field_of_the_data_is_too_but_artifacts_which_are_inputs(data) -> None:
     for item in dataclasses.fields(data):
         changed = replace(data, **{item.name: other(getattr(data, item.name))})
-        if item.name in ("aligned", "copies"):
+        if item.name in ("aligned", "copies", "unlabelled"):
             assert digest(changed) == digest(data)
             assert changed.artifacts() != data.artifacts()
         else:
@@ -147,7 +156,7 @@ def plan(settings: Settings) -> dict[str, dict[str, str]]:
         "members": member_jobs(settings),
         "baselines": baseline_jobs(settings),
         "students": student_jobs(settings),
-        "sweep": sweep_jobs(settings),
+        "sweep": sweep_jobs(settings, sweep_points(sweep_axes(settings))),
         "realignment": realignment_jobs(settings),
         **reduced,
     }
@@ -178,6 +187,8 @@ EXPECTED = {
     "reduced.losses.0.weight": {"reduced soft", *SOFT_AND_HARD},
     "reduced.losses.1.weight": SOFT_AND_HARD,
     "distil.dropout": {"students", "sweep"},
+    "distil.epochs": {"students", "sweep"},
+    "unlabelled.folders": {"students", "sweep"},
     "reduced.epochs": REDUCED,
     "reduced.validations": REDUCED,
     "reduced.draw": set(),  # other jobs, under other names
