@@ -38,6 +38,7 @@ OPTIONS = [
     (["--jobs", "-1"], "--jobs must be a whole number of 0 or more, not '-1'"),
     (["--corpus", "mine"], "there is no corpus 'mine', known ones: "),
     (["--librispeech", "nowhere"], "--librispeech: there is no folder 'nowhere'"),
+    (["--unlabelled", "nowhere"], "--unlabelled: there is no folder 'nowhere'"),
     (["--lm", "nowhere.arpa"], "--lm: there is no file 'nowhere.arpa'"),
     (["--out", f"{__file__}/below/a/file"], f"--out {__file__}/below/a/file: '{__file__}' is no folder"),
 ]

@@ -26,3 +26,8 @@ def test_phone_times_are_where_they_are(tmp_path, monkeypatch: pytest.MonkeyPatc
     path = corpus.true_phones("dev")
     assert path is not None and path.is_file()
     assert "SYNTHETIC" in corpus.label and "not LibriSpeech" in corpus.label
+
+
+def test_only_the_large_size_brings_unlabelled_speech(tmp_path) -> None:
+    for size, expected in (("full", ()), ("miniature", ()), ("large", (tmp_path / "unlabelled",))):
+        assert Embedded(EmbeddedSettings(root=str(tmp_path), size=size)).unlabelled == expected
