@@ -41,7 +41,7 @@ STAGES = (
     Stage(
         "unlabelled",
         "compute frames of audio without transcripts, for the students; long files are cut at pauses",
-        "Writes unlabelled/frames, pieces.jsonl and rejected.tsv, if there is such audio. Settings: unlabelled.*.",
+        "Writes unlabelled/frames, files.jsonl and rejected.tsv, if there is such audio. Settings: unlabelled.*.",
     ),
     Stage(
         "lexicon",

@@ -49,7 +49,7 @@ class DistilSettings:
         epochs: Budget of the students, in updates of so many passes over the training frames; null: that of
             `train.epochs`. With another budget there is a second group of baselines, which have the students' updates.
         labelled_share: Share of labelled frames in every batch of a student where there is unlabelled audio; null: that
-            in the whole transfer set. Labels of the training set are worth more than any number of posteriors.
+            in the whole transfer set, which makes hard labels rare where there is much unlabelled audio.
         dropout: Probability that a student's hidden unit is dropped in training, instead of its network's `dropout`;
             null: the same. Soft targets regularise, and a student that is regularised twice cannot match them.
         sizes: Sizes of students of the first method, as shares of the parameters of the students' network: 0.25 is a

@@ -119,7 +119,7 @@ def _compared_sizes(settings: Settings, systems: Systems, system: System) -> lis
 
 
 def disjoint(members: int, size: int) -> list[range]:
-    """As many ensembles of a size as can be made of some members, no two of which share one."""
+    """Numbers of the members of as many ensembles of a size as can be made without a member in two of them."""
     return [range(first, first + size) for first in range(0, members - size + 1, size)]
 
 

@@ -132,6 +132,9 @@ class Settings:
             )
         if self.distil.dropout is not None and not hasattr(self.student_network.settings, "dropout"):
             found.append(f"distil.dropout: the network {self.student_network.name} has no setting dropout")
+        for name in ("unlabelled_fractions", "sweep_labelled_shares"):
+            if getattr(self.distil, name) and not self.unlabelled_folders:
+                found.append(f"distil.{name}: there is no unlabelled audio; name a folder of it with --unlabelled")
         if self.distil.sizes and not hasattr(self.student_network.settings, WIDTH):
             found.append(f"distil.sizes: the network {self.student_network.name} has no setting {WIDTH} to reduce")
         if self.distil.sweep_decides and "hinton" not in {method.name for method in self.methods}:

@@ -64,7 +64,7 @@ class _File:
 
 
 def unlabelled(run_dir: Path, settings: Settings) -> Artifact | None:
-    """Write `unlabelled/frames`, `pieces.jsonl` and `rejected.tsv`; nothing where no folder is named.
+    """Write `unlabelled/frames`, `files.jsonl` and `rejected.tsv`; nothing where no folder is named.
 
     Raises:
         UserError: a folder is missing or holds no audio that can be used.
@@ -81,7 +81,7 @@ def unlabelled(run_dir: Path, settings: Settings) -> Artifact | None:
         write_rejected(folder / "rejected.tsv", rejected)
         if not files:
             raise _nothing(listing, rejected)
-        write_manifest(folder / "pieces.jsonl", _manifest(files))
+        write_manifest(folder / "files.jsonl", _manifest(files))
         names, counts = [], []
         for file in files:
             for name, start, end in file.pieces:

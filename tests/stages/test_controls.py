@@ -219,6 +219,8 @@ def test_the_best_point_is_the_first_of_the_most_accurate(tmp_path) -> None:
         (["--distil.sizes=[1.5]"], "sizes"),
         (["--distil.unlabelled_fractions=[1.1]"], "unlabelled_fractions"),
         (["--ensemble.compared_sizes=[0]"], "compared_sizes"),
+        (["--distil.unlabelled_fractions=[0.5]"], "unlabelled_fractions: there is no unlabelled audio"),
+        (["--distil.sweep_labelled_shares=[0.5]"], "sweep_labelled_shares: there is no unlabelled audio"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(flags, message) -> None:

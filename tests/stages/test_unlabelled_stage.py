@@ -105,7 +105,7 @@ def test_any_layout_is_read_and_what_cannot_be_used_is_listed(prepared, settings
     for path, piece in (("a.wav", "unlabelled-0-a.wav-0000"), ("deep/b.ogg", "unlabelled-0-deep-b.ogg-0000")):
         [own] = normalise([frames_of_file(audio / path, settings.features).frames], usual)
         assert np.array_equal(store.frames(piece), own.astype(np.float16).astype(np.float32))
-    assert [Path(one.audio_path).name for one in read_manifest(made.path / "pieces.jsonl")] == [
+    assert [Path(one.audio_path).name for one in read_manifest(made.path / "files.jsonl")] == [
         "a.wav", "b.ogg", "c d.flac"
     ]  # fmt: skip
 
@@ -168,7 +168,7 @@ def test_a_folder_of_more_than_an_hour_is_normalised_in_parts(prepared, settings
 
 @pytest.fixture
 def taught(prepared, settings, audio) -> tuple[Path, Settings]:
-    """A run with posteriors of unlabelled audio, of which b.ogg has one and a half seconds of silence."""
+    """A run with posteriors of unlabelled audio, of which a.wav has a second of near silence."""
     samples, rate = soundfile.read(audio / "a.wav")
     pause = 1e-4 * np.random.default_rng(5).standard_normal(rate)
     soundfile.write(audio / "a.wav", np.concatenate([samples, pause, samples]), rate)
