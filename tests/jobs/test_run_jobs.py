@@ -108,7 +108,7 @@ def test_adapters_are_trained_beside_the_network_and_not_saved(laid_out, device)
 def test_a_middle_layer_that_there_is_not_is_refused_before_any_work(tap: str, who: str) -> None:
     spec = teacher_spec(named("teacher", "live"), store="", networks=["any"], average="arithmetic")
     wrong = replace(job(), losses=(weighted("hint", HintSettings(**{tap: "hidden.9"})),), teacher=spec)
-    with pytest.raises(UserError, match=rf"the {who}'s network dnn has no middle layer 'hidden.9': choose one of hidden"):
+    with pytest.raises(UserError, match=rf"the {who}'s network dnn has no middle layer 'hidden.9': choose one of hid"):
         check_taps([wrong], teacher=NETWORK, shape_of=lambda network: (8, 8))
     fitting = replace(wrong, losses=(weighted("hint"),))
     check_taps([fitting], teacher=NETWORK, shape_of=lambda network: (8, 8))
