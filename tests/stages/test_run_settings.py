@@ -205,6 +205,6 @@ def test_what_changes_no_result_is_marked() -> None:
         if setting.marker(DecidesNothing)
     }
     assert marked == {
-        *((cls, name) for cls in ("Settings", "MnistSettings") for name in ("jobs", "device", "preset")),
+        *((cls, name) for cls in ("Settings", "MnistSettings") for name in ("jobs", "device", "batch_jobs", "preset")),
         ("TrainSettings", "checkpoint_seconds"),
     }
