@@ -105,9 +105,9 @@ def test_labels_outside_the_part_are_never_seen(taught) -> None:
             assert torch.equal(seen.hard_labels, pdfs[part.frames])
         if arm == "soft":
             some = torch.arange(0, len(part.frames), 5)
-            of_part = seen.teacher(some)
+            of_part = seen.batch(some).signal.targets
     # A frame of the part has the same teacher's opinion under its number in the part and under its number in all.
-    assert torch.equal(everything.teacher(part.frames[some]).log_probs, of_part.log_probs)
+    assert torch.equal(everything.batch(part.frames[some]).signal.targets.log_probs, of_part.log_probs)
 
 
 @pytest.mark.parametrize("stride", [1, 3])
