@@ -130,3 +130,13 @@ def test_an_unknown_option_is_told_with_the_nearest_known_one(capsys) -> None:
     with pytest.raises(SystemExit):
         main(["score", "a", "b", "--ignore-cases"])
     assert "unrecognized arguments: --ignore-cases; do you mean --ignore-case?" in capsys.readouterr().err
+
+
+def test_a_message_that_quotes_a_whole_file_is_cut_in_the_middle(tmp_path, capsys) -> None:
+    path = tmp_path / "a.ctm"
+    path.write_text("x" * 200_000)
+    assert main(["score", str(path), str(path), "--format", "ctm"]) == 2
+    assert main(["score", str(path), str(tmp_path / ("y" * 5000)), "--format", "text"]) == 2
+    text = " ".join(capsys.readouterr().err.split())
+    assert "a.ctm, line 1: not `utterance channel" in text
+    assert len(text) < 6000 and " ... " in text

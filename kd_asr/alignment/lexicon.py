@@ -125,8 +125,8 @@ def _probability_columns(path: Path, lines: Sequence[tuple[int, list[str]]]) -> 
     for number, fields in lines:
         if _NO_PHONE.fullmatch(fields[1]) and not _NUMBER.fullmatch(fields[1]):
             raise UserError(
-                f"{path}, line {number}: {fields[1]} is no phone: a word is followed by its phones, or by a "
-                "probability such as 0.5 and its phones"
+                f"{path}, line {number}: {fields[1]} is no phone: behind a word stand its phones, or a probability "
+                "such as 0.5 and its phones"
             )
         wrong = next((one for one in fields[1 + columns :] if _NUMBER.fullmatch(one) and not one.isdigit()), None)
         if wrong is not None:
