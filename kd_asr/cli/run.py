@@ -113,8 +113,8 @@ def _add_speech(tasks: argparse._SubParsersAction[Any]) -> None:
         "  kd-asr run speech --librispeech MINE --train a --dev b --test c --lm MINE.arpa.gz\n"
         "  kd-asr run speech --corpus kaldi --train data/train --dev data/dev --test data/test\n"
         "  kd-asr run speech --unlabelled podcasts --distil.epochs 18 --distil.sizes '[1, 0.5, 0.25]'\n"
-        "                                                        students learn from audio without transcripts, for\n"
-        "                                                        longer than baselines and teachers; smaller ones too\n"
+        "                                                        audio without transcripts, longer training and\n"
+        "                                                        smaller networks for the students\n"
         "  kd-asr run speech --stage decode --decode.beam 13     on with the default run folder, from there\n\n"
         + _AGAIN,
         digits=False,

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 from conftest import make_prepared, tone
+from safetensors.torch import load_file
 from test_network_stages import make_aligned
 
 import kd_asr.stages.unlabelled as stage
@@ -262,3 +263,35 @@ def test_settings_of_unlabelled_audio_are_checked() -> None:
     ):
         with pytest.raises(UserError, match=message):
             parse_settings(flags)
+
+
+def test_a_live_teacher_answers_for_unlabelled_frames_as_the_store_does(taught) -> None:
+    run_dir, settings = taught
+    plain = replace(settings, augment=replace(settings.augment, vocal_tract_warp=0.0))
+    [stored] = student_jobs(plain)
+    [live] = student_jobs(replace(plain, distil=replace(plain.distil, teacher=named("teacher", "live"))))
+    assert "posteriors" in live.artifacts()  # which says what is silence
+    numbers = torch.tensor([-1, -2]) + len(stored.data.open(run_dir, stored).examples)
+    found = []
+    for job in (stored, live):
+        examples = job.data.open(run_dir, job).examples
+        batch = examples.batch(numbers)
+        assert examples.teacher is not None
+        targets = examples.teacher.answer(batch).targets
+        assert targets is not None
+        found.append(targets.dense_log_probs(1.0).exp())
+    top = found[0].topk(3).indices  # of four that are kept: the tails may differ
+    assert torch.allclose(found[0].gather(1, top), found[1].gather(1, top), atol=0.01)
+
+
+def test_students_trained_as_one_draw_the_same_mixtures_as_alone(taught) -> None:
+    run_dir, settings = taught
+    two = replace(settings, distil=replace(settings.distil, students=2), batch_jobs="never")
+    weights = {}
+    for way in ("never", "always"):
+        shutil.rmtree(run_dir / "distil", ignore_errors=True)
+        distil(run_dir, replace(two, batch_jobs=way))
+        weights[way] = [load_file(run_dir / "distil" / f"student-0{number}" / "model.safetensors") for number in (0, 1)]
+    for alone, together in zip(weights["never"], weights["always"], strict=True):
+        for name, tensor in alone.items():
+            assert torch.allclose(tensor.float(), together[name].float(), atol=1e-3), name
