@@ -23,6 +23,8 @@ from torch import Tensor, nn
 
 from kd_asr.console import say
 from kd_asr.errors import UserError
+from kd_asr.executors.base import ClusterExecutor, Executor
+from kd_asr.executors.shares import chosen_cluster
 from kd_asr.parallel import available_cores
 
 if TYPE_CHECKING:
@@ -75,7 +77,9 @@ class Device:
     def label(self) -> str:
         """Its name and the model, for people to read: `cpu (AMD EPYC 9R14)`."""
         if self.kind == "cuda":
-            return f"{self} ({torch.cuda.get_device_name(self.torch_device)})"
+            # Where a cluster's jobs have cards, this process need not have one.
+            found = torch.cuda.get_device_name(self.torch_device) if torch.cuda.is_available() else "of a cluster"
+            return f"{self} ({found})"
         return f"{self} ({_processor()})"
 
     def put(self, value: Value) -> Value:
@@ -220,7 +224,8 @@ class Device:
             return jobs
         cards = [self] if self.number is not None else [self.share(card) for card in range(torch.cuda.device_count())]
         memory = [torch.cuda.get_device_properties(card.torch_device).total_memory for card in cards]
-        return min(jobs or available_cores(), sum(max(1, size // _BYTES_OF_A_PROCESS) for size in memory))
+        fitting = sum(max(1, size // _BYTES_OF_A_PROCESS) for size in memory)
+        return min(jobs or available_cores(), fitting) if cards else jobs  # without a card here: those of jobs
 
 
 HOST = Device("cpu")
@@ -313,17 +318,22 @@ def device_problems(name: str) -> list[str]:
     return [f"device: {name!r} is not auto, cpu, cuda or cuda:N, where N is the number of a graphics card, from 0"]
 
 
-def find_device(name: str) -> Device:
-    """The device of this machine that a setting or an option names.
+def find_device(name: str, executor: Executor | None = None) -> Device:
+    """The device that a setting or an option names: of this machine, or of the jobs of a cluster.
 
     Args:
         name: `auto`, the graphics cards if there are some, else the processor; `cpu`; `cuda`, all cards; `cuda:N`.
+        executor: where maps will be computed; None: where they are.
 
     Raises:
         UserError: there is no such card, or the name is none of these.
     """
     for problem in device_problems(name):
         raise UserError(problem)
+    cluster = chosen_cluster()
+    executor = executor or (cluster.executor if cluster is not None else None)
+    if isinstance(executor, ClusterExecutor):
+        return _of_jobs(name, executor)
     cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
     kind, _, number = name.partition(":")
     if kind == HOST.kind or (kind == "auto" and not cards):
@@ -334,6 +344,16 @@ def find_device(name: str) -> Device:
         last = f" to cuda:{cards - 1}" if cards > 1 else ""
         raise UserError(f"device: there is no {name}: the graphics cards of this machine are cuda:0{last}")
     return Device("cuda", int(number) if number else None)
+
+
+def _of_jobs(name: str, executor: ClusterExecutor) -> Device:
+    """The device of a cluster's jobs, which have one card each, or none."""
+    if name in ("auto", "cuda") and executor.settings.gpu:
+        return Device("cuda")
+    if name in ("auto", HOST.kind):
+        return HOST
+    problem = "have one card each: choose cuda" if executor.settings.gpu else "ask for no card: set its `gpu` to true"
+    raise UserError(f"device: the jobs of the executor {executor.package} {problem}")
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""The same function over many items on all cores, with a progress bar."""
+"""The same function over many items with a progress bar: on all cores, by several ranks, or by the jobs of a cluster."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache, partial
 from multiprocessing.queues import SimpleQueue
 from typing import Any, TypeVar
 
-from rich.progress import Progress, TaskID
-
 from kd_asr.console import progress
 from kd_asr.errors import UserError
+from kd_asr.executors.shares import Call, chosen_cluster, spread
 from kd_asr.fingerprints import known_digests, remember
 from kd_asr.ranks import as_single_process, broadcast, gather, ranks, receive
 
@@ -157,14 +156,15 @@ class Workers:
             initargs: its arguments.
         """
         self.jobs = max(1, (jobs or available_cores()) // ranks().on_this_machine)
-        self._number = _open_on_other_ranks(jobs, initializer, tuple(initargs))
+        self._asked, self._initializer, self._initargs = jobs, initializer, tuple(initargs)
+        self._number = _open_on_other_ranks(jobs, initializer, self._initargs)
         self._queue: SimpleQueue[float] = _CONTEXT.SimpleQueue()
         environment = {**os.environ, **_ENVIRONMENT}
         self._pool = ProcessPoolExecutor(
             self.jobs,
             _CONTEXT,
             _start_worker,
-            (environment, known_digests(), self._queue, initializer, tuple(initargs)),
+            (environment, known_digests(), self._queue, initializer, self._initargs),
         )
 
     def __enter__(self) -> Workers:
@@ -185,7 +185,8 @@ class Workers:
         amount: Callable[[Item], float] = lambda item: 1,
         self_reporting: bool = False,
     ) -> Iterator[Result]:
-        """Results in the order of `items`, with a progress bar. With several ranks each does its share of them.
+        """Results in the order of `items`, with a progress bar. With several ranks, or on a cluster, each rank or job
+        does its share of them.
 
         `amount(item)` is how far the bar moves, in `unit`; with `self_reporting` the function moves it itself, by
         `advance`. An error, or a consumer that stops half-way, ends the workers for good.
@@ -205,41 +206,69 @@ class Workers:
                     raise share
             yield from (shares[number % len(shares)][number // len(shares)] for number in range(len(items)))
             return
-        if items:
-            _start_server()
+        cluster = chosen_cluster()
         with progress() as bars:
             task = bars.add_task(description, total=sum(amount(item) for item in items), unit=unit)
-            pending: dict[int, Future[Result]] = {}
-            submitted = 0
-            finished = False
-            try:
-                for wanted in range(len(items)):
-                    # A window of submitted items, so that a slow consumer does not pile up results in memory.
-                    while submitted < len(items) and len(pending) < 4 * self.jobs:
-                        with _starting():
-                            pending[submitted] = self._pool.submit(_call, function, items[submitted])
-                        submitted += 1
-                    while not pending[wanted].done():
-                        # For this one alone: with the others, of which some are done, it would not wait at all.
-                        wait([pending[wanted]], timeout=0.2)
-                        _drain(self._queue, bars, task)
-                    result = pending.pop(wanted).result()
-                    _drain(self._queue, bars, task)
+            moved = partial(bars.advance, task)
+            if cluster is None:
+                results = self.results(function, items, title=description, moved=moved)
+            else:
+                call = Call(function, self._initializer, self._initargs, self._asked)
+                results = spread(cluster, call, items, title=description, moved=moved)
+            with closing(results):
+                for item, result in zip(items, results, strict=True):
                     if not self_reporting:
-                        bars.advance(task, amount(items[wanted]))
+                        moved(amount(item))
                     yield result
-                finished = True
-            except BrokenProcessPool as error:
-                raise UserError(
-                    f"{description}: a worker process was killed, most often for want of memory; "
-                    "use fewer of them with --jobs 1"
-                ) from error
-            finally:
-                if not finished:
-                    # Running items would be waited for: end them. What they were making is made again from its
-                    # checkpoint.
-                    for process in list((self._pool._processes or {}).values()):
-                        process.kill()
+
+    def results(
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        *,
+        title: str,
+        moved: Callable[[float], None],
+    ) -> Generator[Result, None, None]:
+        """Results in the order of `items`, by the workers of this process.
+
+        Args:
+            function: picklable.
+            items: picklable.
+            title: begins the message of an error.
+            moved: is told how far the function has moved the bar by `advance`.
+
+        Raises:
+            UserError: a worker was killed.
+        """
+        if items:
+            _start_server()
+        pending: dict[int, Future[Result]] = {}
+        submitted = 0
+        finished = False
+        try:
+            for wanted in range(len(items)):
+                # A window of submitted items, so that a slow consumer does not pile up results in memory.
+                while submitted < len(items) and len(pending) < 4 * self.jobs:
+                    with _starting():
+                        pending[submitted] = self._pool.submit(_call, function, items[submitted])
+                    submitted += 1
+                while not pending[wanted].done():
+                    # For this one alone: with the others, of which some are done, it would not wait at all.
+                    wait([pending[wanted]], timeout=0.2)
+                    _drain(self._queue, moved)
+                result = pending.pop(wanted).result()
+                _drain(self._queue, moved)
+                yield result
+            finished = True
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"{title}: a worker process was killed, most often for want of memory; use fewer of them with --jobs 1"
+            ) from error
+        finally:
+            if not finished:
+                # Running items would be waited for: end them. What they were making is made again from its checkpoint.
+                for process in list((self._pool._processes or {}).values()):
+                    process.kill()
 
 
 _opened = 0
@@ -304,13 +333,14 @@ def parallel_map(
     initargs: Iterable[Any] = (),
 ) -> Iterator[Result]:
     """`Workers.map` with workers of its own, no more of them than items."""
-    jobs = min(jobs or available_cores(), max(1, len(items)))
+    if chosen_cluster() is None:
+        jobs = min(jobs or available_cores(), max(1, len(items)))
     with Workers(jobs, initializer=initializer, initargs=initargs) as workers:
         yield from workers.map(
             function, items, description=description, unit=unit, amount=amount, self_reporting=self_reporting
         )
 
 
-def _drain(queue: SimpleQueue[float], bars: Progress, task: TaskID) -> None:
+def _drain(queue: SimpleQueue[float], moved: Callable[[float], None]) -> None:
     while not queue.empty():
-        bars.advance(task, queue.get())
+        moved(queue.get())

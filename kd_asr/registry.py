@@ -1,4 +1,4 @@
-"""Names of networks, losses, teachers, methods and corpora, by which YAML, flags and Python choose a class.
+"""Names of networks, losses, teachers, methods, corpora and executors, by which YAML, flags and Python choose a class.
 
 A class is registered with a decorator and has a frozen dataclass of settings:
 
@@ -33,6 +33,7 @@ FOLDERS = {
     "teacher": "kd_asr.distillation.teachers",
     "method": "kd_asr.methods",
     "corpus": "kd_asr.corpora",
+    "executor": "kd_asr.executors",
 }
 _CLASSES: dict[str, dict[str, type]] = {kind: {} for kind in FOLDERS}
 
@@ -92,6 +93,11 @@ def method(name: str) -> Callable[[AnyClass], AnyClass]:
 def corpus(name: str) -> Callable[[AnyClass], AnyClass]:
     """Register a corpus, as a class decorator."""
     return _registering("corpus", name)
+
+
+def executor(name: str) -> Callable[[AnyClass], AnyClass]:
+    """Register an executor, as a class decorator."""
+    return _registering("executor", name)
 
 
 def _registering(kind: str, name: str) -> Callable[[AnyClass], AnyClass]:

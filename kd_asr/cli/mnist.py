@@ -12,6 +12,7 @@ from typing import Any
 from kd_asr.artifacts import locked
 from kd_asr.cli.parsing import check_run_folder, one_of
 from kd_asr.console import say
+from kd_asr.executors.shares import executing
 from kd_asr.experiments.mnist.settings import MnistSettings, flags_for_bundled_digits
 from kd_asr.presets import find_preset
 from kd_asr.settings.files import load_settings_of, parse_settings_of, save_settings
@@ -151,7 +152,8 @@ def load_mnist_settings(run_dir: Path) -> MnistSettings:
 def make(name: str, run_dir: Path, settings: MnistSettings) -> None:
     """Run one of `MNIST_STAGES` on a run folder that the caller has locked, and print its table, if it has one."""
     stage = next(one for one in MNIST_STAGES if one.name == name)
-    getattr(importlib.import_module(f"kd_asr.experiments.mnist.{stage.module}"), name)(run_dir, settings)
+    with executing(settings.executor, run_dir):
+        getattr(importlib.import_module(f"kd_asr.experiments.mnist.{stage.module}"), name)(run_dir, settings)
     if name == "report":
         from kd_asr.experiments.mnist.report import print_table
 
@@ -174,6 +176,7 @@ def choose_digit_settings(
     """
     from kd_asr.corpora.mnist import choose_digits
     from kd_asr.device import find_device
+    from kd_asr.executors.base import make_executor
     from kd_asr.experiments.mnist.settings import IMAGE_SHAPES
     from kd_asr.experiments.mnist.table import student_jobs, table_systems
     from kd_asr.jobs.taps import check_taps
@@ -183,7 +186,7 @@ def choose_digit_settings(
     table_systems(early)  # refuses methods that cannot work
     shape = IMAGE_SHAPES[early.data.source]
     check_taps(student_jobs(early), teacher=early.teacher.network, shape_of=lambda network: shape)
-    find_device(early.device)
+    find_device(early.device, make_executor(early.executor))
     check_run_folder(arguments.run)
     choice = choose_digits(arguments.source, arguments.mnist, data)
     say(choice.sentence)

@@ -113,6 +113,7 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
     from kd_asr.corpora.base import corpus_of
     from kd_asr.corpora.unlabelled import list_audio
     from kd_asr.device import find_device
+    from kd_asr.executors.base import make_executor
     from kd_asr.jobs.taps import check_taps
     from kd_asr.networks.base import view_of
     from kd_asr.stages.lexicon import check_given_files
@@ -127,7 +128,7 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
     if arguments.corpus != AUTO:
         flags = [f"--corpus={arguments.corpus}", *flags]
     early = parse_settings([*flags, *lm], config)
-    find_device(early.device)
+    find_device(early.device, make_executor(early.executor))
     if early.corpus.name != arguments.corpus != AUTO:
         raise UserError(
             f"--corpus {arguments.corpus} and --corpus.{early.corpus.name} contradict each other: give one of them"

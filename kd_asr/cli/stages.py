@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.artifacts import locked
+from kd_asr.executors.shares import executing
 from kd_asr.stages.settings import Settings, load_settings
 
 
@@ -175,7 +176,8 @@ def make(name: str, run_dir: Path, settings: Settings) -> None:
     names = [stage.name for stage in (*STAGES, *FURTHER)]
     if names.index(name) > names.index("sweep") and room == Stage.room:
         settings = importlib.import_module(f"{room}.sweep").decided(run_dir, settings)
-    made = getattr(module, name)(run_dir, settings)
+    with executing(settings.executor, run_dir):
+        made = getattr(module, name)(run_dir, settings)
     if name in ("report", "reduced_report"):
         module.print_table(run_dir / name / "report.json")
     elif name in ("beams", "rescore"):

@@ -40,6 +40,8 @@ class Settings:
         batch_jobs: Whether networks that differ only in seed, losses' weights or temperatures are trained as one, their
             matrix products made together: `auto` where that is faster, on graphics cards; `always`; `never`. Changes
             at most the last bits of a result.
+        executor: Where work is spread: `local`, the processes of this machine, or the jobs of a cluster, `submitit`
+            (Slurm) or `ray`. Never changes a result.
         corpus: Where the speech comes from.
         prepare: Which utterances of it are used.
         spelling: Tokens that are no words.
@@ -69,6 +71,9 @@ class Settings:
     jobs: Annotated[int, AtLeast(0), DecidesNothing()] = 0
     device: Annotated[str, DecidesNothing()] = "auto"
     batch_jobs: Annotated[BatchJobs, DecidesNothing()] = "auto"
+    executor: Annotated[Named, OfKind("executor"), DecidesNothing()] = field(
+        default_factory=lambda: named("executor", "local")
+    )
     corpus: Annotated[Named, OfKind("corpus")] = field(default_factory=lambda: named("corpus", "librispeech"))
     prepare: PrepareSettings = field(default_factory=PrepareSettings)
     spelling: SpellingSettings = field(default_factory=SpellingSettings)

@@ -205,6 +205,10 @@ def test_what_changes_no_result_is_marked() -> None:
         if setting.marker(DecidesNothing)
     }
     assert marked == {
-        *((cls, name) for cls in ("Settings", "MnistSettings") for name in ("jobs", "device", "batch_jobs", "preset")),
+        *(
+            (cls, name)
+            for cls in ("Settings", "MnistSettings")
+            for name in ("jobs", "device", "batch_jobs", "executor", "preset")
+        ),
         ("TrainSettings", "checkpoint_seconds"),
     }

@@ -207,6 +207,8 @@ class MnistSettings:
         batch_jobs: Whether networks that differ only in seed, losses' weights or temperatures are trained as one, their
             matrix products made together: `auto` where that is faster, on graphics cards; `always`; `never`. Changes
             at most the last bits of a result.
+        executor: Where work is spread: `local`, the processes of this machine, or the jobs of a cluster, `submitit`
+            (Slurm) or `ray`. Never changes a result.
         seeds: Number of teachers, hard students and distilled students of the table, and of students that never see
             some digits.
         members: Teachers in the ensemble; the first `seeds` of them are the teachers of the table.
@@ -227,6 +229,9 @@ class MnistSettings:
     jobs: Annotated[int, AtLeast(0), DecidesNothing()] = 0
     device: Annotated[str, DecidesNothing()] = "auto"
     batch_jobs: Annotated[BatchJobs, DecidesNothing()] = "auto"
+    executor: Annotated[Named, OfKind("executor"), DecidesNothing()] = field(
+        default_factory=lambda: named("executor", "local")
+    )
     seeds: Count = 1
     members: Count = 10
     ensemble_students: Count = 1
