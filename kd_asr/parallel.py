@@ -1,4 +1,4 @@
-"""The same function over many items with a progress bar: on all cores, by several ranks, or by the jobs of a cluster."""
+"""The same function over many items, with a progress bar: on all cores, by ranks, or by the jobs of a cluster."""
 
 from __future__ import annotations
 

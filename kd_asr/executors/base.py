@@ -1,7 +1,7 @@
 """What an executor is: it starts jobs on a cluster, each of which does its share of a map's items.
 
-All else goes through files of the run folder, which the machines of a cluster share (`kd_asr.executors.shares`), so that
-another cluster is one more file beside this one.
+All else goes through files of the run folder, which the machines of a cluster share (`kd_asr.executors.shares`), so
+that another cluster is one more file beside this one.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class ClusterExecutor(Executor, ABC):
             environment: variables that `do_share` finds.
         """
 
-    def close(self) -> None:  # noqa: B027 - most have nothing to close
+    def close(self) -> None:
         """Give back what is held between maps."""
 
 

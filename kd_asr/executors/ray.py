@@ -87,8 +87,8 @@ class Ray(ClusterExecutor):
         try:
             ray.init(**given, log_to_driver=False, logging_level="error", runtime_env={"env_vars": environment})
         except (ConnectionError, ValueError, RuntimeError) as error:
-            where = self.settings.address or "this machine"
-            raise UserError(f"executor.ray: Ray cannot be reached at {where}: {' '.join(str(error).split())}") from error
+            where, why = self.settings.address or "this machine", " ".join(str(error).split())
+            raise UserError(f"executor.ray: Ray cannot be reached at {where}: {why}") from error
         offered = ray.cluster_resources()
         if offered.get("CPU", 0) < self.settings.cores or offered.get("GPU", 0) < int(self.settings.gpu):
             card = " and a graphics card" if self.settings.gpu else ""

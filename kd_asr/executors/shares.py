@@ -7,7 +7,7 @@ A folder of the run folder holds, for the time of a map:
     result-000007.pkl      result of item 7, taken away by its reader
     error-0003.pkl         the error that ended share 3
     progress-0003          how far share 3 has moved the bar
-    alive                  changes as long as the process that asked is there; jobs end when it stops, or the folder goes
+    alive                  changes as long as the process that asked is there; jobs end when it stops or goes
     log/                   what the jobs print
 
 Nothing travels any other way, so a job needs no network to the process that asked. Every file is renamed into place.
