@@ -201,9 +201,6 @@ class Workers:
                 self.map, function, description=description, unit=unit, amount=amount, self_reporting=self_reporting
             )
             shares = gather(_compute_share(items, here))
-            for share in shares:
-                if isinstance(share, Exception):
-                    raise share
             yield from (shares[number % len(shares)][number // len(shares)] for number in range(len(items)))
             return
         cluster = chosen_cluster()
@@ -285,14 +282,11 @@ def _open_on_other_ranks(jobs: int, initializer: Callable[..., None] | None, ini
 
 def _compute_share(
     items: Sequence[Item], mapped: Callable[[Sequence[Item]], Iterator[Result]]
-) -> list[Result] | Exception:
-    """This rank's results, or the error: raised here it would keep the other ranks waiting."""
+) -> list[Result]:
+    """This rank's results."""
     mine = items[ranks().rank :: ranks().size]
-    try:
-        with as_single_process():
-            return list(mapped(mine))
-    except Exception as error:
-        return error
+    with as_single_process():
+        return list(mapped(mine))
 
 
 def run_on_other_ranks(function: Callable[[Item], None], item: Item) -> None:

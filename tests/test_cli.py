@@ -1,8 +1,10 @@
 import fcntl
+import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -140,3 +142,14 @@ def test_a_message_that_quotes_a_whole_file_is_cut_in_the_middle(tmp_path, capsy
     text = " ".join(capsys.readouterr().err.split())
     assert "a.ctm, line 1: not `utterance channel" in text
     assert len(text) < 6000 and " ... " in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sees in /proc what is loaded")
+def test_ctrl_c_while_modules_load_leaves_no_traceback() -> None:
+    command = subprocess.Popen([sys.executable, "-m", "kd_asr"], stderr=subprocess.PIPE)
+    loaded = Path(f"/proc/{command.pid}/maps")
+    while "pydantic_core" not in loaded.read_text():
+        time.sleep(0.002)
+    command.send_signal(signal.SIGINT)
+    assert command.communicate()[1] == b""
+    assert command.returncode == -signal.SIGINT

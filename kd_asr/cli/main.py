@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from kd_asr.cli.stages import add_stages, run_stage
 from kd_asr.console import console, say
 from kd_asr.errors import UserError
 from kd_asr.parallel import serve
-from kd_asr.ranks import broadcast, joined_ranks
+from kd_asr.ranks import broadcast, end_all_ranks, joined_ranks
 
 
 def _parser() -> Parser:
@@ -56,15 +57,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     with joined_ranks() as ranks:
-        if ranks.rank > 0:
-            console.quiet = True
-            serve()
-            return 0
         try:
-            return _main(sys.argv[1:] if argv is None else argv)
-        finally:
-            if ranks.hands_out:
-                broadcast(("stop",))
+            status = _serve() if ranks.rank > 0 else _main(sys.argv[1:] if argv is None else argv)
+        except SystemExit as done:  # of the parser
+            if not ranks.hands_out:
+                raise
+            status = int(done.code or 0)
+        if status and ranks.size > 1:
+            end_all_ranks(status)  # the others may be waiting for this one
+        if ranks.hands_out:
+            broadcast(("stop",))
+        return status
+
+
+def _serve() -> int:
+    """Do what rank 0 hands out; the exit status."""
+    console.quiet = True
+    try:
+        serve()
+    except KeyboardInterrupt:
+        time.sleep(1)  # rank 0, which was interrupted as well, says so
+        return 130
+    except Exception as error:
+        sentence = _sentence(error, None)
+        if sentence is None:
+            raise
+        end_all_ranks(2, sentence)
+    return 0
 
 
 def _main(argv: Sequence[str]) -> int:
@@ -91,28 +110,37 @@ def _main(argv: Sequence[str]) -> int:
             run_own_audio(arguments)
         else:
             run_stage(arguments.command, arguments.run)
-    except UserError as error:
-        return fail(str(error))
     except KeyboardInterrupt:
         say("interrupted: the same command goes on from here")
         return 130
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - silences the flush at exit
         return 1
-    except OSError as error:
-        return fail(_explain(error, getattr(arguments, "run", None)))
-    except RuntimeError as error:
+    except Exception as error:
+        sentence = _sentence(error, getattr(arguments, "run", None))
+        if sentence is None:
+            raise
+        return fail(sentence)
+    return 0
+
+
+def _sentence(error: Exception, run_dir: Path | None) -> str | None:
+    """What went wrong and what to do about it; None where that is not for the user to cure."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return _explain(error, run_dir)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory: use fewer processes with --jobs 1, or a smaller --preset"
+    if isinstance(error, RuntimeError):
         from kd_asr.device import is_out_of_memory
 
-        if not is_out_of_memory(error):
-            raise
-        return fail(
-            "the graphics card has not enough memory: use fewer processes with --jobs 1, a smaller --preset, or "
-            "--device cpu"
-        )
-    except MemoryError:
-        return fail("there is not enough memory: use fewer processes with --jobs 1, or a smaller --preset")
-    return 0
+        if is_out_of_memory(error):
+            return (
+                "the graphics card has not enough memory: use fewer processes with --jobs 1, a smaller --preset, or "
+                "--device cpu"
+            )
+    return None
 
 
 def _explain(error: OSError, run_dir: Path | None) -> str:

@@ -27,16 +27,6 @@ class Batch:
     hard_labels: Tensor
     signal: Signal = field(default_factory=Signal)
 
-    def share(self, rank: int, size: int) -> Batch:
-        """Every `size`-th example, beginning with number `rank`; the shares of ranks 0 to `size` - 1 make up the
-        batch."""
-        if size == 1:
-            return self
-        count = len(self.examples)
-        labels = torch.arange(len(self.hard_labels)).reshape(count, -1)[rank::size].flatten()
-        chosen = self.signal.select(labels)
-        return Batch(self.examples[rank::size], self.inputs[rank::size], self.hard_labels[labels], chosen)
-
     def part(self, first: int, last: int, parts: int) -> Batch:
         """Numbers `first` to `last` - 1 of `parts` equal parts, as views."""
         counts = len(self.examples), len(self.hard_labels)

@@ -20,7 +20,8 @@ class SubmititSettings(JobSettings):
         partition: Slurm's partition; empty: the cluster's own choice.
         minutes: Time limit of each job.
         slurm: Further parameters of Slurm, such as `account=speech,qos=long`.
-        cluster: `slurm`; `local`, which starts the jobs on this machine, for a trial; `auto`, Slurm where there is one.
+        cluster: Where jobs go: `slurm`, `local` (processes of this machine, for a trial), or `auto`, Slurm if there is
+            one.
     """
 
     partition: str = ""

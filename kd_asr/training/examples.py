@@ -178,14 +178,22 @@ def epoch_order(
         yield part[torch.randperm(len(part), generator=generator)]
 
 
-def batches(examples: Examples, *, batch_size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
-    """The full batches of an epoch from number `skip` on; a last batch that is not full is left out."""
+_WHOLE = slice(None)
+
+
+def batches(
+    examples: Examples, *, batch_size: int, seed: int, epoch: int, skip: int = 0, share: slice = _WHOLE
+) -> Iterator[Batch]:
+    """The full batches of an epoch from number `skip` on; a last batch that is not full is left out.
+
+    Of every batch only `share` is gathered.
+    """
     wanted_by_pool = batch_numbers(
         len(examples), batch_size=batch_size, seed=seed, epoch=epoch, skip=skip, mixture=examples.mixture
     )
     for wanted in wanted_by_pool:
         for group in range(0, len(wanted), _AT_ONCE):
-            yield from examples.batches(wanted[group : group + _AT_ONCE])
+            yield from examples.batches([part[share] for part in wanted[group : group + _AT_ONCE]])
 
 
 def batch_numbers(

@@ -168,7 +168,8 @@ def fit(
     state = _restore(read_checkpoint(folder), model, optimiser, device, seed) or _begin(device, seed)
     if not leads:
         device.seed(seed + 1_000_003 * (state.update * ranks.size + ranks.rank))
-    called = distribute(model)
+    called = distribute(model, pace.batch_size)
+    share, weight = ranks.share(pace.batch_size), ranks.weight(pace.batch_size)
     advance(state.update * pace.labels)
     bf16 = device.uses_bf16(settings.precision)
     taps = {loss.student_tap for loss in tap_losses(objective).values()}
@@ -178,14 +179,12 @@ def fit(
     while state.update < pace.updates:
         epoch, skip = divmod(state.update, pace.pass_updates)
         started = time.monotonic()
-        for batch in batches(examples, batch_size=pace.batch_size, seed=seed, epoch=epoch, skip=skip):
+        for batch in batches(examples, batch_size=pace.batch_size, seed=seed, epoch=epoch, skip=skip, share=share):
             rate = pace.rate(state.update, settings)
             set_rate(optimiser, rate)
-            share = device.put(batch.share(ranks.rank, ranks.size))
-            weight = len(share.examples) * ranks.size / len(batch.examples)  # shares may be unequal, by one example
             value = step(
                 called,
-                share,
+                device.put(batch),
                 objective,
                 optimiser,
                 teacher=examples.teacher,

@@ -97,8 +97,7 @@ def take_steps(model: nn.Module, batch: Batch, objective: Objective, optimiser: 
     running = RunningMeans()
     taps = [loss.student_tap for loss in tap_losses(objective).values()]
     for _ in range(3):
-        share = device.put(batch.share(1, 2))
-        value = step(model, share, objective, optimiser, taps=taps, device=device, bf16=False, weight=1.1)
+        value = step(model, device.put(batch), objective, optimiser, taps=taps, device=device, bf16=False, weight=1.1)
         limit_incoming_norms(model, max_norm=1.0)
         running.add(value, 1.1)
     return running
