@@ -356,6 +356,13 @@ def _of_jobs(name: str, executor: ClusterExecutor) -> Device:
     raise UserError(f"device: the jobs of the executor {executor.package} {problem}")
 
 
+def carriers(processes: int) -> str:
+    """What carries tensors between processes, of which so many are on this machine, for `init_process_group`: gloo on
+    processors, NCCL on graphics cards where each process has one of its own, else gloo there too."""
+    cards = torch.cuda.device_count() if torch.cuda.is_available() and torch.distributed.is_nccl_available() else 0
+    return "cpu:gloo,cuda:nccl" if processes <= cards else "gloo"
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a card had too little memory."""
     return isinstance(error, torch.OutOfMemoryError)

@@ -79,9 +79,12 @@ def joined_ranks() -> Iterator[Ranks]:
     parent = os.getppid()
     import torch.distributed  # at use: it takes a second that most commands do not need
 
+    from kd_asr.device import carriers
+
     _watch = _Watch(parent)
-    torch.distributed.init_process_group(_backends(), timeout=_PATIENCE)
-    _ranks = Ranks(torch.distributed.get_rank(), size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", size))
+    torch.distributed.init_process_group(carriers(here), timeout=_PATIENCE)
+    _ranks = Ranks(torch.distributed.get_rank(), size, here)
     _watch.meet(_ranks.rank)
     try:
         yield _ranks
@@ -95,15 +98,6 @@ def joined_ranks() -> Iterator[Ranks]:
     torch.distributed.all_reduce(torch.zeros(1))
     _watch.stop()
     torch.distributed.destroy_process_group()
-
-
-def _backends() -> str:
-    """What carries tensors: gloo on processors, NCCL on graphics cards where each rank has one of its own."""
-    import torch.distributed
-
-    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    own = 0 < int(os.environ.get("LOCAL_WORLD_SIZE", "1")) <= cards
-    return "cpu:gloo,cuda:nccl" if own and torch.distributed.is_nccl_available() else "gloo"
 
 
 class _Watch:

@@ -12,7 +12,7 @@ from torch import nn
 
 import kd_asr
 from kd_asr.cli import main
-from kd_asr.device import HOST, Device, device_of, device_problems, find_device
+from kd_asr.device import HOST, Device, carriers, device_of, device_problems, find_device
 from kd_asr.errors import UserError
 from kd_asr.parallel import parallel_map
 
@@ -160,3 +160,7 @@ def test_one_file_knows_one_kind_of_device_from_another() -> None:
             if names or asks:
                 known.append(str(path.relative_to(PACKAGE)))
     assert set(known) == {"device.py"}
+
+
+def test_processes_without_a_card_each_talk_by_gloo() -> None:
+    assert carriers(1 + torch.cuda.device_count()) == "gloo"
