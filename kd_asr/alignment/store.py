@@ -7,7 +7,9 @@ frames, utterance after utterance, int32) and `phones.jsonl` (one list of `[phon
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import mmap
+import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -15,6 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from kd_asr.artifacts import damaged, read_array, read_names, write_array
+
+_PIECE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -35,18 +39,30 @@ class Alignment:
     phones: tuple[PhoneSegment, ...]
 
 
-def write_alignments(folder: Path, alignments: Sequence[Alignment]) -> None:
-    """Write a store; the order is kept."""
+def write_alignments(folder: Path, alignments: Iterable[Alignment]) -> None:
+    """Write a store, one alignment after the other, so that no more than one is in memory; the order is kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    pdfs = [alignment.pdfs.astype(np.int32) for alignment in alignments]
-    write_array(folder / "pdfs.npy", np.concatenate(pdfs) if pdfs else np.zeros(0, np.int32))
-    write_array(folder / "frames.npy", np.array([len(block) for block in pdfs], dtype=np.int64))
-    names = "".join(f"{alignment.utterance_id}\n" for alignment in alignments)
-    (folder / "utterances.txt").write_text(names, encoding="utf-8")
-    with (folder / "phones.jsonl").open("w", encoding="utf-8") as file:
+    counts: list[int] = []
+    blocks = folder / ".pdfs.tmp"
+    with (
+        (folder / "utterances.txt").open("w", encoding="utf-8") as names,
+        (folder / "phones.jsonl").open("w", encoding="utf-8") as phones,
+        blocks.open("wb") as pdfs,
+    ):
         for alignment in alignments:
+            counts.append(len(alignment.pdfs))
+            pdfs.write(alignment.pdfs.astype(np.int32).tobytes())
+            names.write(f"{alignment.utterance_id}\n")
             segments = [[item.phone, item.start_frame, item.num_frames] for item in alignment.phones]
-            file.write(json.dumps(segments) + "\n")
+            phones.write(json.dumps(segments) + "\n")
+    # The header says how many frames follow, which is known only now.
+    kind = np.lib.format.dtype_to_descr(np.dtype(np.int32))
+    header = {"descr": kind, "fortran_order": False, "shape": (sum(counts),)}
+    with (folder / "pdfs.npy").open("wb") as whole, blocks.open("rb") as part:
+        np.lib.format.write_array_header_1_0(whole, header)  # type: ignore[no-untyped-call]
+        shutil.copyfileobj(part, whole)
+    blocks.unlink()
+    write_array(folder / "frames.npy", np.array(counts, dtype=np.int64))
 
 
 class AlignmentStore:
@@ -68,7 +84,7 @@ class AlignmentStore:
         self._ends = np.cumsum(counts)
         self._starts = self._ends - counts
         self._number = {name: number for number, name in enumerate(self.utterance_ids)}
-        self._phones: list[bytes] | None = None
+        self._lines: tuple[mmap.mmap | bytes, np.ndarray] | None = None
 
     @classmethod
     def open(cls, folder: Path) -> AlignmentStore:
@@ -91,11 +107,12 @@ class AlignmentStore:
         """Timed phones of an utterance."""
         path = self._folder / "phones.jsonl"
         number = self._number[utterance_id]
-        if self._phones is None:
-            # Phones may hold what other methods take for the end of a line.
-            self._phones = path.read_bytes().split(b"\n")
+        if self._lines is None:
+            self._lines = _mapped_lines(path)
+        text, ends_of_lines = self._lines
         try:
-            found = [PhoneSegment(*fields) for fields in json.loads(self._phones[number])]
+            line = text[ends_of_lines[number] + 1 : ends_of_lines[number + 1]]
+            found = [PhoneSegment(*fields) for fields in json.loads(line)]
             ends = [0, *accumulate(item.num_frames for item in found)]
             starts = [item.start_frame for item in found]
             frames = self._ends[number] - self._starts[number]
@@ -106,3 +123,18 @@ class AlignmentStore:
         except (ValueError, TypeError, IndexError, RecursionError) as error:
             raise damaged(path, error) from error
         return found
+
+
+def _mapped_lines(path: Path) -> tuple[mmap.mmap | bytes, np.ndarray]:
+    """A file, mapped, and (lines + 1,) int64 ends of its lines, before which -1 stands.
+
+    Phones may hold what other methods take for the end of a line.
+    """
+    with path.open("rb") as file:
+        empty = not path.stat().st_size  # which cannot be mapped
+        text = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    ends = [np.array([-1], dtype=np.int64)]
+    for first in range(0, len(text), _PIECE):
+        piece = np.frombuffer(text[first : first + _PIECE], dtype=np.uint8)
+        ends.append(first + np.flatnonzero(piece == ord("\n")))
+    return text, np.concatenate(ends)

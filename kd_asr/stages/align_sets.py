@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def write_sets(
     run_dir: Path,
     settings: Settings,
     topology: Topology,
-    sets: Mapping[str, tuple[Sequence[Utterance], Sequence[Alignment | None]]],
+    sets: Mapping[str, tuple[Sequence[Utterance], Iterable[Alignment | None]]],
     *,
     unknown: set[str],
 ) -> dict[str, Any]:
@@ -36,7 +36,8 @@ def write_sets(
         run_dir: folder of the run.
         settings: settings of the run.
         topology: topology of the aligner.
-        sets: utterances and alignments of each set; None for an utterance without alignment.
+        sets: utterances and alignments of each set; None for an utterance without alignment. Each alignment is written
+            as it comes, and then forgotten.
         unknown: words that are not in the lexicon.
 
     Returns:
@@ -48,16 +49,28 @@ def write_sets(
     metrics: dict[str, Any] = {}
     rejected: list[Rejected] = []
     for name, (utterances, results) in sets.items():
-        alignments = [alignment for alignment in results if alignment is not None]
-        bad = [item for item, alignment in zip(utterances, results, strict=True) if alignment is None]
-        if not alignments:
+        count = _Count(topology, settings, _truth(settings, name))
+        bad: list[Rejected] = []
+
+        def aligned(
+            utterances: Sequence[Utterance] = utterances,
+            results: Iterable[Alignment | None] = results,
+            count: _Count = count,
+            bad: list[Rejected] = bad,
+        ) -> Iterator[Alignment]:
+            for item, alignment in zip(utterances, results, strict=True):
+                if alignment is None:
+                    bad.append(_reject(item))
+                else:
+                    count.add(item, alignment)
+                    yield alignment
+
+        write_alignments(folder / name, aligned())
+        if not count.utterances:
             raise UserError(f"no utterance of {name} could be aligned: do transcripts and audio belong together?")
-        write_alignments(folder / name, alignments)
-        rejected += [_reject(item) for item in bad]
-        aligned = [item for item, result in zip(utterances, results, strict=True) if result is not None]
+        rejected += bad
         metrics[name] = {
-            "silence_probability": _silence_probability(alignments, aligned),
-            **_figures(alignments, topology, _truth(settings, name), settings),
+            **count.figures(),
             "unknown_words": sum(word in unknown for item in utterances for word in item.words),
             "rejected": len(bad),
         }
@@ -79,35 +92,45 @@ def _reject(item: Utterance) -> Rejected:
     return Rejected(item.utterance_id, item.audio_path, reason, "align")
 
 
-def _silence_probability(alignments: Sequence[Alignment], utterances: Sequence[Utterance]) -> float:
-    """Share of the places before, between and after words that have silence, counting one more place with and one
-    without it, so that the share is never 0 or 1."""
-    silences = sum(segment.phone == SILENCE for item in alignments for segment in item.phones)
-    places = sum(len(item.words) + 1 for item in utterances)
-    return (silences + 1) / (places + 2)
+class _Count:
+    """Figures of a set, counted alignment by alignment."""
 
+    def __init__(self, topology: Topology, settings: Settings, truth: dict[str, list[TruePhone]] | None) -> None:
+        self._silence = [topology.pdf(SILENCE, state) for state in range(STATES_PER_PHONE)]
+        self._settings = settings
+        self._truth = truth
+        self._agreements: list[Agreement] = []
+        self.utterances = self._frames = self._silent = self._silences = self._places = 0
 
-def _figures(
-    alignments: Sequence[Alignment], topology: Topology, truth: dict[str, list[TruePhone]] | None, settings: Settings
-) -> dict[str, Any]:
-    """Size and share of silence of a set; agreement with the true phone times where they are known."""
-    frames = sum(len(item.pdfs) for item in alignments)
-    silence = [topology.pdf(SILENCE, state) for state in range(STATES_PER_PHONE)]
-    silent = sum(int(np.isin(item.pdfs, silence).sum()) for item in alignments)
-    figures: dict[str, Any] = {
-        "utterances": len(alignments),
-        "frames": frames,
-        "silence_share": round(silent / frames, 4),
-    }
-    if truth is not None:
-        shift, length = settings.features.frame_shift, settings.features.frame_length_ms / 1000
-        agreements = (
-            compare(item.phones, truth[item.utterance_id], frame_shift=shift, first_frame=(length - shift) / 2)
-            for item in alignments
-            if item.utterance_id in truth
-        )
-        figures["against_true_phones"] = sum(agreements, Agreement()).figures()
-    return figures
+    def add(self, item: Utterance, alignment: Alignment) -> None:
+        """Count an utterance."""
+        self.utterances += 1
+        self._frames += len(alignment.pdfs)
+        self._silent += int(np.isin(alignment.pdfs, self._silence).sum())
+        self._silences += sum(segment.phone == SILENCE for segment in alignment.phones)
+        self._places += len(item.words) + 1
+        if self._truth is not None and alignment.utterance_id in self._truth:
+            features = self._settings.features
+            shift, length = features.frame_shift, features.frame_length_ms / 1000
+            reference = self._truth[alignment.utterance_id]
+            first = (length - shift) / 2
+            self._agreements.append(compare(alignment.phones, reference, frame_shift=shift, first_frame=first))
+
+    def figures(self) -> dict[str, Any]:
+        """Size and share of silence; agreement with the true phone times where they are known.
+
+        `silence_probability` is the share of the places before, between and after words that have silence, counting one
+        more place with and one without it, so that it is never 0 or 1.
+        """
+        figures: dict[str, Any] = {
+            "silence_probability": (self._silences + 1) / (self._places + 2),
+            "utterances": self.utterances,
+            "frames": self._frames,
+            "silence_share": round(self._silent / self._frames, 4),
+        }
+        if self._truth is not None:
+            figures["against_true_phones"] = sum(self._agreements, Agreement()).figures()
+        return figures
 
 
 def _truth(settings: Settings, name: str) -> dict[str, list[TruePhone]] | None:

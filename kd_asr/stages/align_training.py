@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ SHARDS = 16
 SHARD_FRAMES = 100_000
 _PROGRESS = "progress.json"
 _LABELS = "labels"
+_ENTERED = "entered.u8"
 
 
 @dataclass(frozen=True)
@@ -138,13 +140,11 @@ def remove_progress(folder: Path) -> None:
     shutil.rmtree(folder / _LABELS, ignore_errors=True)
 
 
-def align_set(task: Task, set_name: str, utterances: Sequence[Utterance]) -> list[Alignment | None]:
-    """Align a set with `model.safetensors`; None for an utterance without a path."""
+def align_set(task: Task, set_name: str, utterances: Sequence[Utterance]) -> Iterator[Alignment | None]:
+    """Align a set with `model.safetensors`, shard by shard; None for an utterance without a path."""
     paths = _paths(task, set_name, utterances, "model.safetensors", f"align {set_name}")
-    return [
-        None if path is None else Alignment(item.utterance_id, path.pdfs, path.phones)
-        for item, path in zip(utterances, paths, strict=True)
-    ]
+    for item, path in zip(utterances, paths, strict=True):
+        yield None if path is None else Alignment(item.utterance_id, path.pdfs, path.phones)
 
 
 def _model_name(number: int) -> str:
@@ -224,30 +224,70 @@ def _discriminants(
     model = AlignerModel.load(task.folder / _model_name(number))
     topology = model.topology
     found = _paths(task, "train", utterances, _model_name(number), title)
-    paths = {item.utterance_id: path for item, path in zip(utterances, found, strict=True) if path is not None}
-    if not paths:
+    paths = ((item.utterance_id, path) for item, path in zip(utterances, found, strict=True) if path is not None)
+    labels = _Labels.write(task.folder / _LABELS, paths, topology)
+    if not labels.utterances:
         raise _no_path("train")
     if step == "tie":
-        _write_labels(task, paths)
         tree: StateTree = _in_one_process(_tie, model, task, number, f"{title}, tree")
         topology = Topology.uniform(topology.phones, tree=tree)
-        paths = {name: tied_path(path, topology) for name, path in paths.items()}
-    _write_labels(task, paths)
-    transitions = Transitions.zeros(topology.num_pdfs)
-    for path in paths.values():
-        transitions.add(path)
-    model, log_likelihoods = _in_one_process(_fit, transitions.apply(topology), task, number, f"{title}, fit")
+        tied = ((name, tied_path(path, topology)) for name, path in labels.paths())
+        temporary = task.folder / f"tied_{_LABELS}"
+        labels = _Labels.write(temporary, tied, topology)
+        shutil.rmtree(task.folder / _LABELS)
+        temporary.rename(task.folder / _LABELS)
+    topology = labels.transitions.apply(topology)
+    model, log_likelihoods = _in_one_process(_fit, topology, task, number, f"{title}, fit")
     figures = {
         "log_likelihood_per_frame": [round(value, 4) for value in log_likelihoods],
-        "frames": sum(len(path.pdfs) for path in paths.values()),
-        "failed": len(utterances) - len(paths),
+        "frames": labels.frames,
+        "failed": len(utterances) - labels.utterances,
     }
     return model, figures
 
 
-def _write_labels(task: Task, paths: Mapping[str, BestPath]) -> None:
-    labels = [Alignment(name, path.pdfs, path.phones) for name, path in paths.items()]
-    write_alignments(task.folder / _LABELS, labels)
+@dataclass
+class _Labels:
+    """Paths of the training set on disk, and what is counted as they are written.
+
+    Attributes:
+        folder: Alignment store, with the first frames of states in `entered.u8`, a byte a frame.
+        transitions: Of all paths.
+        utterances: Number of them.
+        frames: Number of theirs.
+    """
+
+    folder: Path
+    transitions: Transitions
+    utterances: int = 0
+    frames: int = 0
+
+    @classmethod
+    def write(cls, folder: Path, paths: Iterable[tuple[str, BestPath]], topology: Topology) -> _Labels:
+        """Write the paths of utterances, one after the other."""
+        labels = cls(folder, Transitions.zeros(topology.num_pdfs))
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / _ENTERED).open("wb") as entered:
+
+            def counted() -> Iterator[Alignment]:
+                for name, path in paths:
+                    labels.transitions.add(path)
+                    labels.utterances += 1
+                    labels.frames += len(path.pdfs)
+                    entered.write(path.entered.tobytes())
+                    yield Alignment(name, path.pdfs, path.phones)
+
+            write_alignments(folder, counted())
+        return labels
+
+    def paths(self) -> Iterator[tuple[str, BestPath]]:
+        """The paths again."""
+        store = AlignmentStore.open(self.folder)
+        with (self.folder / _ENTERED).open("rb") as file:
+            for name in store.utterance_ids:
+                pdfs = store.pdfs(name)
+                entered = np.frombuffer(file.read(len(pdfs)), dtype=np.bool_)
+                yield name, BestPath(pdfs, tuple(store.phones(name)), entered, 0.0)
 
 
 def _in_one_process(function: Callable[[Any], Any], item: object, task: Task, number: int, title: str) -> Any:
@@ -292,7 +332,7 @@ def _fit(topology: Topology) -> tuple[AlignerModel, list[float]]:
 
 def _paths(
     task: Task, set_name: str, utterances: Sequence[Utterance], model: str, title: str
-) -> list[BestPath | None]:
+) -> Iterator[BestPath | None]:
     shards = _shards(set_name, utterances, FrameStore.open(task.features / set_name))
     found = parallel_map(
         _align,
@@ -304,7 +344,7 @@ def _paths(
         initializer=_load,
         initargs=(task, model),
     )
-    return [path for paths in found for path in paths]
+    return chain.from_iterable(found)
 
 
 def _align(shard: _Shard) -> list[BestPath | None]:

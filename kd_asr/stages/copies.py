@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,7 @@ def copied_training_set(
             jobs=settings.jobs,
             amount=lambda group: sum(item.frames for item in group),
         )
-        alignments_of_copies = [alignment for group in copied for alignment in group] if groups else []
-        write_alignments(folder / "alignments", alignments_of_copies)
+        write_alignments(folder / "alignments", chain.from_iterable(copied if groups else []))
         return {"copies": copies, "utterances": len(made), "frames": sum(item.frames for item in made)}
 
     return build_artifact(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -83,26 +84,25 @@ def realign(run_dir: Path, settings: Settings) -> Artifact:
         words = {word for items in sets.values() for item in items for word in item.words}
         lexicon, missing = select(read_lexicon(run_dir / "lexicon" / "lexicon.txt"), words)
         prior = log_prior(AlignmentStore.open(first.path / "train"), topology.num_pdfs)
-        found, changed = {}, {}
+        before = {name: _Changed(AlignmentStore.open(first.path / name)) for name in SETS}
+        found: dict[str, tuple[list[Utterance], Iterable[Alignment | None]]] = {}
         with recognising_workers(settings) as workers:
             for name, utterances in sets.items():
                 average = settings.ensemble.average
                 scores = NetworkScores(run_dir, run_dir / "features" / name, aligners, settings, prior, average=average)
                 task = _Task(first.path / "topology.json", lexicon, pickle.dumps(scores), settings.align)
-                results = list(
-                    workers.map(
-                        partial(_align, task=task),
-                        utterances,
-                        description=f"realign {name}",
-                        unit=SPEECH,
-                        amount=lambda item: item.seconds,
-                    )
+                results = workers.map(
+                    partial(_align, task=task),
+                    utterances,
+                    description=f"realign {name}",
+                    unit=SPEECH,
+                    amount=lambda item: item.seconds,
                 )
-                found[name] = utterances, results
-                changed[name] = _changed(AlignmentStore.open(first.path / name), results)
-        kept = ("targets", "pdfs", "gaussians", "log_likelihood_per_frame", "steps", "unknown_words")
-        metrics = {key: first.metrics[key] for key in kept}
-        metrics |= write_sets(folder, run_dir, settings, topology, found, unknown=set(missing))
+                found[name] = utterances, before[name].watched(results)
+            kept = ("targets", "pdfs", "gaussians", "log_likelihood_per_frame", "steps", "unknown_words")
+            metrics = {key: first.metrics[key] for key in kept}
+            metrics |= write_sets(folder, run_dir, settings, topology, found, unknown=set(missing))
+        changed = {name: one.share() for name, one in before.items()}
         return {**metrics, "networks": len(names), "frames_changed": changed}
 
     return build_artifact(
@@ -119,12 +119,22 @@ def realign(run_dir: Path, settings: Settings) -> Artifact:
     )
 
 
-def _changed(before: AlignmentStore, after: list[Alignment | None]) -> float:
-    """Share of frames whose state has changed, over the utterances that both have aligned."""
-    present = set(before.utterance_ids)
-    differ = [
-        np.asarray(before.pdfs(one.utterance_id)) != one.pdfs
-        for one in after
-        if one is not None and one.utterance_id in present
-    ]
-    return round(float(np.concatenate(differ).mean()), 4) if differ else 0.0
+class _Changed:
+    """Counts the frames whose state changes, of utterances that were aligned before and are again."""
+
+    def __init__(self, before: AlignmentStore) -> None:
+        self._before = before
+        self._present = set(before.utterance_ids)
+        self._changed = self._frames = 0
+
+    def watched(self, after: Iterable[Alignment | None]) -> Iterator[Alignment | None]:
+        """The new alignments, counted as they pass."""
+        for one in after:
+            if one is not None and one.utterance_id in self._present:
+                self._changed += int((np.asarray(self._before.pdfs(one.utterance_id)) != one.pdfs).sum())
+                self._frames += len(one.pdfs)
+            yield one
+
+    def share(self) -> float:
+        """Share of the frames whose state has changed."""
+        return round(self._changed / self._frames, 4) if self._frames else 0.0

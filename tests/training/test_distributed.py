@@ -150,6 +150,13 @@ def runs(tmp_path, run_dir, settings, utterances) -> tuple[Path, Path]:
     return run_dir, Path(shutil.copytree(run_dir, tmp_path / "together"))
 
 
+@pytest.mark.slow
+def test_members_and_posteriors_are_spread_over_ranks_with_the_same_bits(runs) -> None:
+    alone, together = runs
+    for stage in ("ensemble", "transfer", "posteriors", "baseline"):
+        assert main([stage, str(alone)]) == 0
+        done = run(*torchrun(2), "-m", "kd_asr", stage, together)
+        assert done.returncode == 0, done.stderr
     for name in ("ensemble/member-00", "ensemble/member-01", "posteriors"):
         for path in sorted((alone / name).iterdir()):
             if path.name != "manifest.json":
