@@ -3,13 +3,118 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from kd_asr.device import Movable
 from kd_asr.features.store import FrameStore, check_context
+
+
+@dataclass(frozen=True)
+class ChunkPlaces:
+    """Where the chunks of some utterances lie, computed from 32 bytes for each utterance.
+
+    Attributes:
+        ends: (utterances,) int64, stretches of the utterances up to this one, itself included.
+        counts: (utterances,) int64, frames of each.
+        firsts: (utterances,) int64, number of its first frame across all utterances.
+        starts: (utterances,) int64, row of its first frame in the store.
+        length: Frames of a chunk.
+        stride: Frames from one of them to the next.
+        chunks: Number of chunks, known without a look at the tensors, which may lie on a device.
+    """
+
+    ends: Tensor
+    counts: Tensor
+    firsts: Tensor
+    starts: Tensor
+    length: int
+    stride: int
+    chunks: int
+
+    @classmethod
+    def of(cls, spans: Sequence[range], *, length: int, stride: int) -> ChunkPlaces:
+        """The places in utterances that have these rows of a store."""
+        counts = torch.tensor([len(span) for span in spans], dtype=torch.int64)
+        starts = torch.tensor([span.start for span in spans], dtype=torch.int64)
+        stretch = length * stride
+        ends, firsts = ((counts + stretch - 1) // stretch).cumsum(0), counts.cumsum(0) - counts
+        chunks = int(ends[-1]) * stride if len(spans) else 0
+        return cls(ends, counts, firsts, starts, length, stride, chunks)
+
+    def __len__(self) -> int:
+        return self.chunks
+
+    def _of(self, chunks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(batch,) each: utterance, its frame at which the stretch of the chunk begins, and its first frame that no
+        stretch before covers."""
+        stretch = self.length * self.stride
+        number = chunks // self.stride
+        utterance = torch.searchsorted(self.ends, number, right=True)
+        count = self.counts[utterance]
+        # All stretches of the utterance before this one are whole and side by side.
+        covered = (number - self.ends[utterance]) * stretch + (count + stretch - 1) // stretch * stretch
+        return utterance, covered.minimum((count - stretch).clamp_min(0)), covered
+
+    def rows(self, chunks: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch,) each: row of the chunk's first frame, and of its utterance's last one."""
+        utterance, begin, _ = self._of(chunks)
+        start = self.starts[utterance]
+        return start + begin + chunks % self.stride, start + self.counts[utterance] - 1
+
+    def _within(self, begin: Tensor, chunks: Tensor) -> Tensor:
+        offsets = self.stride * torch.arange(self.length, device=chunks.device)
+        return (begin + chunks % self.stride)[:, None] + offsets
+
+    def frames(self, chunks: Tensor) -> Tensor:
+        """(batch, length) int64, numbers of the frames that chunks cover."""
+        utterance, begin, _ = self._of(chunks)
+        within = self._within(begin, chunks).minimum(self.counts[utterance, None] - 1)
+        return self.firsts[utterance, None] + within
+
+    def counted(self, chunks: Tensor) -> Tensor:
+        """(batch, length) bool, False for padding and for frames that an earlier chunk covers."""
+        utterance, begin, covered = self._of(chunks)
+        within = self._within(begin, chunks)
+        return (within < self.counts[utterance, None]) & (within >= covered[:, None])
+
+
+@dataclass(frozen=True)
+class ChunkFrames:
+    """(chunks, length) int64, `ChunkPlaces.frames` of every chunk, by number."""
+
+    places: ChunkPlaces
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Chunks, and frames of each."""
+        return len(self.places), self.places.length
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, chunks: Tensor) -> Tensor:
+        return self.places.frames(chunks)
+
+
+@dataclass(frozen=True)
+class ChunkCounted:
+    """(chunks, length) bool, `ChunkPlaces.counted` of every chunk, by number."""
+
+    places: ChunkPlaces
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Chunks, and frames of each."""
+        return len(self.places), self.places.length
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, chunks: Tensor) -> Tensor:
+        return self.places.counted(chunks)
 
 
 class FrameChunks(Movable):
@@ -23,10 +128,13 @@ class FrameChunks(Movable):
     second 1, stride + 1, .... Indexing gives each the (length - 1) stride + 1 frames from its first to its last, and
     those around them.
 
+    Nothing is kept for each chunk, which in every process would be more than ten bytes per frame.
+
     Attributes:
-        frames: (chunks, length) int64, frames that a chunk covers, numbered across all utterances in their order.
+        frames: (chunks, length) int64, frames that a chunk covers, numbered across all utterances in their order; by
+            chunk number.
         counted: (chunks, length) bool, False for padding and for frames that an earlier chunk covers: every frame is
-            counted once.
+            counted once; by chunk number.
     """
 
     def __init__(
@@ -46,45 +154,19 @@ class FrameChunks(Movable):
         """
         check_context(store, left_context, right_context)
         spans = [store.rows(name) for name in utterance_ids]
-        starts, ends, firsts, begins = [], [], [], []
-        before = 0
-        stretch = length * stride
-        for span in spans:
-            count = len(span)
-            begin = np.minimum(np.arange(0, count, stretch), max(0, count - stretch))
-            begins.append(begin)
-            starts.append(span.start + begin)
-            ends.append(np.full(len(begin), span.stop))
-            firsts.append(np.full(len(begin), before))
-            before += count
+        self._places = ChunkPlaces.of(spans, length=length, stride=stride)
         self._matrix = torch.from_numpy(store.matrix)
         self._around = torch.arange(-left_context, (length - 1) * stride + 1 + right_context)
-        stretches = _joined(begins)
-        sizes = _joined(ends) - (_joined(starts) - stretches)
-        # Frames covered by the previous stretch of the same utterance.
-        same = torch.zeros(len(stretches), dtype=torch.bool)
-        same[1:] = _joined(firsts)[1:] == _joined(firsts)[:-1]
-        covered = torch.zeros(len(stretches), dtype=torch.int64)
-        covered[1:] = stretches[:-1] + stretch
-        covered *= same
-        sizes, covered, first = (one.repeat_interleave(stride)[:, None] for one in (sizes, covered, _joined(firsts)))
-        offsets = torch.arange(stride).repeat(len(stretches))
-        self._starts = _joined(starts).repeat_interleave(stride) + offsets
-        self._last_rows = _joined(ends).repeat_interleave(stride) - 1 + store.margin
-        within = (stretches.repeat_interleave(stride) + offsets)[:, None] + stride * torch.arange(length)
-        self.frames = first + within.minimum(sizes - 1)
-        self.counted = (within < sizes) & (within >= covered)
+        self._margin = store.margin
+        self.frames = ChunkFrames(self._places)
+        self.counted = ChunkCounted(self._places)
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return len(self._places)
 
     def __getitem__(self, examples: Tensor) -> Tensor:
-        rows = self._starts[examples, None] + self._around
-        return self._matrix[rows.minimum(self._last_rows[examples, None])].float()
-
-
-def _joined(parts: list[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64))
+        starts, last = self._places.rows(examples)
+        return self._matrix[(starts[:, None] + self._around).minimum(last[:, None] + self._margin)].float()
 
 
 def whole_utterance(store: FrameStore, utterance_id: str, *, left_context: int, right_context: int) -> Tensor:

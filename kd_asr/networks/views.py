@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from kd_asr.features.chunks import FrameChunks, whole_utterance
-from kd_asr.features.inputs import Indexable
+from kd_asr.features.inputs import Indexable, Rows, joined_rows
 from kd_asr.features.store import FrameStore
 from kd_asr.features.windows import FrameWindows
 
 _STEP = 512
+_PIECE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -28,23 +29,25 @@ class Seen:
 
     Attributes:
         inputs: Inputs of the examples, by number.
-        frames: (examples, labels) int64, the frame of each label, numbered across all utterances in their order; None:
-            example n is frame n and has one label.
-        counted: (examples, labels) bool, True exactly once for every frame, so that none is learnt or scored twice;
-            None: all True.
+        frames: (examples, labels) int64 by example, the frame of each label, numbered across all utterances in their
+            order; None: example n is frame n and has one label.
+        counted: (examples, labels) bool by example, True exactly once for every frame, so that none is learnt or scored
+            twice; None: all True.
     """
 
     inputs: Indexable
-    frames: Tensor | None = None
-    counted: Tensor | None = None
+    frames: Rows | None = None
+    counted: Rows | None = None
 
     def within(self, frames: Tensor) -> Tensor:
         """Numbers of the examples whose first frame is in `frames`, (frames,) int64."""
         if self.frames is None:
             return frames
-        inside = torch.zeros(1 + int(max(self.frames.max(), frames.max())), dtype=torch.bool)
+        top = int(frames.max())
+        inside = torch.zeros(2 + top, dtype=torch.bool)  # of those after the last, as of the last number, none
         inside[frames] = True
-        return inside[self.frames[:, 0]].nonzero().flatten()
+        parts = torch.arange(len(self.frames)).split(_PIECE)
+        return torch.cat([part[inside[self.frames[part][:, 0].clamp_max(top + 1)]] for part in parts])
 
 
 class View(Protocol):
@@ -182,8 +185,8 @@ def _rounded(count: int) -> int:
     return count // _STEP * _STEP if count > _STEP else count
 
 
-def labelled_frames(seen: Sequence[Seen], counts: Sequence[int]) -> tuple[Tensor, Tensor] | None:
-    """Labels of several sets, concatenated: `frames` and `counted` of `Seen` for all of them.
+def labelled_frames(seen: Sequence[Seen], counts: Sequence[int]) -> tuple[Rows, Rows] | None:
+    """Labels of several sets, as one: `frames` and `counted` of `Seen` for all of them.
 
     Args:
         seen: the sets, by the same view.
@@ -192,11 +195,12 @@ def labelled_frames(seen: Sequence[Seen], counts: Sequence[int]) -> tuple[Tensor
     Returns:
         None where example n is frame n.
     """
-    before = [0, *accumulate(counts)]
-    frames, counted = [], []
-    for one, first in zip(seen, before, strict=False):
+    frames: list[Rows] = []
+    counted: list[Rows] = []
+    for one in seen:
         if one.frames is None:
             return None
-        frames.append(one.frames + first)
-        counted.append(torch.ones_like(one.frames, dtype=torch.bool) if one.counted is None else one.counted)
-    return torch.cat(frames), torch.cat(counted)
+        frames.append(one.frames)
+        everything = torch.ones(()).bool().expand(*one.frames.shape)  # one byte for all
+        counted.append(everything if one.counted is None else one.counted)
+    return joined_rows(frames, [0, *accumulate(counts)][: len(seen)]), joined_rows(counted)

@@ -37,8 +37,9 @@ class LabelledSubset:
         """
         if self.others == "left out":
             return everything.select(labelled)
-        partly = torch.full_like(everything.hard_labels, UNLABELLED)
-        partly[labelled] = everything.hard_labels[labelled]
+        kept = everything.hard_labels[labelled]
+        partly = torch.full(tuple(everything.hard_labels.shape), UNLABELLED, dtype=kept.dtype)
+        partly[labelled] = kept
         return replace(everything, hard_labels=partly)
 
 

@@ -20,7 +20,7 @@ from kd_asr.artifacts import Artifact, load_artifact
 from kd_asr.corpora.subsets import subset_of_frames, subset_of_utterances
 from kd_asr.distillation.losses.base import UNLABELLED
 from kd_asr.distillation.teachers.base import Teacher
-from kd_asr.features.inputs import Indexable
+from kd_asr.features.inputs import Indexable, Rows, joined_rows
 from kd_asr.features.masks import MaskedInputs
 from kd_asr.features.parts import read_parts
 from kd_asr.features.settings import AugmentSettings, FeatureSettings
@@ -157,7 +157,7 @@ def examples_of(
         labelled_share: share of labelled examples in every batch; None, or with sets of one kind alone: as they come.
     """
     names = [name for one in speech for name in one.utterance_ids]
-    pdfs = torch.cat([one.hard_labels for one in speech]) if len(speech) > 1 else speech[0].hard_labels
+    pdfs = joined_rows([one.hard_labels for one in speech])
     teacher = teach(names)
     view = view_of(network)
     seen = [view.examples(one.store, one.utterance_ids, evaluation=evaluation) for one in speech]
@@ -169,8 +169,35 @@ def examples_of(
     if labelled is None:
         return Examples(inputs, pdfs, teacher, mixture=mixture)
     frames, counted = labelled
-    hard_labels = torch.where(counted, pdfs[frames], UNLABELLED)
-    return Examples(inputs, hard_labels, teacher, frames if teacher is not None else None, mixture)
+    chunks = _LabelsOfChunks(frames, counted, pdfs)
+    return Examples(inputs, chunks, teacher, frames if teacher is not None else None, mixture)
+
+
+@dataclass(frozen=True)
+class _LabelsOfChunks:
+    """(chunks, labels) int32 pdfs by chunk; `UNLABELLED` where a frame does not count.
+
+    Attributes:
+        frames: (chunks, labels) int64.
+        counted: (chunks, labels) bool.
+        pdfs: (frames,) int32.
+    """
+
+    frames: Rows
+    counted: Rows
+    pdfs: Rows
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Chunks, and labels of each."""
+        return self.frames.shape
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, chunks: Tensor) -> Tensor:
+        frames = self.frames[chunks]
+        return torch.where(self.counted[chunks], self.pdfs[frames.flatten()].view(frames.shape), UNLABELLED)
 
 
 def _joined(speech: Sequence[Speech], seen: Sequence[Indexable]) -> Indexable:

@@ -14,7 +14,7 @@ from kd_asr.device import HOST, Movable
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.signal import Signal
 from kd_asr.distillation.teachers.base import Teacher
-from kd_asr.features.inputs import Indexable
+from kd_asr.features.inputs import Indexable, Rows
 
 # Examples are shuffled in pools of this many, made of runs of `_RUN` neighbours: with more data than memory a pool
 # still stays in the page cache, and with less it is a plain shuffle of everything.
@@ -49,24 +49,24 @@ class Examples:
 
     Attributes:
         inputs: gathered by example number.
-        hard_labels: (examples,) integer tensor; `losses.UNLABELLED` where there is none. Or (examples, labels) where
-            an example has several, as a stretch of speech has: the network gives as many outputs for it.
+        hard_labels: (examples,) integers by example; `losses.UNLABELLED` where there is none. Or (examples, labels)
+            where an example has several, as a stretch of speech has: the network gives as many outputs for it.
         teacher: source of soft targets, one for each label; None for hard labels only.
-        numbers: int64 tensor of the shape of `hard_labels`, the number by which the teacher knows each label; None:
+        numbers: int64, of the shape of `hard_labels`, the number by which the teacher knows each label; None:
             label n is number n.
         mixture: proportion in which two kinds of examples are drawn; None: all examples are drawn alike.
     """
 
     inputs: Indexable
-    hard_labels: Tensor
+    hard_labels: Rows
     teacher: Teacher | None = None
-    numbers: Tensor | None = None
+    numbers: Rows | None = None
     mixture: Mixture | None = None
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.hard_labels):
             raise ValueError(f"{len(self.inputs)} inputs, but {len(self.hard_labels)} labels")
-        if self.numbers is not None and self.numbers.shape != self.hard_labels.shape:
+        if self.numbers is not None and tuple(self.numbers.shape) != tuple(self.hard_labels.shape):
             raise ValueError(f"numbers of shape {tuple(self.numbers.shape)} for {tuple(self.hard_labels.shape)} labels")
 
     def __len__(self) -> int:
@@ -75,7 +75,7 @@ class Examples:
     @property
     def labels_per_example(self) -> int:
         """1, or the frames of a stretch of speech."""
-        return self.hard_labels.shape[1] if self.hard_labels.ndim > 1 else 1
+        return self.hard_labels.shape[1] if len(self.hard_labels.shape) > 1 else 1
 
     def batch(self, examples: Tensor) -> Batch:
         """Gather the examples of (batch,) int64 numbers, with what the teacher reads about them."""
@@ -110,7 +110,7 @@ class Examples:
             return Examples(inputs, hard_labels)
         known = self.numbers
         if known is None:
-            known = torch.arange(self.hard_labels.numel()).reshape(self.hard_labels.shape)
+            known = torch.arange(math.prod(self.hard_labels.shape)).reshape(*self.hard_labels.shape)
         return Examples(inputs, hard_labels, self.teacher, known[numbers])
 
 

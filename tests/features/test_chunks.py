@@ -4,6 +4,7 @@ import torch
 
 from kd_asr.errors import UserError
 from kd_asr.features.chunks import FrameChunks, whole_utterance
+from kd_asr.features.inputs import all_rows, joined_rows
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.store import MARGIN, FrameStore, create_store
 
@@ -39,8 +40,8 @@ def test_chunks_by_hand(tmp_path, frames) -> None:
         ([19, 20, 20, 20], "1100"),  # filled up
         ([21, 21, 21, 21], "1000"),
     ]
-    assert chunks.frames.tolist() == [numbers for numbers, _ in expected]
-    assert ["".join(str(int(one)) for one in row) for row in chunks.counted] == [row for _, row in expected]
+    assert all_rows(chunks.frames).tolist() == [numbers for numbers, _ in expected]
+    assert ["".join(str(int(one)) for one in row) for row in all_rows(chunks.counted)] == [row for _, row in expected]
     assert len(chunks) == 7
     starts = [("long", 0), ("long", 4), ("long", 7), ("exact", 0), ("exact", 4), ("short", 0), ("one", 0)]
     order = torch.tensor([6, 2, 0, 5, 4])
@@ -66,8 +67,8 @@ def test_chunks_with_a_stride_by_hand(tmp_path, frames) -> None:
         ([21, 21, 21], "100"),
         ([21, 21, 21], "000"),
     ]
-    assert chunks.frames.tolist() == [numbers for numbers, _ in expected]
-    assert ["".join(str(int(one)) for one in row) for row in chunks.counted] == [row for _, row in expected]
+    assert all_rows(chunks.frames).tolist() == [numbers for numbers, _ in expected]
+    assert ["".join(str(int(one)) for one in row) for row in all_rows(chunks.counted)] == [row for _, row in expected]
     starts = {2: ("long", 5), 7: ("exact", 3), 9: ("short", 1), 11: ("one", 1)}
     for inputs, (name, first) in zip(chunks[torch.tensor(list(starts))], starts.values(), strict=True):
         assert np.array_equal(inputs.numpy(), padded(frames[name], 2, 12)[first : first + 8])
@@ -78,7 +79,7 @@ def test_chunks_with_a_stride_by_hand(tmp_path, frames) -> None:
 def test_every_frame_counts_once(tmp_path, frames, length: int, stride: int) -> None:
     store = FrameStore.open(tmp_path)
     chunks = FrameChunks(store, list(COUNTS), length=length, left_context=0, right_context=0, stride=stride)
-    assert sorted(chunks.frames[chunks.counted].tolist()) == list(range(sum(COUNTS.values())))
+    assert sorted(all_rows(chunks.frames)[all_rows(chunks.counted)].tolist()) == list(range(sum(COUNTS.values())))
     # A frame far beyond the utterance's end is its last one, not the next utterance.
     assert np.array_equal(chunks[torch.tensor([len(chunks) - 1])][0, -1].numpy(), frames["one"][0].astype(np.float32))
 
@@ -94,3 +95,15 @@ def test_context_wider_than_the_margin_is_refused(tmp_path, frames) -> None:
         FrameChunks(store, ["long"], length=4, left_context=MARGIN + 1, right_context=0)
     with pytest.raises(UserError, match="margin of 32"):
         whole_utterance(store, "long", left_context=0, right_context=MARGIN + 1)
+
+
+def test_rows_of_parts_are_those_of_their_concatenation() -> None:
+    parts = [torch.arange(6).view(3, 2), torch.zeros(0, 2).long(), 10 + torch.arange(4).view(2, 2)]
+    whole = torch.cat([parts[0], parts[1] + 5, parts[2] - 1])
+    rows = joined_rows(parts, [0, 5, -1])
+    assert (len(rows), tuple(rows.shape)) == (5, (5, 2))
+    asked = torch.tensor([4, 0, 3, 3, 2, 1])
+    assert torch.equal(rows[asked], whole[asked])
+    assert torch.equal(joined_rows(parts)[asked], torch.cat(parts)[asked])
+    assert joined_rows(parts[:1]) is parts[0]
+    assert joined_rows([parts[1], parts[1]])[torch.arange(0)].shape == (0, 2)

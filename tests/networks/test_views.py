@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from kd_asr.features.inputs import all_rows
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.store import FrameStore, create_store
 from kd_asr.networks.views import Chunks, Seen, Windows, labelled_frames
@@ -49,10 +50,10 @@ def test_chunks_show_every_frame_once(store: FrameStore, evaluation: bool) -> No
     step = 1 if evaluation else 2
     seen = view.examples(store, list(LENGTHS), evaluation=evaluation)
     assert seen.frames is not None and seen.counted is not None
-    assert seen.frames[seen.counted].sort().values.tolist() == list(range(sum(LENGTHS.values())))
+    assert all_rows(seen.frames)[all_rows(seen.counted)].sort().values.tolist() == list(range(sum(LENGTHS.values())))
     every = torch.cat([around(store, name, 3, 1) for name in LENGTHS])
     shown = seen.inputs[torch.arange(len(seen.frames))]
-    for inputs, frames, counted in zip(shown, seen.frames, seen.counted, strict=True):
+    for inputs, frames, counted in zip(shown, all_rows(seen.frames), all_rows(seen.counted), strict=True):
         for place, frame in enumerate(frames.tolist()):
             if counted[place]:
                 assert torch.equal(inputs[place * step : place * step + 5], every[frame])
@@ -78,6 +79,6 @@ def test_labels_of_several_sets_are_numbered_on() -> None:
     second = Seen(inputs, torch.tensor([[0, 1], [2, 3]]))
     labelled = labelled_frames([first, second], [3, 4])
     assert labelled is not None
-    assert labelled[0].tolist() == [[0, 1], [1, 2], [3, 4], [5, 6]]
-    assert labelled[1].tolist() == [[True, True], [False, True], [True, True], [True, True]]
+    assert all_rows(labelled[0]).tolist() == [[0, 1], [1, 2], [3, 4], [5, 6]]
+    assert all_rows(labelled[1]).tolist() == [[True, True], [False, True], [True, True], [True, True]]
     assert labelled_frames([Seen(inputs)], [2]) is None
