@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +35,10 @@ from kd_asr.alignment.viterbi import BestPath, best_path
 from kd_asr.artifacts import damaged
 
 _SELF_LOOP_RANGE = (0.05, 0.97)
-_FIT_FRAMES = 1_500_000  # four hours of speech, which must fit in memory; monophones learn nothing from more
+# Four hours of speech, from more of which monophones learn nothing; tied states see as many frames each as 2000 of them
+# do then. All must fit in memory: 160 bytes a frame, 1.7 GB for 14,000 states.
+_FIT_FRAMES = 1_500_000
+_FRAMES_PER_STATE = 750
 
 Step = Literal["equal", "cepstra", "discriminants", "tie"]
 
@@ -278,15 +282,15 @@ def discriminant_model(
     Returns:
         The model, and the log-likelihood per frame in nats of the mixtures that each EM pass began with.
     """
-    chosen = _enough(utterance_ids, labels)
+    chosen, count = _enough(utterance_ids, labels, topology.num_pdfs)
     moments = ClassMoments.zeros(topology.num_pdfs, spliced(log_mel(chosen[0])).shape[1])
     for name in chosen:
         moments.add(spliced(log_mel(name)), labels(name))
     advance(0.3)
     projection = linear_discriminants(moments)
     mixtures, log_likelihoods = fit_mixtures(
-        np.concatenate([spliced(log_mel(name)) @ projection for name in chosen]),
-        np.concatenate([labels(name) for name in chosen]),
+        _stacked((spliced(log_mel(name)) @ projection for name in chosen), count),
+        _stacked((labels(name) for name in chosen), count),
         num_pdfs=topology.num_pdfs,
         gaussians=gaussians,
         advance=lambda share: advance(0.7 * share),
@@ -294,10 +298,25 @@ def discriminant_model(
     return AlignerModel(mixtures, topology, projection), log_likelihoods
 
 
-def _enough(utterance_ids: Sequence[str], labels: Callable[[str], NDArray[np.int32]]) -> Sequence[str]:
-    """All utterances, or every n-th one of a large corpus."""
+def _enough(
+    utterance_ids: Sequence[str], labels: Callable[[str], NDArray[np.int32]], states: int
+) -> tuple[Sequence[str], int]:
+    """All utterances, or every n-th one of a large corpus, and the number of their frames."""
     total = sum(len(labels(name)) for name in utterance_ids)
-    return utterance_ids[:: -(-total // _FIT_FRAMES)]
+    chosen = utterance_ids[:: -(-total // max(_FIT_FRAMES, _FRAMES_PER_STATE * states))]
+    return chosen, sum(len(labels(name)) for name in chosen)
+
+
+def _stacked(blocks: Iterable[NDArray[Any]], count: int) -> NDArray[Any]:
+    """Blocks one after the other, `count` rows in all, without a moment when all are in memory twice."""
+    left = iter(blocks)
+    first = next(left)
+    whole = np.empty((count, *first.shape[1:]), dtype=first.dtype)
+    row = 0
+    for block in chain([first], left):
+        whole[row : row + len(block)] = block
+        row += len(block)
+    return whole
 
 
 def state_tree(
@@ -319,11 +338,13 @@ def state_tree(
         segments: returns the timed phones of an utterance.
         settings: number and smallest size of the leaves.
     """
-    chosen = _enough(utterance_ids, labels)
+    chosen, count = _enough(utterance_ids, labels, settings.leaves)
     phones = model.topology.phones
     statistics = context_statistics(
-        np.concatenate([model.observations(log_mel(name)) for name in chosen]),
-        np.concatenate([frame_contexts(segments(name), labels(name) % STATES_PER_PHONE, phones) for name in chosen]),
+        _stacked((model.observations(log_mel(name)) for name in chosen), count),
+        _stacked(
+            (frame_contexts(segments(name), labels(name) % STATES_PER_PHONE, phones) for name in chosen), count
+        ),
         phones,
     )
     return grow_tree(statistics, leaves=settings.leaves, min_frames=settings.leaf_min_frames)
