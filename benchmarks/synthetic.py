@@ -46,7 +46,7 @@ def random_posterior_store(folder: Path, frames: int, classes: int, top_k: int) 
         log_probs = (3 * torch.randn(count, classes, generator=generator)).log_softmax(1)
         targets = top_k_targets(log_probs, top_k)
         background += tail_sum(log_probs, targets.classes)
-        write_shard(folder, number, encode(targets))
+        write_shard(folder, number, [encode(targets)])
     finish_store(
         folder, ["all"], [frames], shard_frames=shards, top_k=top_k, tail_prior=background, fingerprints={}
     )

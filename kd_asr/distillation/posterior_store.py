@@ -13,7 +13,7 @@ T != 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +42,19 @@ def decode(rows: np.ndarray, tail_prior: Tensor) -> SoftTargets:
     return SoftTargets(classes, values[:, :k], values[:, k], tail_prior)
 
 
-def write_shard(folder: Path, number: int, rows: np.ndarray) -> None:
-    """Write one shard under a temporary name and rename it, so that an existing shard is always whole."""
+def write_shard(folder: Path, number: int, blocks: Iterable[np.ndarray]) -> None:
+    """Write one shard, block by block, under a temporary name and rename it, so that an existing shard is always whole.
+
+    Args:
+        folder: folder of the store.
+        number: of the shard.
+        blocks: rows as `encode` gives them, one block after the other.
+    """
     path = folder / f"shard-{number:05d}.u16"
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(np.ascontiguousarray(rows).data)  # not `tofile`, whose errors do not say that a disk is full
+    with temporary.open("wb") as file:
+        for rows in blocks:
+            file.write(np.ascontiguousarray(rows).data)  # not `tofile`, whose errors do not say that a disk is full
     temporary.replace(path)
 
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import SILENCE, Topology
@@ -88,24 +87,27 @@ def _compute(shard: _Shard, *, folder: Path) -> None:
     if scores_path.exists():  # written after the shard, by an interrupted run
         return
     settings = _worker.settings
-    rows: list[NDArray[np.uint16]] = []
     parts: list[Part] = []
     scores: dict[str, list[FrameScores]] = {}
     tail = torch.zeros(1, dtype=torch.float64)
-    for names, members in _groups(shard):
-        averaged = average_log_posteriors(members, settings.ensemble.average)
-        if shard.kind == "unlabelled":
-            found, kept = _without_silence(names, averaged)
-            parts += found
-            averaged = averaged[kept]
-        targets = top_k_targets(averaged, settings.ensemble.top_k)
-        rows.append(encode(targets))
-        tail = tail + HOST.put(tail_sum(averaged, targets.classes))
-        if shard.kind == "train":
-            for name, log_probs in zip([ENSEMBLE, *_worker.names], [averaged, *members], strict=True):
-                scored = score_utterances(_worker.alignments["train"], names, log_probs)
-                scores.setdefault(name, []).append(scored)
-    write_shard(folder, shard.number, np.concatenate(rows))
+
+    def rows() -> Iterator[np.ndarray]:
+        nonlocal tail
+        for names, members in _groups(shard):
+            averaged = average_log_posteriors(members, settings.ensemble.average)
+            if shard.kind == "unlabelled":
+                found, kept = _without_silence(names, averaged)
+                parts.extend(found)
+                averaged = averaged[kept]
+            targets = top_k_targets(averaged, settings.ensemble.top_k)
+            tail = tail + HOST.put(tail_sum(averaged, targets.classes))
+            if shard.kind == "train":
+                for name, log_probs in zip([ENSEMBLE, *_worker.names], [averaged, *members], strict=True):
+                    scored = score_utterances(_worker.alignments["train"], names, log_probs)
+                    scores.setdefault(name, []).append(scored)
+            yield encode(targets)
+
+    write_shard(folder, shard.number, rows())
     joined = {name: join_scores(parts).to_json() for name, parts in scores.items()}
     write_json(scores_path, {"scores": joined, "tail": tail.tolist(), "parts": [list(astuple(one)) for one in parts]})
 

@@ -56,7 +56,7 @@ def lesson_of(tmp_path: Path, members: list[Network]):
                 save_network(path, one, HEADER)
         elif source == "store":
             paths = [tmp_path]
-            write_shard(tmp_path, 0, encode(top_k_targets(average(members), CLASSES)))
+            write_shard(tmp_path, 0, [encode(top_k_targets(average(members), CLASSES))])
             finish_store(
                 tmp_path, ["b", "a"], [7, 5], shard_frames=[FRAMES], top_k=CLASSES, tail_prior=torch.ones(CLASSES),
                 fingerprints={"features": "f"},

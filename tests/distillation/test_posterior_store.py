@@ -24,8 +24,8 @@ def log_probs(frames: int, seed: int = 0) -> torch.Tensor:
 @pytest.fixture
 def store(tmp_path):
     full = log_probs(66)
-    write_shard(tmp_path, 0, encode(top_k_targets(full[:41], TOP_K)))
-    write_shard(tmp_path, 1, encode(top_k_targets(full[41:], TOP_K)))
+    write_shard(tmp_path, 0, [encode(top_k_targets(full[:30], TOP_K)), encode(top_k_targets(full[30:41], TOP_K))])
+    write_shard(tmp_path, 1, [encode(top_k_targets(full[41:], TOP_K))])
     finish_store(
         tmp_path, list(COUNTS), list(COUNTS.values()),
         shard_frames=[41, 25], top_k=TOP_K, tail_prior=BACKGROUND, fingerprints=FINGERPRINTS,
@@ -94,7 +94,7 @@ def test_a_student_cannot_tell_stored_from_live_teacher(tmp_path) -> None:
     def answer(chosen: torch.Tensor) -> SoftTargets:
         return live.answer(Batch(chosen, inputs[chosen], torch.zeros_like(chosen))).targets
 
-    write_shard(tmp_path, 0, encode(answer(torch.arange(66))))
+    write_shard(tmp_path, 0, [encode(answer(torch.arange(66)))])
     finish_store(
         tmp_path, list(COUNTS), list(COUNTS.values()),
         shard_frames=[66], top_k=CLASSES, tail_prior=BACKGROUND, fingerprints=FINGERPRINTS,

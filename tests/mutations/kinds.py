@@ -299,7 +299,7 @@ def posterior_store() -> Kind:
     def write(folder: Path) -> None:
         full = torch.randn(9, 12, generator=torch.Generator().manual_seed(0)).log_softmax(1)
         for number, rows in enumerate((full[:5], full[5:])):
-            write_shard(folder, number, encode(top_k_targets(rows, 3)))
+            write_shard(folder, number, [encode(top_k_targets(rows, 3))])
         options: dict[str, Any] = {"top_k": 3, "tail_prior": torch.ones(12), "fingerprints": {"align": "aa"}}
         finish_store(folder, ["u1", "u2"], [4, 5], shard_frames=[5, 4], **options)
 

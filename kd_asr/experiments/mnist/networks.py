@@ -166,7 +166,7 @@ def _store(task: _StoreTask) -> None:
         networks = tuple(map(NetworkRef, task.networks))
         log_probs = _log_posteriors(_Outputs(task.run_dir, networks, "train", task.device))
         targets = top_k_targets(log_probs, CLASSES)
-        write_shard(folder, 0, encode(targets))
+        write_shard(folder, 0, [encode(targets)])
         finish_store(
             folder,
             [TRAINING_SET],
