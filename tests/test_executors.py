@@ -7,17 +7,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cluster_work import FLAGS, kill_job, kill_worker, refuse, set_offset, told
+from conftest import make_prepared
 
+from kd_asr.cli import main
 from kd_asr.device import HOST, Device, find_device
 from kd_asr.errors import UserError
 from kd_asr.executors.base import ClusterExecutor, make_executor
 from kd_asr.executors.shares import executing
 from kd_asr.parallel import parallel_map
 from kd_asr.registry import Named, find, named
+from kd_asr.settings.files import save_settings
 from kd_asr.stages.settings import parse_settings
 
 EXECUTORS = [pytest.param(name, marks=[pytest.mark.slow] * (name == "ray")) for name in sorted(FLAGS)]
@@ -108,3 +112,17 @@ def test_networks_are_trained_on_the_cards_of_jobs(tmp_path) -> None:
             find_device("cuda:1")
     assert isinstance(make_executor(carded), ClusterExecutor)
     assert find_device("cpu") == HOST
+
+
+@pytest.mark.slow
+def test_a_stage_makes_the_same_bits_by_jobs(tmp_path, run_dir, settings, utterances) -> None:
+    elsewhere = Path(tmp_path / "elsewhere")
+    elsewhere.mkdir()
+    for folder, chosen in ((run_dir, named("executor", "local")), (elsewhere, cluster("submitit"))):
+        save_settings(folder, replace(settings, executor=chosen))
+        make_prepared(folder, utterances)
+        assert main(["features", str(folder)]) == 0
+    assert not (elsewhere / ".cluster").exists()
+    for path in (run_dir / "features").rglob("*.*"):
+        if path.name != "manifest.json":
+            assert path.read_bytes() == (elsewhere / "features" / path.relative_to(run_dir / "features")).read_bytes()
