@@ -204,11 +204,8 @@ def test_what_changes_no_result_is_marked() -> None:
         for setting in settings_of(cls).values()
         if setting.marker(DecidesNothing)
     }
+    names = ("jobs", "device", "batch_jobs", "executor", "preset")
     assert marked == {
-        *(
-            (cls, name)
-            for cls in ("Settings", "MnistSettings")
-            for name in ("jobs", "device", "batch_jobs", "executor", "preset")
-        ),
+        *((cls, name) for cls in ("Settings", "MnistSettings") for name in names),
         ("TrainSettings", "checkpoint_seconds"),
     }
