@@ -23,12 +23,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from kd_asr.console import console, say
-
-if TYPE_CHECKING:
-    from torch.distributed import Store
 
 # Rank 0 may build a graph for hours before it has something to hand out.
 _PATIENCE = timedelta(days=7)
@@ -106,14 +103,14 @@ class _Watch:
     def __init__(self, parent: int) -> None:
         self._parent = parent
         self._rank = 0
-        self._store: Store | None = None
+        self._store: Any = None  # where all ranks meet; None before
         self._stopped = threading.Event()
         self._key = f"kd_asr/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
         threading.Thread(target=self._look_again_and_again, daemon=True).start()
 
     def meet(self, rank: int) -> None:
         """Look for errors of other ranks as well, by a connection of this thread's own."""
-        from torch.distributed import TCPStore
+        from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         self._rank = rank
@@ -146,7 +143,6 @@ class _Watch:
             if error["sentence"]:
                 console.show_cursor(True)
                 say(f"kd-asr: error: {error['sentence']}")
-            assert self._store is not None
             self._store.set(f"{self._key}/told", "")
         sys.stderr.flush()
         os._exit(error["status"])

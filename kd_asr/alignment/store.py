@@ -59,7 +59,7 @@ def write_alignments(folder: Path, alignments: Iterable[Alignment]) -> None:
     kind = np.lib.format.dtype_to_descr(np.dtype(np.int32))
     header = {"descr": kind, "fortran_order": False, "shape": (sum(counts),)}
     with (folder / "pdfs.npy").open("wb") as whole, blocks.open("rb") as part:
-        np.lib.format.write_array_header_1_0(whole, header)  # type: ignore[no-untyped-call]
+        np.lib.format.write_array_header_1_0(whole, header)
         shutil.copyfileobj(part, whole)
     blocks.unlink()
     write_array(folder / "frames.npy", np.array(counts, dtype=np.int64))

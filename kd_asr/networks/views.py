@@ -46,7 +46,7 @@ class Seen:
         top = int(frames.max())
         inside = torch.zeros(2 + top, dtype=torch.bool)  # of those after the last, as of the last number, none
         inside[frames] = True
-        parts = torch.arange(len(self.frames)).split(_PIECE)
+        parts = torch.split(torch.arange(len(self.frames)), _PIECE)
         return torch.cat([part[inside[self.frames[part][:, 0].clamp_max(top + 1)]] for part in parts])
 
 
