@@ -10,38 +10,43 @@ it finds there.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import io
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
+from kd_asr import checksums
+from kd_asr.checksums import described, own_checksum
 from kd_asr.console import say
 from kd_asr.errors import UserError
 from kd_asr.fingerprints import canonical, code_digest, digest
 
 MANIFEST = "manifest.json"
-# Files that are not larger are read on every load; of larger ones, which take long, only those with another time of
-# change than they were made with.
-_READ_BYTES = 64 << 20
 _FIELDS = frozenset(
     ("name", "fingerprint", "settings", "inputs", "code", "metrics", "wall_seconds", "files", "blake2b")
 )
+# Stages that make folders of other names than their own.
+_MADE_BY = {
+    "mixture_alignment": "align",
+    "align_networks": "align",
+    "sweep_networks": "sweep",
+    "reduced_networks": "reduced",
+}
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished stage: where it lies, what it was made of, what was measured, and its files as they were made."""
+    """A finished stage: where it lies, what it was made of (inputs by name, settings in canonical form), what was
+    measured, and its files as they were made."""
 
     path: Path
     name: str
@@ -49,6 +54,7 @@ class Artifact:
     metrics: dict[str, Any]
     wall_seconds: float
     inputs: dict[str, str]
+    settings: Any = field(default=None, repr=False)
     files: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     @property
@@ -72,7 +78,8 @@ def locked(folder: Path) -> Iterator[None]:
 def write_json(path: Path, value: object) -> None:
     """Write JSON to a temporary file, flush it to disk, and rename it, so that there is never half a file."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    # JSON's own escapes for what is not UTF-8, such as a byte of a file's name.
+    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
         json.dump(value, file, indent=2, ensure_ascii=False)
         file.write("\n")
         file.flush()
@@ -157,7 +164,7 @@ def _read_manifest(path: Path) -> Artifact:
     fields = read_json(path / MANIFEST)
     try:
         # One of an older version has no checksum of its own.
-        if set(fields) - _FIELDS or ("blake2b" in fields and fields["blake2b"] != _own_checksum(fields)):
+        if set(fields) - _FIELDS or ("blake2b" in fields and fields["blake2b"] != own_checksum(fields)):
             raise damaged(path / MANIFEST, "its content is not what was written")
         return Artifact(
             path=path,
@@ -166,16 +173,11 @@ def _read_manifest(path: Path) -> Artifact:
             metrics=fields["metrics"],
             wall_seconds=fields["wall_seconds"],
             inputs=fields["inputs"],
+            settings=fields["settings"],
             files=fields.get("files", {}),
         )
     except (KeyError, TypeError) as error:
         raise damaged(path / MANIFEST, f"no {error}") from error
-
-
-def _own_checksum(fields: Mapping[str, Any]) -> str:
-    """BLAKE2b of the content of a manifest but for this checksum."""
-    rest = {name: value for name, value in fields.items() if name != "blake2b"}
-    return hashlib.blake2b(json.dumps(rest, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def fault(artifact: Artifact, *, thorough: bool = False) -> tuple[Path, str] | None:
@@ -186,41 +188,10 @@ def fault(artifact: Artifact, *, thorough: bool = False) -> tuple[Path, str] | N
         thorough: read all files, also large ones whose time of change is that of their making.
     """
     try:
-        for name, made in artifact.files.items():
-            path = artifact.path / name
-            if not path.is_file():
-                return path, "missing"
-            status = path.stat()
-            if status.st_size != made["bytes"]:
-                return path, f"{status.st_size} bytes instead of {made['bytes']}"
-            unread = status.st_size > _READ_BYTES and status.st_mtime_ns == made["changed_ns"] and not thorough
-            if not unread and _checksum(path, status.st_size, status.st_mtime_ns) != made["blake2b"]:
-                return path, "its content is not what was written"
+        found = checksums.fault(artifact.path, artifact.files, thorough=thorough)
     except (KeyError, TypeError, AttributeError):
         return artifact.path / MANIFEST, "malformed checksums"
-    return None
-
-
-@lru_cache(maxsize=65536)
-def _checksum(path: Path, size: int, changed_ns: int) -> str:
-    total = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            total.update(block)
-    return total.hexdigest()
-
-
-def _described(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size, time of change and checksum of every file below a folder."""
-    found = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        status = path.stat()
-        found[path.relative_to(folder).as_posix()] = {
-            "bytes": status.st_size,
-            "changed_ns": status.st_mtime_ns,
-            "blake2b": _checksum(path, status.st_size, status.st_mtime_ns),
-        }
-    return found
+    return (artifact.path / found[0], found[1]) if found else None
 
 
 def all_artifacts(run_dir: Path) -> list[Artifact]:
@@ -232,6 +203,11 @@ def all_artifacts(run_dir: Path) -> list[Artifact]:
     names = sorted(path.parent.relative_to(run_dir) for path in run_dir.rglob(MANIFEST))
     # What begins with a dot is unfinished, or about to be deleted.
     return [_read_manifest(run_dir / name) for name in names if not any(part[0] == "." for part in name.parts)]
+
+
+def recorded_settings(run_dir: Path, name: str) -> Any:
+    """The settings of which a finished artifact was made, in canonical form; None if there is none."""
+    return _read_manifest(run_dir / name).settings if (run_dir / name / MANIFEST).exists() else None
 
 
 def load_artifact(run_dir: Path, name: str, *, remedy: str = "") -> Artifact:
@@ -253,23 +229,55 @@ def load_artifact(run_dir: Path, name: str, *, remedy: str = "") -> Artifact:
     return artifact
 
 
+def finished(run_dir: Path, names: Iterable[str]) -> list[Artifact]:
+    """Finished artifacts and those that they were made of, directly or through others, inputs first; no file of theirs
+    is read.
+
+    Raises:
+        UserError: one is missing, or was made from another input than the present one.
+    """
+    found: dict[str, Artifact] = {}
+
+    def add(name: str) -> None:
+        if name not in found:
+            artifact = _load_manifest(run_dir, name, "")
+            for one in artifact.inputs:
+                add(one)
+            found[name] = artifact
+
+    for name in names:
+        add(name)
+    return list(found.values())
+
+
 def _load_manifest(run_dir: Path, name: str, remedy: str) -> Artifact:
     path = run_dir / name
     if not (path / MANIFEST).exists():
-        raise UserError(f"{path} is missing: run `{remedy or _command(run_dir, name)}` first")
+        raise UserError(f"{path} is missing: run `{remedy or making_command(run_dir, name)}` first")
     artifact = _read_manifest(path)
     for input_name, fingerprint in artifact.inputs.items():
         present = _load_manifest(run_dir, input_name, remedy).fingerprint
         if present != fingerprint:
             raise UserError(
                 f"{path} was made from {input_name} {fingerprint}, but {run_dir / input_name} is now {present}: "
-                f"run `{remedy or _command(run_dir, name)}` again"
+                f"run `{remedy or making_command(run_dir, name)}` again"
             )
     return artifact
 
 
-def _command(run_dir: Path, name: str) -> str:
-    return f"kd-asr {name.split('/', maxsplit=1)[0]} {run_dir}"
+def making_stage(name: str) -> str:
+    """The stage that makes an artifact of the main job."""
+    folder = name.split("/", maxsplit=1)[0]
+    return _MADE_BY.get(folder, folder)
+
+
+def making_command(run_dir: Path, name: str) -> str:
+    """The command that makes an artifact."""
+    if (run_dir / "digits").exists():  # a run on digits: an experiment makes the networks that it needs
+        users = [one.name for one in all_artifacts(run_dir) if name in one.inputs and one.name != "report"]
+        experiment = next((one for one in users if "/" not in one), "table")
+        return f"kd-asr mnist {experiment if '/' in name else name} {run_dir}"
+    return f"kd-asr {making_stage(name)} {run_dir}"
 
 
 def current_artifact(
@@ -358,9 +366,9 @@ def build_artifact(
     }
     for name_left in ("fingerprint", "spent_seconds"):
         (partial / name_left).unlink(missing_ok=True)
-    manifest["files"] = _described(partial)
+    manifest["files"] = described(partial)
     # Of what is read back: tuples are lists then, and keys are words.
-    manifest["blake2b"] = _own_checksum(json.loads(json.dumps(manifest)))
+    manifest["blake2b"] = own_checksum(json.loads(json.dumps(manifest)))
     write_json(partial / MANIFEST, manifest)
     # The old folder is moved away as a whole: half deleted, it could still have the manifest of a finished one.
     old = final.with_name(f".{final.name}.old")

@@ -25,7 +25,10 @@ from kd_asr.settings.ranges import AbsentMeans, DecidesNothing
 
 # Files and folders of the package that every room may import and whose code is in no fingerprint.
 GROUND_FLOOR = frozenset(
-    {"artifacts", "console", "errors", "executors", "fingerprints", "parallel", "ranks", "registry", "settings"}
+    {
+        *("artifacts", "checksums", "console", "errors", "executors", "fingerprints", "nearest"),
+        *("parallel", "ranks", "registry", "settings", "text"),
+    }
 )
 _known: dict[frozenset[str], str] = {}
 _PACKAGE = __name__.split(".", maxsplit=1)[0]

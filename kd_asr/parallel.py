@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # How a running function moves the bar: set in each worker, and in this process when there is only one job.
-_advance: Callable[[float], None] = lambda amount: None  # noqa: E731
+_advance: Callable[[tuple[float, bool]], None] = lambda amount: None  # noqa: E731
 # What went wrong in a worker's initializer: raised by its first item, since the pool itself would hide it.
 _failure: Exception | None = None
 
@@ -35,9 +35,14 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def advance(amount: float) -> None:
-    """Move the bar of the `parallel_map(..., self_reporting=True)` that called this function."""
-    _advance(amount)
+def advance(amount: float, *, before: bool = False) -> None:
+    """Move the bar of the `parallel_map(..., self_reporting=True)` that called this function.
+
+    Args:
+        amount: how far.
+        before: whether it is what an interrupted run had done, which says nothing of the speed.
+    """
+    _advance((amount, before))
 
 
 def _exit_with_parent() -> None:
@@ -55,7 +60,7 @@ def _exit_with_parent() -> None:
 def _start_worker(
     environment: Mapping[str, str],
     digests: Mapping[frozenset[str], str],
-    queue: SimpleQueue[float],
+    queue: SimpleQueue[tuple[float, bool]],
     initializer: Callable[..., None] | None,
     initargs: tuple[Any, ...],
 ) -> None:
@@ -158,7 +163,7 @@ class Workers:
         self.jobs = max(1, (jobs or available_cores()) // ranks().on_this_machine)
         self._asked, self._initializer, self._initargs = jobs, initializer, tuple(initargs)
         self._number = _open_on_other_ranks(jobs, initializer, self._initargs)
-        self._queue: SimpleQueue[float] = _CONTEXT.SimpleQueue()
+        self._queue: SimpleQueue[tuple[float, bool]] = _CONTEXT.SimpleQueue()
         environment = {**os.environ, **_ENVIRONMENT}
         self._pool = ProcessPoolExecutor(
             self.jobs,
@@ -208,13 +213,14 @@ class Workers:
             task = bars.add_task(description, total=sum(amount(item) for item in items), unit=unit)
             moved = partial(bars.advance, task)
             if cluster is None:
-                results = self.results(function, items, title=description, moved=moved)
+                ready = (lambda item: None) if self_reporting else (lambda item: moved(amount(item)))
+                results = self.results(function, items, title=description, moved=moved, ready=ready)
             else:
                 call = Call(function, self._initializer, self._initargs, self._asked)
                 results = spread(cluster, call, items, title=description, moved=moved)
             with closing(results):
                 for item, result in zip(items, results, strict=True):
-                    if not self_reporting:
+                    if not self_reporting and cluster is not None:
                         moved(amount(item))
                     yield result
 
@@ -224,7 +230,8 @@ class Workers:
         items: Sequence[Item],
         *,
         title: str,
-        moved: Callable[[float], None],
+        moved: Callable[..., None],
+        ready: Callable[[Item], None] = lambda item: None,
     ) -> Generator[Result, None, None]:
         """Results in the order of `items`, by the workers of this process.
 
@@ -232,7 +239,8 @@ class Workers:
             function: picklable.
             items: picklable.
             title: begins the message of an error.
-            moved: is told how far the function has moved the bar by `advance`.
+            moved: is told how far the function has moved the bar by `advance`, and whether an interrupted run had.
+            ready: is told of every item that is done, also of one whose turn has not come.
 
         Raises:
             UserError: a worker was killed.
@@ -240,6 +248,13 @@ class Workers:
         if items:
             _start_server()
         pending: dict[int, Future[Result]] = {}
+        told: set[int] = set()
+
+        def tell() -> None:
+            for number in [one for one, future in pending.items() if one not in told and future.done()]:
+                told.add(number)
+                ready(items[number])
+
         submitted = 0
         finished = False
         try:
@@ -252,14 +267,17 @@ class Workers:
                 while not pending[wanted].done():
                     # For this one alone: with the others, of which some are done, it would not wait at all.
                     wait([pending[wanted]], timeout=0.2)
+                    tell()
                     _drain(self._queue, moved)
+                tell()
                 result = pending.pop(wanted).result()
                 _drain(self._queue, moved)
                 yield result
             finished = True
         except BrokenProcessPool as error:
             raise UserError(
-                f"{title}: a worker process was killed, most often for want of memory; use fewer of them with --jobs 1"
+                f"{title}: a worker process was killed, most often for want of memory; use fewer of "
+                "them (--jobs 1 of `kd-asr run` and `kd-asr configure`)"
             ) from error
         finally:
             if not finished:
@@ -335,6 +353,8 @@ def parallel_map(
         )
 
 
-def _drain(queue: SimpleQueue[float], moved: Callable[[float], None]) -> None:
+def _drain(queue: SimpleQueue[tuple[float, bool]], moved: Callable[..., None]) -> None:
     while not queue.empty():
-        moved(queue.get())
+        amount, before = queue.get()
+        moved(amount, before=before)
+    moved(0.0)  # a line is due after a minute without any

@@ -13,7 +13,6 @@ kind is looked up. Your own class needs no registration: `my_package.my_module:M
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import importlib.util
 import pkgutil
@@ -23,6 +22,7 @@ from functools import cache
 from typing import Annotated, Any, TypeVar
 
 from kd_asr.errors import UserError
+from kd_asr.nearest import nearest
 from kd_asr.settings.ranges import AtLeast, OfKind
 
 AnyClass = TypeVar("AnyClass", bound=type)
@@ -154,10 +154,10 @@ def find(kind: str, name: str) -> type[Any]:
         return _import(kind, name)
     known = names(kind)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
+        near = nearest(name, known)
         raise UserError(
             f"there is no {kind} {name!r}"
-            + (f", do you mean {near[0]!r}?" if near else ",")
+            + (f", do you mean {near!r}?" if near else ",")
             + f" known ones: {', '.join(known) or 'none'}; a class of your own is named as package.module:Class"
         )
     return _CLASSES[kind][name]

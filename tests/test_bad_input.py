@@ -31,7 +31,7 @@ pytestmark = pytest.mark.early
 TINY = find_preset("tiny")
 SPEECH = EmbeddedSize(2, 1, 1, 0.5, 0.12, 0.12)
 FLAGS = [
-    *("--config", str(TINY), "--train", "train", "--dev", "dev", "--test", "test", "--jobs=1"),
+    *("--preset", str(TINY), "--train", "train", "--dev", "dev", "--test", "test", "--jobs=1"),
     *("--align.cepstral_iterations=2", "--align.gaussians=200", "--network.dnn.hidden_units=16", "--train.epochs=1"),
     *("--train.batch_frames=128", "--distil.sweep_temperatures=[2.0]", "--distil.sweep_hard_weights=[0.5]"),
     *("--decode.acoustic_scales=[0.2]", "--decode.insertion_penalties=[0.5]"),
@@ -324,14 +324,14 @@ def test_a_value_that_cannot_work_is_refused_before_work(run: Run, refused, tmp_
         (b"preset: \xff\n", ("not valid YAML",)),
     ],
 )
-@pytest.mark.parametrize("place", ["--config", "settings.yaml"])
+@pytest.mark.parametrize("place", ["--preset", "settings.yaml"])
 def test_a_wrong_settings_file_is_named(run: Run, refused, tmp_path, place: str, case) -> None:
     text, named = case
     content = text if isinstance(text, bytes) else text.encode()
-    if place == "--config":
+    if place == "--preset":
         path = tmp_path / "my.yaml"
         path.write_bytes(content)
-        flags = ["--librispeech", str(run.corpus), "--config", str(path)]
+        flags = ["--librispeech", str(run.corpus), "--preset", str(path)]
         sentence = refused(["configure", str(tmp_path / "run"), *flags])
     else:
         (tmp_path / "run").mkdir()

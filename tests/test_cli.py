@@ -1,17 +1,23 @@
+import errno
 import fcntl
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from kd_asr import __version__
 from kd_asr.cli import main
-from kd_asr.cli.mnist import MNIST_STAGES
+from kd_asr.cli.main import _explain
+from kd_asr.cli.mnist import MNIST_STAGES, load_mnist_settings
 from kd_asr.cli.stages import FURTHER, STAGES
+from kd_asr.stages.settings import load_settings
 
 
 @pytest.mark.parametrize(
@@ -42,9 +48,13 @@ def test_a_folder_that_is_no_run_is_one_sentence_and_status_2(stage: str, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["align", "run", "--nothing", "3"], "unrecognized arguments: --nothing 3; see `kd-asr --help`"),
+        (["align", "run", "--nothing", "3"], "arguments: --nothing 3; the options are --help; see `kd-asr align"),
         (["align"], "arguments are required: run; see `kd-asr align --help`"),
-        (["nonsense"], "invalid choice: 'nonsense'"),
+        (["nonsense"], "unknown command 'nonsense'; there are: run, configure, corpus, prepare,"),
+        (["reprot", "run"], "unknown command 'reprot'; do you mean 'report'?"),
+        (["run", "speach"], "unknown task 'speach'; do you mean 'speech'?"),
+        (["mnist", "tabel", "run"], "unknown command 'tabel'; do you mean 'table'?"),
+        (["transcribe", "x", "y", "--jsn"], "unrecognized arguments: --jsn; do you mean --json?; see `kd-asr trans"),
     ],
 )
 def test_arguments_that_are_unknown_or_missing_are_one_sentence(arguments: list[str], message: str, capsys) -> None:
@@ -57,11 +67,51 @@ def test_arguments_that_are_unknown_or_missing_are_one_sentence(arguments: list[
 
 
 @pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["configure", "x", "--kaldi", "d"], "unknown option '--kaldi'; do you mean --corpus kaldi?"),
+        (["configure", "x", "--zzz", "d"], "unknown option '--zzz'; the options are --help, --preset, --corpus,"),
+        (["configure", "x", "--librispech", "d"], "unknown option '--librispech'; do you mean --librispeech?"),
+        (["run", "speech", "--librispech", "d"], "unknown option '--librispech'; do you mean --librispeech?"),
+        (["run", "speech", "--prset", "tiny"], "unknown option '--prset'; do you mean --preset?"),
+        (["run", "speech", "--preset", "quik"], "unknown preset 'quik'; do you mean 'quick'?; there are: paper quick"),
+        (["run", "digits", "--preset", "papr"], "unknown preset 'papr'; do you mean 'paper'?"),
+        (["run", "speech", "--stage", "decod"], "unknown stage 'decod'; do you mean 'decode'?"),
+        (["run", "digits", "--experiment", "tabel"], "unknown experiment 'tabel'; do you mean 'table'?"),
+        (["configure", "x", "--distil.temprature=3"], "do you mean 'methods.hinton.losses.soft.temperature'?"),
+        (["configure", "x", "--temprature=3"], "do you mean --methods.hinton.losses.soft.temperature?"),
+        (["mnist", "configure", "x", "--teacher.epoch=3"], "do you mean 'teacher.epochs'?"),
+        (["mnist", "configure", "x", "--sorce=mnist"], "unknown option '--sorce'; do you mean --source?"),
+        (["configure", "x", "word"], "'word' is no option and no setting of `kd-asr configure`"),
+        (["configure", "x", "--decode.zzz=3"], "unknown setting 'decode.zzz'; there are: decode.beam, decode.max_acti"),
+    ],
+)
+def test_an_unknown_option_is_answered_with_what_there_is(arguments, sentence, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert sentence in " ".join(capsys.readouterr().err.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_preset_is_what_is_written_and_called_so(tmp_path, monkeypatch) -> None:
+    """`--preset` of `configure` takes the budget; a file without a name of its own is called after itself."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("train: {epochs: 9}\n")
+    for preset, label, epochs in (("tiny", "tiny", 2), ("mine.yaml", "mine", 9)):
+        assert main(["configure", "run", "--preset", preset, "--corpus", "embedded"]) == 0
+        found = load_settings(tmp_path / "run")
+        assert (found.preset, found.train.epochs) == (label, epochs)
+    assert main(["mnist", "configure", "digits", "--preset", "tiny", "--source", "digits"]) == 0
+    assert load_mnist_settings(tmp_path / "digits").preset == "mnist_tiny"
+
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--train.epochs", "0"], "train.epochs: 0 is less than 1"),
-        (["--config", "missing.yaml"], "no settings file missing.yaml"),
-        (["--config", "huge"], "unknown preset 'huge'; there are: paper quick standard tiny"),
+        (["--preset", "missing.yaml"], "no settings file missing.yaml"),
+        (["--preset", "huge"], "unknown preset 'huge'; there are: paper quick standard tiny"),
         (["--corpus", "mine"], "there is no corpus 'mine'"),
         (["--librispeech", "no/such/folder"], "no/such/folder"),
         (["--lm", "no/such.arpa", "--corpus", "embedded"], "no file"),
@@ -153,3 +203,29 @@ def test_ctrl_c_while_modules_load_leaves_no_traceback() -> None:
     command.send_signal(signal.SIGINT)
     assert command.communicate()[1] == b""
     assert command.returncode == -signal.SIGINT
+
+
+def test_what_is_missing_is_named_with_a_command_that_exists(tmp_path) -> None:
+    def explained(path: Path) -> str:
+        return _explain(FileNotFoundError(errno.ENOENT, "No such file or directory", str(path)), tmp_path / "run")
+
+    assert explained(Path("/proc/x")) == "/proc/x is missing"
+    inside = tmp_path / "run" / "sweep_networks" / "one" / "model.safetensors"
+    assert explained(inside) == f"{inside} is missing: run `kd-asr sweep {tmp_path / 'run'}` again"
+    assert _explain(FileNotFoundError(errno.ENOENT, "No such file", "x"), None) == "x is missing"
+
+
+def test_the_disk_that_is_full_is_the_one_that_is_named(tmp_path, monkeypatch) -> None:
+    """An error of writing has no name: the folder of temporary files is named if it has no room, else the run's."""
+    full = tmp_path / "full"
+    free = {str(full): 1000, str(tmp_path / "run"): 10**12}
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free[str(folder)]))
+    error = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(tempfile, "tempdir", str(full))
+    sentence = f"the disk is full ({full}, $TMPDIR): make room and run the command again"
+    assert _explain(error, tmp_path / "run") == sentence
+    free |= {str(full): 10**12, str(tmp_path / "run"): 0}
+    assert f"full ({tmp_path / 'run'}):" in _explain(error, tmp_path / "run")
+    free[str(tmp_path / "run")] = 10**12
+    named = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "elsewhere"))
+    assert f"full ({tmp_path / 'elsewhere'}):" in _explain(named, tmp_path / "run")

@@ -75,8 +75,8 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ["--corpus", "folder", "--train", "mine/train", "--dev", "mine/dev", "--test", "mine/test"],
         ["--corpus", "folder", *(f"--corpus.folder.{name}=mine/{name}" for name in ("train", "dev", "test"))],
         [f"--corpus.folder.{name}=mine/{name}" for name in ("train", "dev", "test")],
-        ["--config", "mine.yaml", "--test", "mine/test"],
-        ["--config", "tiny", "--corpus=folder", "--train=mine/train", "--dev=mine/dev", "--test=mine/test"],
+        ["--preset", "mine.yaml", "--test", "mine/test"],
+        ["--preset", "tiny", "--corpus=folder", "--train=mine/train", "--dev=mine/dev", "--test=mine/test"],
     ],
 )
 def test_a_corpus_is_named_by_option_flag_or_file(arguments: list[str], here, capsys) -> None:
@@ -98,13 +98,13 @@ def test_a_class_of_ones_own_is_named_by_its_import_path(here, monkeypatch) -> N
 
 
 def test_a_preset_says_how_the_embedded_corpus_is_made_and_a_file_of_ones_own_that_it_is_used(here) -> None:
-    found = configured("--config", "tiny", "--corpus", "embedded")
+    found = configured("--preset", "tiny", "--corpus", "embedded")
     miniature = Named(
         "corpus", "embedded", type(found.settings)(str(here / "data" / "embedded_miniature"), "miniature")
     )
     assert found == miniature
     Path("mine.yaml").write_text("corpus: {embedded: {size: miniature}}\n")
-    assert configured("--config", "mine.yaml") == miniature
+    assert configured("--preset", "mine.yaml") == miniature
     full = configured("--corpus", "embedded", "--corpus.embedded.seed=4").settings
     assert (full.root, full.size, full.seed) == (str(here / "data" / "embedded"), "full", 4)
 
@@ -121,7 +121,7 @@ def test_librispeech_may_be_given_as_settings(here) -> None:
     cls = type(named("corpus", "librispeech").settings)
     assert configured(*flags).settings == cls(**expected)
     options = ["--librispeech", "mine", "--train=train", "--dev=dev", "--test=test"]
-    assert configured("--config", "tiny", *options).settings == cls(**{**expected, "name": "LibriSpeech"})
+    assert configured("--preset", "tiny", *options).settings == cls(**{**expected, "name": "LibriSpeech"})
 
 
 def test_what_contradicts_is_refused(here, capsys) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
-from kd_asr.settings.ranges import Above, AtLeast, Below, Unit
+from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, Unit
 
 
 @dataclass(frozen=True)
@@ -24,12 +23,6 @@ class LexiconSettings:
     path: str = ""
     stress: bool = True
     word_position: bool = False
-
-    def problems(self) -> list[str]:
-        """Files that are missing."""
-        if self.path and not Path(self.path).is_file():
-            return [f"path: there is no file {self.path}"]
-        return []
 
 
 @dataclass(frozen=True)
@@ -56,19 +49,19 @@ class AlignSettings:
         network_epochs: Epochs for each realignment network.
     """
 
-    cepstral_iterations: Annotated[int, AtLeast(2)] = 10
-    discriminant_iterations: Annotated[int, AtLeast(0)] = 2
-    gaussians: Annotated[int, AtLeast(1)] = 2000
-    leaves: Annotated[int, AtLeast(0)] = 0
-    leaf_min_frames: Annotated[int, AtLeast(1), Unit("frames")] = 100
-    tied_gaussians: Annotated[int, AtLeast(1)] = 8000
-    tied_iterations: Annotated[int, AtLeast(0)] = 1
+    cepstral_iterations: Annotated[int, AtLeast(2), AtMost(1000)] = 10
+    discriminant_iterations: Annotated[int, AtLeast(0), AtMost(1000)] = 2
+    gaussians: Annotated[int, AtLeast(1), AtMost(10_000_000)] = 2000
+    leaves: Annotated[int, AtLeast(0), AtMost(65_000)] = 0
+    leaf_min_frames: Annotated[int, AtLeast(1), AtMost(1_000_000_000), Unit("frames")] = 100
+    tied_gaussians: Annotated[int, AtLeast(1), AtMost(10_000_000)] = 8000
+    tied_iterations: Annotated[int, AtLeast(0), AtMost(1000)] = 1
     early_minutes: Annotated[float, Above(0), Unit("minutes")] = 30.0
     beam: Annotated[float, Above(0), Unit("nats")] = 200.0
     retry_beam: Annotated[float, Unit("nats")] = 1000.0
     silence_probability: Annotated[float, Above(0), Below(1)] = 0.5
-    networks: Annotated[int, AtLeast(0)] = 0
-    network_epochs: Annotated[int, AtLeast(1)] = 3
+    networks: Annotated[int, AtLeast(0), AtMost(1000)] = 0
+    network_epochs: Annotated[int, AtLeast(1), AtMost(100_000)] = 3
 
     def problems(self) -> list[str]:
         """Settings that contradict each other."""

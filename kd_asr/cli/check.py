@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from kd_asr.artifacts import all_artifacts, fault
+from kd_asr.artifacts import all_artifacts, fault, making_command
 from kd_asr.console import say
 from kd_asr.errors import UserError
 
@@ -39,8 +39,8 @@ def run_check(run_dir: Path) -> None:
             damaged.append(artifact.name)
             say(f"{found[0]}: {found[1]}")
     if damaged:
-        stages = dict.fromkeys(name.split("/", maxsplit=1)[0] for name in damaged)
-        remedy = ", ".join(f"`kd-asr {stage} {run_dir}`" for stage in stages)
+        commands = dict.fromkeys(making_command(run_dir, name) for name in damaged)
+        remedy = ", ".join(f"`{command}`" for command in commands)
         raise UserError(f"{len(damaged)} of {len(artifacts)} artifacts are damaged: run {remedy} to make them again")
     files = sum(len(artifact.files) for artifact in artifacts)
     say(f"{files} files of {len(artifacts)} artifacts are as they were made")

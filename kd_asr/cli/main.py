@@ -6,16 +6,19 @@ import argparse
 import errno
 import io
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from kd_asr import __version__
+from kd_asr.artifacts import making_command
 from kd_asr.cli.check import add_check, run_check
 from kd_asr.cli.mnist import add_mnist, run_mnist
 from kd_asr.cli.own_audio import COMMANDS, add_own_audio, run_own_audio
-from kd_asr.cli.parsing import Parser, fail, known_options, unknown_arguments
+from kd_asr.cli.parsing import Parser, command_of, fail, known_options, unknown_arguments
 from kd_asr.cli.run import add_run, run, with_task
 from kd_asr.cli.score import add_score, run_score
 from kd_asr.cli.speech import add_configure, configure
@@ -24,6 +27,10 @@ from kd_asr.console import console, say
 from kd_asr.errors import UserError
 from kd_asr.parallel import serve
 from kd_asr.ranks import broadcast, end_all_ranks, joined_ranks
+
+_WITH = "(--jobs 1, --preset, --device cpu of `kd-asr run` and `kd-asr configure`)"
+# A disk with less room than this is full.
+_HARDLY_ANY = 1 << 20
 
 
 def _parser() -> Parser:
@@ -90,7 +97,10 @@ def _main(argv: Sequence[str]) -> int:
     parser = _parser()
     arguments = argparse.Namespace()
     try:
-        arguments, rest = parser.parse_known_args(with_task(argv))
+        words = with_task(argv)
+        arguments, rest = parser.parse_known_args(words)
+        command = command_of(parser, words)
+        arguments.options = known_options(command)
         if arguments.command == "configure":
             configure(arguments, rest)
             return 0
@@ -101,7 +111,7 @@ def _main(argv: Sequence[str]) -> int:
             run_mnist(arguments, rest)
             return 0
         if rest:
-            parser.error(unknown_arguments(rest, known_options(parser, arguments.command)))
+            command.error(unknown_arguments(rest, arguments.options))
         if arguments.command == "score":
             run_score(arguments)
         elif arguments.command == "check":
@@ -137,19 +147,35 @@ def _sentence(error: Exception, run_dir: Path | None) -> str | None:
 
         if is_out_of_memory(error):
             return (
-                "the graphics card has not enough memory: use fewer processes with --jobs 1, a smaller --preset, or "
-                "--device cpu"
+                "the graphics card has not enough memory: use fewer processes, a smaller budget, or the processor "
+                f"{_WITH}"
             )
     return None
+
+
+def _full(place: object, run_dir: Path | None) -> str:
+    """The place without room: that of the error, unless the folder of temporary files is the one that is full."""
+    for folder in filter(None, (Path(tempfile.gettempdir()), run_dir)):
+        try:
+            if shutil.disk_usage(folder).free < _HARDLY_ANY:
+                return f"{folder}, $TMPDIR" if folder == Path(tempfile.gettempdir()) else str(folder)
+        except OSError:
+            continue
+    return str(place)
 
 
 def _explain(error: OSError, run_dir: Path | None) -> str:
     """One sentence for what the system refused, and what to do about it."""
     place = error.filename or run_dir or "standard output"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full ({place}): make room and run the command again"
+        full = _full(place, run_dir)
+        return f"the disk is full ({full}): make room and run the command again"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"{place}: {error.strerror}; make it accessible, or choose another folder"
     if error.errno == errno.ENOENT:
-        return f"{place} is missing; if it belongs to a run, delete the folder of its stage and run the stage again"
+        missing = Path(str(place)).absolute()
+        if run_dir is None or run_dir.absolute() not in missing.parents:
+            return f"{place} is missing"
+        name = missing.relative_to(run_dir.absolute()).parts[0]
+        return f"{place} is missing: run `{making_command(run_dir, name)}` again"
     return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.artifacts import locked
-from kd_asr.cli.parsing import check_run_folder, one_of
+from kd_asr.cli.parsing import check_run_folder, one_of, setting_flags
 from kd_asr.console import say
 from kd_asr.executors.shares import executing
 from kd_asr.experiments.mnist.settings import MnistSettings, flags_for_bundled_digits
 from kd_asr.presets import find_preset
-from kd_asr.settings.files import load_settings_of, parse_settings_of, save_settings
+from kd_asr.settings.files import load_settings_of, names_no_preset, parse_settings_of, save_settings
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def add_mnist(commands: argparse._SubParsersAction[Any]) -> None:
     )
     configure.settings = MnistSettings
     configure.add_argument("run", type=Path, help="run folder, made if it does not exist")
-    configure.add_argument("--config", metavar="PRESET|FILE", help="name of a preset, or a YAML file of settings")
+    configure.add_argument("--preset", metavar="NAME|FILE", help="budget: name of a preset, or a YAML file of settings")
     add_digit_options(configure, "--mnist")
     configure.add_argument(
         "--data", type=Path, default=Path("data"), metavar="DIR", help="folder for downloads (default: data)"
@@ -133,7 +133,8 @@ def add_mnist(commands: argparse._SubParsersAction[Any]) -> None:
 def run_mnist(arguments: argparse.Namespace, flags: Sequence[str]) -> None:
     """Run a command of the group; `flags` are the settings of `configure`."""
     if arguments.mnist_command == "configure":
-        config = find_preset(arguments.config, digits=True) if arguments.config else None
+        config = find_preset(arguments.preset, digits=True) if arguments.preset else None
+        flags = setting_flags(flags, "kd-asr mnist configure", MnistSettings, arguments.options)
         settings = choose_digit_settings(arguments, flags, config, arguments.data)
         arguments.run.mkdir(parents=True, exist_ok=True)
         with locked(arguments.run):
@@ -181,6 +182,8 @@ def choose_digit_settings(
     from kd_asr.experiments.mnist.table import student_jobs, table_systems
     from kd_asr.jobs.taps import check_taps
 
+    if config is not None and names_no_preset(config):
+        flags = [f"--preset={config.stem}", *flags]
     # Errors in the settings are reported before the digits are looked for.
     early = parse_settings_of(MnistSettings, flags, config)
     table_systems(early)  # refuses methods that cannot work

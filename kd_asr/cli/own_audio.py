@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_asr.cli.parsing import add_device_option, whole_number
-from kd_asr.console import say, shown
+from kd_asr.console import say
 from kd_asr.errors import UserError
+from kd_asr.text import shown
 
 if TYPE_CHECKING:
     from kd_asr.stages.own_frames import Failure

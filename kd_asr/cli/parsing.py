@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -12,7 +11,9 @@ from typing import NoReturn
 
 from kd_asr.console import say
 from kd_asr.errors import UserError
-from kd_asr.settings.fields import settings_of
+from kd_asr.nearest import did_you_mean, nearest
+from kd_asr.registry import names
+from kd_asr.settings.fields import known_names, settings_of
 from kd_asr.settings.help import help_text
 
 _LONGEST_MESSAGE = 2000  # characters
@@ -37,6 +38,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         plain = re.sub(r"^argument (?:\S+/)?(--\S+): expected one argument$", r"\1 needs a value", message)
+        choice = re.fullmatch(r"argument (\w+): invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL)
+        if choice:
+            known = [one.strip(" '") for one in choice[3].split(",")]
+            hint = did_you_mean(choice[2], known)
+            plain = f"unknown {choice[1].lower()} '{choice[2]}'" + (hint or f"; there are: {', '.join(known)}")
         self.exit(fail(f"{plain}; see `{self.prog} --help`"))
 
 
@@ -103,29 +109,34 @@ def fail(message: str) -> int:
     return 2
 
 
-def known_options(parser: argparse.ArgumentParser, command: str) -> list[str]:
-    """The options of a command of a parser."""
-    found: list[str] = []
+def command_of(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of the command that begins with these words, such as `run`, `speech`."""
     for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction) and command in action.choices:
-            found += [name for option in action.choices[command]._actions for name in option.option_strings]
-    return found
+        if isinstance(action, argparse._SubParsersAction) and words and words[0] in action.choices:
+            return command_of(action.choices[words[0]], words[1:])
+    return parser
+
+
+def known_options(command: argparse.ArgumentParser) -> list[str]:
+    """The options of a command, those of its help included."""
+    return [name for action in command._actions for name in action.option_strings if name.startswith("--")]
 
 
 def unknown_arguments(rest: Sequence[str], known: Sequence[str]) -> str:
     """The message for arguments that a command does not know, with the known one that is nearest to the first."""
-    near = difflib.get_close_matches(rest[0].partition("=")[0], known, n=1)
-    hint = f"; do you mean {near[0]}?" if near else ""
+    near = nearest(rest[0].partition("=")[0], known)
+    hint = f"; do you mean {near}?" if near else f"; the options are {', '.join(known)}"
     return f"unrecognized arguments: {' '.join(rest)}{hint}"
 
 
-def setting_flags(rest: Sequence[str], prog: str, settings: type) -> list[str]:
-    """What is left of the arguments of `kd-asr run` as `--section.key=value` flags.
+def setting_flags(rest: Sequence[str], prog: str, settings: type, options: Sequence[str]) -> list[str]:
+    """What is left of the arguments of a command that takes settings, as `--section.key=value` flags.
 
     Args:
         rest: what the parser did not know.
         prog: the command, for the message.
         settings: class of the settings.
+        options: of the command, for the message.
 
     Raises:
         UserError: an argument is no setting, or a setting has no value.
@@ -136,7 +147,13 @@ def setting_flags(rest: Sequence[str], prog: str, settings: type) -> list[str]:
         name, equals, value = remaining.pop(0).partition("=")
         first = re.fullmatch(r"--(\w+)((?:[.:]\w+)*)", name)
         if not first or not (first[2] or first[1] in settings_of(settings)):
-            raise UserError(f"unknown option '{name}' (see `{prog} --help`)")
+            if not name.startswith("--"):
+                raise UserError(f"'{name}' is no option and no setting of `{prog}`: write --section.key VALUE")
+            near = nearest(name, [*options, *(f"--{one}" for one in known_names(settings))])
+            if "--corpus" in options and first and first[1] in names("corpus"):
+                near = f"--corpus {first[1]}"
+            hint = f"; do you mean {near}?" if near else f"; the options are {', '.join(options)}"
+            raise UserError(f"unknown option '{name}'{hint} (see `{prog} --help`)")
         if not equals:
             if not remaining:
                 raise UserError(f"{name} needs a value (see `{prog} --help`)")

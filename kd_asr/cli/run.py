@@ -16,8 +16,9 @@ from kd_asr.cli.speech import add_corpus_options
 from kd_asr.cli.stages import FURTHER, STAGES, Stage
 from kd_asr.errors import UserError
 from kd_asr.experiments.mnist.settings import MnistSettings
+from kd_asr.nearest import did_you_mean
 from kd_asr.presets import DIGITS, find_preset, preset_names
-from kd_asr.stages.settings import Settings, load_settings
+from kd_asr.stages.settings import Settings
 
 # Of the main job, what networks on parts of the labels need; then what they are.
 REDUCED_STAGES = (
@@ -248,7 +249,7 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     if digits:
         given["seeds"] = arguments.seeds
     flags = [f"--{key}={value}" for key, value in given.items() if value is not None]
-    flags += setting_flags(rest, prog, MnistSettings if digits else Settings)
+    flags += setting_flags(rest, prog, MnistSettings if digits else Settings, arguments.options)
     config = find_preset(arguments.preset, digits=digits)
     names = _experiments(arguments.experiment) if digits else _stages(arguments)
     if arguments.run is None:
@@ -267,7 +268,7 @@ def _stages(arguments: argparse.Namespace) -> list[str]:
     names = [stage.name for stage in STAGES]
     for name in (arguments.stage, arguments.stop_stage):
         if name not in names:
-            raise UserError(f"unknown stage '{name}'; the stages are: {' '.join(names)}")
+            raise UserError(f"unknown stage '{name}'{did_you_mean(name, names)}; the stages are: {' '.join(names)}")
     first, last = names.index(arguments.stage), names.index(arguments.stop_stage)
     if first > last:
         raise UserError(f"--stage {arguments.stage} comes after --stop-stage {arguments.stop_stage}")
@@ -277,7 +278,8 @@ def _stages(arguments: argparse.Namespace) -> list[str]:
 def _experiments(name: str) -> list[str]:
     """The experiments asked for, and the page about them."""
     if name not in (*EXPERIMENTS, "all"):
-        raise UserError(f"unknown experiment '{name}'; there are: {' '.join(EXPERIMENTS)} all")
+        hint = did_you_mean(name, (*EXPERIMENTS, "all"))
+        raise UserError(f"unknown experiment '{name}'{hint}; there are: {' '.join(EXPERIMENTS)} all")
     return [*(EXPERIMENTS if name == "all" else (name,)), "report"]
 
 
@@ -288,7 +290,7 @@ def _run_speech(arguments: argparse.Namespace, flags: Sequence[str], config: Pat
     with locked(folder):
         speech.save(folder, settings)
         for name in names:
-            stages.make(name, folder, load_settings(folder))
+            stages.make(name, folder, settings)
 
 
 def _run_digits(arguments: argparse.Namespace, flags: Sequence[str], config: Path, names: Sequence[str]) -> None:
@@ -298,4 +300,4 @@ def _run_digits(arguments: argparse.Namespace, flags: Sequence[str], config: Pat
     with locked(folder):
         mnist.save(folder, settings)
         for name in names:
-            mnist.make(name, folder, mnist.load_mnist_settings(folder))
+            mnist.make(name, folder, settings)

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kd_asr.artifacts import locked
-from kd_asr.cli.parsing import check_run_folder, existing_file, existing_folder
+from kd_asr.cli.parsing import check_run_folder, existing_file, existing_folder, setting_flags
 from kd_asr.console import say
 from kd_asr.corpora.librispeech import LibriSpeechSettings
 from kd_asr.corpora.manifest import SETS
 from kd_asr.errors import UserError
 from kd_asr.presets import FOLDER, find_preset
 from kd_asr.registry import Named, find, names
-from kd_asr.settings.files import save_settings
+from kd_asr.settings.files import names_no_preset, save_settings
 from kd_asr.stages.settings import Settings, parse_settings
 
 # The corpora that are looked for where none is named.
@@ -82,7 +82,7 @@ def add_configure(commands: argparse._SubParsersAction[Any]) -> None:
     )
     command.settings = Settings
     command.add_argument("run", type=Path, help="run folder, made if it does not exist")
-    command.add_argument("--config", metavar="PRESET|FILE", help="name of a preset, or a YAML file of settings")
+    command.add_argument("--preset", metavar="NAME|FILE", help="budget: name of a preset, or a YAML file of settings")
     add_corpus_options(command)
     command.add_argument(
         "--data", type=Path, default=Path("data"), metavar="DIR", help="folder for corpora (default: data)"
@@ -91,7 +91,8 @@ def add_configure(commands: argparse._SubParsersAction[Any]) -> None:
 
 def configure(arguments: argparse.Namespace, flags: Sequence[str]) -> None:
     """Check everything, then write the settings into the run folder."""
-    config = find_preset(arguments.config) if arguments.config else None
+    config = find_preset(arguments.preset) if arguments.preset else None
+    flags = setting_flags(flags, "kd-asr configure", Settings, arguments.options)
     settings = choose_settings(arguments, flags, config, arguments.data)
     arguments.run.mkdir(parents=True, exist_ok=True)
     with locked(arguments.run):
@@ -120,6 +121,8 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
     from kd_asr.stages.plan import student_jobs
     from kd_asr.stages.systems import run_systems
 
+    if config is not None and names_no_preset(config):
+        flags = [f"--preset={config.stem}", *flags]
     # What is wrong in the settings is said before the corpus is looked for.
     lm = [f"--language_model.arpa={arguments.lm.resolve()}"] if arguments.lm else []
     if arguments.unlabelled:

@@ -25,9 +25,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
 
-from rich.progress import Progress, TaskID
-
-from kd_asr.console import progress, say
+from kd_asr.console import Bars, progress, say
 from kd_asr.errors import UserError
 
 MIRRORS = (
@@ -129,7 +127,7 @@ def download(file: RemoteFile, target: Path, *, mirrors: Sequence[str] = MIRRORS
     )
 
 
-def _fetch_with_retries(url: str, part: Path, bars: Progress, task: TaskID) -> None:
+def _fetch_with_retries(url: str, part: Path, bars: Bars, task: int) -> None:
     """Fetch into `part`; a connection that breaks is taken up again as long as each attempt brings something."""
     failures = 0
     while True:
@@ -152,7 +150,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _fetch(url: str, part: Path, bars: Progress, task: TaskID) -> None:
+def _fetch(url: str, part: Path, bars: Bars, task: int) -> None:
     """One connection: append to `part` from where it ends, or begin anew where the server cannot go on."""
     offset = _size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={offset}-"} if offset else {})

@@ -13,6 +13,7 @@ from kd_asr.corpora.scan import Scan, scan
 from kd_asr.corpora.transcripts import read_transcripts
 from kd_asr.errors import UserError
 from kd_asr.registry import corpus
+from kd_asr.text import shown
 
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg")
 TRANSCRIPT_SUFFIX = ".trans.txt"
@@ -112,14 +113,36 @@ def check_subset(root: Path, subset: str) -> Path:
     if not root.is_dir():
         raise UserError(f"there is no corpus folder {root}")
     folder = root / subset
-    others = ", ".join(subset_names(root)) or "none"
-    if not folder.is_dir():
-        raise UserError(f"{root} has no subset {subset!r}; subsets there: {others}")
-    if next(folder.glob(f"*/*/*{TRANSCRIPT_SUFFIX}"), None) is None:
-        raise UserError(
-            f"{folder} has no transcripts (SPEAKER/CHAPTER/SPEAKER-CHAPTER{TRANSCRIPT_SUFFIX}); subsets there: {others}"
-        )
-    return folder
+    if folder.is_dir() and next(folder.glob(f"*/*/*{TRANSCRIPT_SUFFIX}"), None) is not None:
+        return folder
+    lacks = f"{folder} has no transcripts" if folder.is_dir() else f"{root} has no subset {subset!r}"
+    others = ", ".join(subset_names(root))
+    if others:
+        raise UserError(f"{lacks}; subsets there: {others}")
+    raise UserError(
+        f"{lacks}: wanted is SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER{TRANSCRIPT_SUFFIX} with its audio, found is "
+        f"{_found(root)}"
+    )
+
+
+def _found(root: Path) -> str:
+    """What lies in a folder without subsets, and what to do where that is known."""
+    entries = sorted(path for path in root.iterdir() if not path.name.startswith("."))
+    named = ", ".join(shown(path.name) for path in entries[:5])
+    named += f" and {len(entries) - 5} more" if len(entries) > 5 else ""
+    below = next((path for path in entries if subset_names(path)), None)
+    if below is not None:
+        return f"{shown(below.name)}, which has them: name {shown(below)}"
+    if any(next(root.glob(f"{depth}*{TRANSCRIPT_SUFFIX}"), None) for depth in ("", "*/", "*/*/")):
+        return f"{named}, the inside of a subset: name the folder around it"
+    if any(path.name.endswith((".tar", ".tar.gz", ".tgz", ".zip")) for path in entries):
+        return f"{named}: unpack the archives"
+    for corpus_name, sign in (("kaldi", "wav.scp"), ("lhotse", "*.jsonl.gz"), ("table", "*.tsv"), ("table", "*.csv")):
+        if any(next(root.glob(f"{depth}{sign}"), None) for depth in ("", "*/", "*/*/")):
+            return f"{named}: try --corpus {corpus_name}"
+    if any(next(root.glob(f"{depth}{sign}"), None) for depth in ("", "*/", "*/*/") for sign in ("*.txt", "*.lab")):
+        return f"{named}: where each audio file has its transcript beside it, try --corpus folder"
+    return named or "nothing"
 
 
 def _check_speaker_folders(root: Path, names: Mapping[str, str]) -> None:

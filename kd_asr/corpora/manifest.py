@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kd_asr.errors import UserError
+from kd_asr.text import table_line
 
 # Trained on, chosen on, and read once at the end.
 SETS = ("train", "dev", "test")
@@ -55,7 +56,7 @@ class Rejected:
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
     """Write one JSON object per line, in the order given; `first_sample` only of parts of files."""
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for utterance in utterances:
             fields = asdict(utterance)
             if utterance.first_sample is None:
@@ -96,6 +97,6 @@ def _checked(item: Utterance) -> Utterance:
 def write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:
     """Write the utterances left out as a tab-separated table with a header line."""
     with path.open("w", encoding="utf-8") as file:
-        file.write("utterance_id\tpath\treason\tstage\n")
+        file.write(table_line(("utterance_id", "path", "reason", "stage")))
         for entry in rejected:
-            file.write(f"{entry.utterance_id}\t{entry.path}\t{entry.reason}\t{entry.stage}\n")
+            file.write(table_line((entry.utterance_id, entry.path, entry.reason, entry.stage)))

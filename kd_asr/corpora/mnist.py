@@ -9,13 +9,14 @@ dimension running fastest.
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import struct
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 
@@ -28,6 +29,9 @@ IMAGES_MAGIC, LABELS_MAGIC = 2051, 2049
 COUNTS = {"train": 60_000, "test": 10_000}
 SIDE = 28  # pixels
 CLASSES = 10
+_GZIP = b"\x1f\x8b"
+# Six times the larger of MNIST's files, unpacked.
+_MOST_BYTES = 300_000_000
 # MD5 sums as torchvision has them.
 FILES = {
     ("train", "images"): RemoteFile("train-images-idx3-ubyte.gz", "f68b3c2dcbeaaa9fbdd348bbdeb94873", 9_912_422),
@@ -63,36 +67,64 @@ class DigitsChoice:
     sentence: str
 
 
+def idx_file(root: Path, file: RemoteFile) -> Path:
+    """Where one of MNIST's files lies in a folder: gzipped as it is distributed, or unpacked under either usual name.
+
+    The first of these that is there; the gzipped one if none is.
+    """
+    plain = file.name.removesuffix(".gz")
+    names = (file.name, plain, plain.replace("-idx", ".idx"))
+    return next((root / name for name in names if (root / name).is_file()), root / file.name)
+
+
 def read_idx(path: Path, magic: int) -> np.ndarray:
-    """The array of a gzipped IDX file of unsigned bytes.
+    """The array of an IDX file of unsigned bytes, gzipped or not; no more is read than its header announces.
 
     Args:
         path: the file.
         magic: its first four bytes as a number, `IMAGES_MAGIC` or `LABELS_MAGIC`.
 
     Raises:
-        UserError: the file is missing, not gzip, cut short, of another kind, or longer or shorter than its header says.
+        UserError: the file is missing, neither IDX nor gzip, cut short, of another kind, longer or shorter than its
+            header says, or far larger than MNIST.
     """
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     try:
-        content = gzip.decompress(path.read_bytes())
+        with path.open("rb") as raw:
+            zipped = raw.read(2) == _GZIP
+            raw.seek(0)
+            if not zipped:
+                return _read_idx(path, raw, magic)
+            with gzip.GzipFile(fileobj=raw) as unpacked:
+                return _read_idx(path, unpacked, magic)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"{path} is damaged or cut short ({error}): get it again") from error
+
+
+def _read_idx(path: Path, file: IO[bytes] | gzip.GzipFile, magic: int) -> np.ndarray:
+    """The array of an open file."""
     dimensions = magic % 256
-    header = 4 + 4 * dimensions
-    if len(content) < header:
-        raise UserError(f"{path} is too short for an IDX file ({len(content)} bytes unpacked): get it again")
-    found, *shape = struct.unpack(f">{1 + dimensions}I", content[:header])
+    start = file.read(4 + 4 * dimensions)
+    if len(start) < 4 + 4 * dimensions:
+        raise UserError(f"{path} is too short for an IDX file ({len(start)} bytes unpacked): get it again")
+    found, *shape = struct.unpack(f">{1 + dimensions}I", start)
     if found != magic:
         other = {IMAGES_MAGIC: "images", LABELS_MAGIC: "labels"}
         if found in other:
             raise UserError(f"{path} holds {other[found]}, not {other[magic]}: files are swapped")
         raise UserError(f"{path} has the magic number {found} instead of {magic}: it is not MNIST's {other[magic]}")
-    expected = header + int(np.prod(shape))
-    if len(content) != expected:
-        raise UserError(f"{path} holds {len(content)} bytes, but its header announces {expected}: get it again")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    announced = math.prod(shape)
+    if announced > _MOST_BYTES:
+        raise UserError(f"{path} announces {' x '.join(map(str, shape))} bytes, far more than MNIST has: get it again")
+    content = file.read(announced + 1)
+    if len(content) != announced:
+        beyond = " or more" if len(content) > announced else ""
+        raise UserError(
+            f"{path} holds {len(start) + len(content)} bytes{beyond}, but its header announces "
+            f"{len(start) + announced}: get it again"
+        )
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def load_mnist(root: Path) -> Digits:
@@ -103,7 +135,7 @@ def load_mnist(root: Path) -> Digits:
     """
     arrays: dict[tuple[str, str], np.ndarray] = {}
     for (part, kind), file in FILES.items():
-        path = root / file.name
+        path = idx_file(root, file)
         array = read_idx(path, IMAGES_MAGIC if kind == "images" else LABELS_MAGIC)
         if len(array) != COUNTS[part]:
             hint = ": train and test are swapped" if len(array) in COUNTS.values() else ""
@@ -149,12 +181,12 @@ def choose_digits(
     """
     named = folder or (Path(environment["MNIST"]) if environment.get("MNIST") else None)
     if source != "digits" and named is not None:
-        missing = [file.name for file in FILES.values() if not (named / file.name).is_file()]
+        missing = [file.name for file in FILES.values() if not idx_file(named, file).is_file()]
         if missing:
-            raise UserError(f"{named} lacks {', '.join(missing)}")
+            raise UserError(f"{named} lacks {', '.join(missing)} (unpacked files will do)")
         return DigitsChoice("mnist", named.resolve(), f"digits: MNIST in {named}")
     root = (data_dir / "mnist").resolve()
-    if source != "digits" and all((root / file.name).is_file() for file in FILES.values()):
+    if source != "digits" and all(idx_file(root, file).is_file() for file in FILES.values()):
         return DigitsChoice("mnist", root, f"digits: MNIST in {root}")
     if source != "digits" and reachable():
         return DigitsChoice("mnist", root, f"digits: MNIST, to be downloaded to {root} (11.6 MB)")
@@ -171,4 +203,6 @@ def choose_digits(
 def obtain_mnist(root: Path, *, mirrors: tuple[str, ...] = MIRRORS) -> None:
     """Download those of the four files that are missing in `root`, and check their MD5 sums."""
     for file in FILES.values():
+        if idx_file(root, file) != root / file.name:
+            continue  # unpacked
         download(file, root / file.name, mirrors=mirrors)

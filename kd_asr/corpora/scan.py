@@ -7,15 +7,15 @@ leaves nothing to work with is an error.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 
 from kd_asr.corpora.audio import check_audio, check_segments
 from kd_asr.corpora.base import ListedUtterance, Listing
-from kd_asr.corpora.manifest import Rejected, Utterance
+from kd_asr.corpora.manifest import SETS, Rejected, Utterance
 from kd_asr.corpora.settings import SpellingSettings
 from kd_asr.corpora.sound import file_of
 from kd_asr.corpora.spelling import STANDARD, Spelt, spell
@@ -40,14 +40,16 @@ class Scan:
     """What was found in one set.
 
     Attributes:
-        utterances: in the order of their ids.
-        rejected: what was left out and why.
-        numbers: of the utterances' transcripts, in the same order.
+        utterances: In the order of their ids.
+        rejected: What was left out, and why.
+        numbers: Of the utterances' transcripts, in the same order.
+        contents: Checksum of every audio file that could be read, by its path.
     """
 
     utterances: list[Utterance]
     rejected: list[Rejected]
     numbers: list[SpokenNumber] = field(default_factory=list)
+    contents: dict[str, str] = field(default_factory=dict)
 
 
 def scan(
@@ -85,19 +87,43 @@ def scan(
 
 
 def listing_digest(listing: Listing) -> str:
-    """What identifies the content of a set: all that is listed, and size and time of change of every audio file."""
+    """A digest of all that is listed."""
     total = hashlib.sha256()
     for item in sorted(listing.utterances, key=lambda item: (item.utterance_id, item.audio_path)):
         total.update(f"{item!r}\n".encode())
     for entry in sorted(listing.rejected, key=lambda entry: (entry.utterance_id, entry.path, entry.reason)):
         total.update(f"{entry!r}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def stamps(listing: Listing) -> dict[str, tuple[int, int]]:
+    """Size and time of change in nanoseconds of every audio file that is there, by its path."""
+    found = {}
     for file in sorted({file_of(item.audio_path)[0] for item in listing.utterances}):
         try:
             status = Path(file).stat()
         except OSError:
             continue  # rejected as unreadable when it is scanned
-        total.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
-    return total.hexdigest()[:16]
+        found[file] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
+def content_of(file: str) -> str:
+    """Checksum of the bytes of a file; empty if it cannot be read."""
+    try:
+        status = Path(file).stat()
+        return _checksum(file, status.st_size, status.st_mtime_ns)
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=4)  # the utterances of an archive follow each other
+def _checksum(file: str, size: int, changed_ns: int) -> str:
+    total = hashlib.blake2b(digest_size=8)
+    with Path(file).open("rb") as raw:
+        while block := raw.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()
 
 
 def _batches(utterances: Sequence[ListedUtterance]) -> list[list[ListedUtterance]]:
@@ -129,6 +155,8 @@ def _check(
         items = [item for item, text in said if _fit(item, text, found)]
         parts = [item for item in items if item.segment is not None]
         outcomes = check_segments(path, [item.segment for item in parts if item.segment], min_seconds, max_seconds)
+        file = file_of(path)[0]
+        found.contents[file] = content_of(file)
         of_part = dict(zip([id(item) for item in parts], outcomes, strict=True))
         for item in items:
             outcome = of_part[id(item)] if item.segment is not None else check_audio(path, min_seconds, max_seconds)
@@ -184,7 +212,39 @@ def _join(listing: Listing, scans: Sequence[Scan]) -> Scan:
     numbers: dict[str, list[SpokenNumber]] = {}
     for number in (number for one in scans for number in one.numbers):
         numbers.setdefault(number.utterance_id, []).append(number)
-    return Scan(utterances, rejected, [one for item in utterances for one in numbers.get(item.utterance_id, ())])
+    of_kept = [one for item in utterances for one in numbers.get(item.utterance_id, ())]
+    contents = {file: content for one in scans for file, content in one.contents.items()}
+    return Scan(utterances, rejected, of_kept, contents)
+
+
+def without_copies(scans: Mapping[str, Scan]) -> dict[str, Scan]:
+    """The sets without utterances whose audio is also in test or, of train, in dev: they would make results too good.
+
+    Args:
+        scans: of train, dev and test.
+    """
+    contents = {file: content for scan in scans.values() for file, content in scan.contents.items() if content}
+    taken: dict[tuple[object, ...], str] = {}
+    kept: dict[str, Scan] = {}
+    for name in reversed(SETS):
+        scan, utterances, rejected = scans[name], [], []
+        mine: dict[tuple[object, ...], str] = {}
+        for item in scan.utterances:
+            file, place = file_of(item.audio_path)
+            key = contents.get(file, file), place, item.first_sample, item.num_samples
+            if key in taken:
+                reason = f"the same audio as {taken[key]}"
+                rejected.append(Rejected(item.utterance_id, item.audio_path, reason, "prepare"))
+            else:
+                utterances.append(item)
+                mine[key] = f"'{item.utterance_id}' of {name}"
+        if not utterances:
+            raise UserError(f"all utterances of {name} are also in {' or '.join(kept)}: choose other speech")
+        taken |= mine
+        ids = {item.utterance_id for item in utterances}
+        numbers = [number for number in scan.numbers if number.utterance_id in ids]
+        kept[name] = Scan(utterances, [*scan.rejected, *rejected], numbers, scan.contents)
+    return {name: kept[name] for name in scans}
 
 
 def _unique(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Rejected]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
-from kd_asr.settings.ranges import Above, AtLeast, AtMost, NotEmpty, Unit
+from kd_asr.settings.ranges import Above, AtLeast, AtMost, Distinct, NotEmpty, Unit
 
-Beam = Annotated[float, Above(0), Unit("nats")]
+Beam = Annotated[float, Above(0), AtMost(10_000), Unit("nats")]
+MaxActive = Annotated[int, AtLeast(2), AtMost(10_000_000)]
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,7 @@ class LanguageModelSettings:
     """
 
     arpa: str = ""
-    order: Annotated[int, AtLeast(1)] = 3
-
-    def problems(self) -> list[str]:
-        """What is missing."""
-        return _no_such_file(self.arpa)
+    order: Annotated[int, AtLeast(1), AtMost(10)] = 3
 
 
 @dataclass(frozen=True)
@@ -45,11 +41,15 @@ class DecodeSettings:
     """
 
     beam: Beam = 13.0
-    max_active: Annotated[int, AtLeast(1)] = 3000
+    max_active: MaxActive = 3000
     tuning_beam: Beam = 10.0
     self_loop_scale: Annotated[float, AtLeast(0)] = 0.1
-    acoustic_scales: Annotated[tuple[Annotated[float, Above(0)], ...], NotEmpty] = (0.12, 0.16, 0.2, 0.25, 0.3)
-    insertion_penalties: Annotated[tuple[Annotated[float, Unit("nats")], ...], NotEmpty] = (-0.5, 0.0, 0.5, 1.0)
+    acoustic_scales: Annotated[tuple[Annotated[float, Above(0)], ...], NotEmpty, Distinct()] = (
+        0.12, 0.16, 0.2, 0.25, 0.3,
+    )
+    insertion_penalties: Annotated[tuple[Annotated[float, Unit("nats")], ...], NotEmpty, Distinct()] = (
+        -0.5, 0.0, 0.5, 1.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class BeamsSettings:
         max_active: Largest number of states to keep per frame.
     """
 
-    values: Annotated[tuple[Beam, ...], NotEmpty] = (6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 13.0, 15.0)
-    max_active: Annotated[int, AtLeast(1)] = 7000
+    values: Annotated[tuple[Beam, ...], NotEmpty, Distinct()] = (6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 13.0, 15.0)
+    max_active: MaxActive = 7000
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,7 @@ class RescoreSettings:
     """
 
     arpa: str = ""
-    alternatives: Annotated[int, AtLeast(1)] = 100
+    alternatives: Annotated[int, AtLeast(1), AtMost(10_000)] = 100
     beam: Beam = 10.0
     lattice_beam: Annotated[float, Above(0), Unit("nats")] = 7.0
-    weights: tuple[Annotated[float, AtLeast(0), AtMost(1)], ...] = (0.25, 0.5, 0.75, 1.0)
-
-    def problems(self) -> list[str]:
-        """What is missing."""
-        return _no_such_file(self.arpa)
-
-
-def _no_such_file(arpa: str) -> list[str]:
-    return [f"arpa: there is no file {arpa}"] if arpa and not Path(arpa).is_file() else []
+    weights: Annotated[tuple[Annotated[float, AtLeast(0), AtMost(1)], ...], Distinct()] = (0.25, 0.5, 0.75, 1.0)

@@ -3,8 +3,9 @@
 A store is a folder: `header.json`, `utterances.txt`, `layout.npy` (first row and number of frames of each utterance),
 `tail_prior.npy` ((classes,) float32, the average probability of each class where it is outside the top k) and shards
 `shard-00000.u16`, `shard-00001.u16`, ... Each shard is a matrix of uint16 with one row per frame: k class numbers, then
-k log-probabilities as float16 bits (most probable first), then the mass of all other classes as float16 bits:
-4 k + 2 bytes per frame. A frame is one contiguous piece, so a random gather touches one place per frame.
+k log-probabilities as float16 bits (most probable first), then the logarithm of the probability of all other classes
+together as float16 bits: 4 k + 2 bytes per frame. A frame is one contiguous piece, so a random gather touches one place
+per frame.
 
 The header has the fingerprints of the models, features and alignment that the posteriors belong to; a reader that
 expects others is refused. `kd_asr.distillation.signal.SoftTargets` defines how the mass outside the top k is treated at
@@ -25,12 +26,15 @@ from kd_asr.device import HOST, Device, Movable
 from kd_asr.distillation.signal import SoftTargets
 from kd_asr.errors import UserError
 
+FORMAT = "kd_asr.posteriors.2"
+
 
 def encode(targets: SoftTargets) -> np.ndarray:
     """(frames, 2 k + 1) uint16 rows of a shard."""
-    values = torch.cat([targets.log_probs, targets.tail_mass[:, None]], dim=1)
-    # float16 ends at -65504; a class that improbable is as good as impossible.
-    bits = HOST.put(values.clamp_min(-60000.0).to(torch.float16)).numpy().view(np.uint16)
+    values = torch.cat([targets.log_probs, targets.log_tail_mass[:, None]], dim=1)
+    # float16 ends at -65504; what is impossible stays so.
+    held = torch.where(values == -torch.inf, values, values.clamp_min(-60000.0))
+    bits = HOST.put(held.to(torch.float16)).numpy().view(np.uint16)
     return np.concatenate([HOST.put(targets.classes).numpy().astype(np.uint16), bits], axis=1)
 
 
@@ -87,6 +91,7 @@ def finish_store(
     write_array(folder / "layout.npy", np.stack([starts, counts], axis=1))
     (folder / "utterances.txt").write_text("".join(f"{name}\n" for name in utterance_ids), encoding="utf-8")
     header = {
+        "format": FORMAT,
         "top_k": top_k,
         "num_classes": len(tail_prior),
         "shard_frames": list(shard_frames),
@@ -117,6 +122,10 @@ class PosteriorStore(Movable):
             UserError: a fingerprint differs from the one the store was made with, or a shard is incomplete.
         """
         header = read_json(folder / "header.json")
+        if header.get("format") != FORMAT:
+            raise UserError(
+                f"{folder} holds posteriors in the format {header.get('format')!r}, not {FORMAT!r}: make them again"
+            )
         try:
             self.top_k, self.num_classes = int(header["top_k"]), int(header["num_classes"])
             shard_frames = [int(frames) for frames in header["shard_frames"]]
@@ -168,7 +177,7 @@ class PosteriorStore(Movable):
     def mean_mass_kept(self) -> float:
         """Mean over frames of the probability of the top k, 0..1."""
         frames = int(self._shard_starts[-1])
-        tail = sum(float(shard[:, -1].view(np.float16).sum(dtype=np.float64)) for shard in self._shards)
+        tail = sum(float(np.exp(shard[:, -1].view(np.float16).astype(np.float64)).sum()) for shard in self._shards)
         return 1.0 - tail / frames if frames else 1.0
 
     def targets(self, rows: Tensor) -> SoftTargets:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from kd_asr.registry import Named, named
-from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, OfKind
+from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, Distinct, OfKind
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class EnsembleSettings:
         compared_sizes: Sizes of ensembles of these networks whose frame accuracy on dev and test is compared.
     """
 
-    members: Annotated[int, AtLeast(1)] = 10
+    members: Annotated[int, AtLeast(1), AtMost(1000)] = 10
     average: Literal["arithmetic", "geometric"] = "arithmetic"
     top_k: Annotated[int, AtLeast(1), AtMost(65535)] = 20
     compared_sizes: tuple[Annotated[int, AtLeast(1)], ...] = (1, 2, 3, 5, 10)
@@ -34,7 +34,7 @@ class BaselineSettings:
         networks: Networks to train with different seeds; the report gives their mean.
     """
 
-    networks: Annotated[int, AtLeast(1)] = 3
+    networks: Annotated[int, AtLeast(1), AtMost(1000)] = 3
 
 
 @dataclass(frozen=True)
@@ -70,20 +70,20 @@ class DistilSettings:
     """
 
     teacher: Annotated[Named, OfKind("teacher")] = field(default_factory=lambda: named("teacher", "stored"))
-    students: Annotated[int, AtLeast(1)] = 3
-    epochs: Annotated[int | None, AtLeast(1)] = None
+    students: Annotated[int, AtLeast(1), AtMost(1000)] = 3
+    epochs: Annotated[int | None, AtLeast(1), AtMost(100_000)] = None
     labelled_share: Annotated[float | None, Above(0), Below(1)] = 0.5
     dropout: Annotated[float | None, AtLeast(0), Below(1)] = None
     sizes: tuple[Annotated[float, Above(0), AtMost(1)], ...] = ()
     unlabelled_fractions: tuple[Annotated[float, AtLeast(0), AtMost(1)], ...] = ()
-    copies: Annotated[int, AtLeast(0)] = 0
+    copies: Annotated[int, AtLeast(0), AtMost(1000)] = 0
     copy_warp: Annotated[float, AtLeast(0), Below(1)] = 0.15
     copy_rate: Annotated[float, AtLeast(0), Below(1)] = 0.15
     copy_curve: Annotated[float, AtLeast(0)] = 0.3
-    sweep_temperatures: tuple[Annotated[float, Above(0)], ...] = (1.0, 2.0)
-    sweep_hard_weights: tuple[Annotated[float, AtLeast(0)], ...] = (0.0, 0.5)
-    sweep_labelled_shares: tuple[Annotated[float, Above(0), Below(1)], ...] = ()
-    sweep_widenings: Annotated[int, AtLeast(0)] = 0
+    sweep_temperatures: Annotated[tuple[Annotated[float, AtLeast(0.01), AtMost(10_000)], ...], Distinct()] = (1.0, 2.0)
+    sweep_hard_weights: Annotated[tuple[Annotated[float, AtLeast(0)], ...], Distinct()] = (0.0, 0.5)
+    sweep_labelled_shares: Annotated[tuple[Annotated[float, Above(0), Below(1)], ...], Distinct()] = ()
+    sweep_widenings: Annotated[int, AtLeast(0), AtMost(20)] = 0
     sweep_decides: bool = False
 
     def problems(self) -> list[str]:

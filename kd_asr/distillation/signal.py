@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+# The log-probability, at any temperature, of classes that a teacher holds for impossible, where a loss needs a number.
+IMPOSSIBLE = -100.0
+_LEAST_TAIL = math.log(1e-30)
+
+
+def floored(log_probs: Tensor) -> Tensor:
+    """Log-probabilities with `IMPOSSIBLE` for -inf, so that products with probabilities of 0 are 0."""
+    return log_probs.masked_fill(log_probs == -math.inf, IMPOSSIBLE)
 
 
 @dataclass(frozen=True)
@@ -19,14 +29,14 @@ class SoftTargets:
 
     Attributes:
         classes: (batch, k) int64, the kept classes, all different within a row.
-        log_probs: (batch, k) float32, their natural log-probabilities.
-        tail_mass: (batch,) float32, the probability mass of the other classes together.
+        log_probs: (batch, k) float32, their natural log-probabilities; -inf for a class that is impossible.
+        log_tail_mass: (batch,) float32, natural logarithm of the probability of the other classes together.
         tail_prior: (num_classes,) float32, positive; only ratios matter.
     """
 
     classes: Tensor
     log_probs: Tensor
-    tail_mass: Tensor
+    log_tail_mass: Tensor
     tail_prior: Tensor
 
     @property
@@ -36,7 +46,7 @@ class SoftTargets:
 
     def select(self, chosen: slice | Tensor) -> SoftTargets:
         """Soft targets of some of the examples."""
-        return SoftTargets(self.classes[chosen], self.log_probs[chosen], self.tail_mass[chosen], self.tail_prior)
+        return SoftTargets(self.classes[chosen], self.log_probs[chosen], self.log_tail_mass[chosen], self.tail_prior)
 
     def at_temperature(self, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
         """The distribution with its log-probabilities divided by `temperature` and renormalised.
@@ -47,16 +57,17 @@ class SoftTargets:
         """
         if temperature == 1.0 and self.num_classes > self.classes.shape[1]:
             # The same without logarithms, since this is the common case.
-            kept = self.log_probs.exp()
-            total = kept.sum(dim=1) + self.tail_mass
-            return kept / total[:, None], self.tail_mass / (total * self._outside(self.tail_prior)), self.tail_prior
+            kept, tail_mass = self.log_probs.exp(), self.log_tail_mass.exp()
+            total = kept.sum(dim=1) + tail_mass
+            return kept / total[:, None], tail_mass / (total * self._outside(self.tail_prior)), self.tail_prior
         log_kept, log_tail_scale, tail_weights = self._log_at_temperature(temperature)
         return log_kept.exp(), log_tail_scale.exp(), tail_weights
 
     def dense_log_probs(self, temperature: float) -> Tensor:
-        """Log-probabilities of all classes at `temperature`: (batch, num_classes), the tail shared by `tail_prior`."""
+        """Log-probabilities of all classes at `temperature`: (batch, num_classes), the tail shared by `tail_prior`;
+        `IMPOSSIBLE` where the probability is 0."""
         log_kept, log_tail_scale, tail_weights = self._log_at_temperature(temperature)
-        return (log_tail_scale[:, None] + tail_weights.log()).scatter(1, self.classes, log_kept)
+        return floored((log_tail_scale[:, None] + tail_weights.log()).scatter(1, self.classes, log_kept))
 
     def _log_at_temperature(self, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
         """`at_temperature` with the logarithms of the probabilities and of `tail_scale`."""
@@ -64,10 +75,10 @@ class SoftTargets:
         tail_weights = self.tail_prior ** (1.0 / temperature)
         kept = self.log_probs / temperature
         if others == 0:
-            return kept.log_softmax(dim=1), torch.full_like(self.tail_mass, -torch.inf), tail_weights
+            return kept.log_softmax(dim=1), torch.full_like(self.log_tail_mass, -torch.inf), tail_weights
         outside = self._outside(tail_weights)
-        density = self.tail_mass.clamp_min(1e-30) / self._outside(self.tail_prior)
-        tail = density.log() / temperature + outside.log()
+        log_density = self.log_tail_mass.clamp_min(_LEAST_TAIL) - self._outside(self.tail_prior).log()
+        tail = log_density / temperature + outside.log()
         joint = torch.cat([kept, tail[:, None]], dim=1).log_softmax(dim=1)
         return joint[:, :-1], joint[:, -1] - outside.log(), tail_weights
 
@@ -88,10 +99,11 @@ def top_k_targets(log_probs: Tensor, k: int, tail_prior: Tensor | None = None) -
     """
     num_classes = log_probs.shape[1]
     kept, classes = log_probs.topk(min(k, num_classes), dim=1)
-    tail_mass = (1.0 - kept.exp().sum(dim=1)).clamp_min(0.0)
+    # Summed over the others: one minus the kept ones would be mostly rounding where these have nearly everything.
+    log_tail_mass = log_probs.scatter(1, classes, -torch.inf).logsumexp(dim=1)
     if tail_prior is None:
         tail_prior = log_probs.new_full((num_classes,), 1.0 / num_classes)
-    return SoftTargets(classes, kept, tail_mass, tail_prior)
+    return SoftTargets(classes, kept, log_tail_mass, tail_prior)
 
 
 def complete_targets(log_probs: Tensor) -> SoftTargets:
@@ -99,7 +111,7 @@ def complete_targets(log_probs: Tensor) -> SoftTargets:
     count, num_classes = log_probs.shape
     classes = torch.arange(num_classes, device=log_probs.device).expand(count, num_classes)
     even = log_probs.new_full((num_classes,), 1.0 / num_classes)
-    return SoftTargets(classes, log_probs, log_probs.new_zeros(count), even)
+    return SoftTargets(classes, log_probs, log_probs.new_full((count,), -torch.inf), even)
 
 
 def join_targets(parts: Sequence[SoftTargets]) -> SoftTargets:
@@ -107,7 +119,7 @@ def join_targets(parts: Sequence[SoftTargets]) -> SoftTargets:
     return SoftTargets(
         torch.cat([part.classes for part in parts]),
         torch.cat([part.log_probs for part in parts]),
-        torch.cat([part.tail_mass for part in parts]),
+        torch.cat([part.log_tail_mass for part in parts]),
         parts[0].tail_prior,
     )
 

@@ -74,7 +74,8 @@ class _SoftAndHard(torch.autograd.Function):
         soft = temperature**2 * _means(cross_entropy, networks)
         log_q1 = log_q if temperature == 1.0 else F.log_softmax(logits, dim=1)
         labelled = (hard_labels != UNLABELLED)[:, None]
-        label = hard_labels.clamp_min(0)[:, None]
+        # Any other number that is no class is out of bounds, as in `hard_cross_entropy`.
+        label = hard_labels.masked_fill(hard_labels == UNLABELLED, 0)[:, None]
         hard = -_means(log_q1.gather(1, label) * labelled, networks)
         weights = soft_weight + hard_weight
         total = (soft_weight * soft + hard_weight * hard) / weights

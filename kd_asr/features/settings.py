@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from kd_asr.settings.ranges import AtLeast, Below, Unit
+from kd_asr.settings.ranges import AtLeast, AtMost, Below, Unit
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,10 @@ class FeatureSettings:
             `utterance`.
     """
 
-    sample_rate: Annotated[int, AtLeast(8000), Unit("Hz")] = 16000
-    num_mel_bins: Annotated[int, AtLeast(10)] = 40
-    frame_length_ms: Annotated[float, Unit("milliseconds")] = 25.0
-    frame_shift_ms: Annotated[float, AtLeast(1), Unit("milliseconds")] = 10.0
+    sample_rate: Annotated[int, AtLeast(8000), AtMost(384_000), Unit("Hz")] = 16000
+    num_mel_bins: Annotated[int, AtLeast(10), AtMost(500)] = 40
+    frame_length_ms: Annotated[float, AtMost(1000), Unit("milliseconds")] = 25.0
+    frame_shift_ms: Annotated[float, AtLeast(1), AtMost(1000), Unit("milliseconds")] = 10.0
     normalisation: Literal["speaker", "utterance"] = "speaker"
 
     @property
@@ -34,9 +36,34 @@ class FeatureSettings:
 
     def problems(self) -> list[str]:
         """Settings that contradict each other."""
+        if self.sample_rate * self.frame_length_ms < 2000:
+            return [f"frame_length_ms: {self.frame_length_ms} is less than two samples"]
+        most = next((bins for bins in range(self.num_mel_bins, 0, -1) if self._fills(bins)), 0)
+        if self.num_mel_bins > most:
+            return [
+                f"num_mel_bins: {self.num_mel_bins} is more than {most}; with more, windows of "
+                f"{self.frame_length_ms:g} ms at {self.sample_rate} Hz leave some of the filters without a frequency"
+            ]
         if self.frame_length_ms < self.frame_shift_ms:
             return [f"frame_length_ms: {self.frame_length_ms} is less than frame_shift_ms, {self.frame_shift_ms}"]
         return []
+
+    def _fills(self, bins: int) -> bool:
+        """Whether each of so many mel filters, from 20 Hz to half the sample rate, has a frequency of the spectrum."""
+        window = int(self.sample_rate * self.frame_length_ms / 1000)
+        points = 1 << (window - 1).bit_length()  # Kaldi rounds up to a power of two
+        spectrum = [_mel(self.sample_rate / points * index) for index in range(points // 2)]
+        lowest, highest = _mel(20.0), _mel(self.sample_rate / 2)
+        step = (highest - lowest) / (bins + 1)
+        edges = [lowest + step * index for index in range(bins + 2)]
+        above = [bisect_right(spectrum, left) for left in edges[:-2]]
+        return all(
+            first < len(spectrum) and spectrum[first] < right for first, right in zip(above, edges[2:], strict=True)
+        )
+
+
+def _mel(hertz: float) -> float:
+    return 1127.0 * math.log1p(hertz / 700.0)
 
 
 @dataclass(frozen=True)
@@ -55,7 +82,7 @@ class AugmentSettings:
     """
 
     vocal_tract_warp: Annotated[float, AtLeast(0), Below(1)] = 0.0
-    frequency_mask: Annotated[int, AtLeast(0), Unit("filterbank outputs")] = 0
-    time_mask: Annotated[int, AtLeast(0), Unit("frames")] = 0
-    copies: Annotated[int, AtLeast(0)] = 0
+    frequency_mask: Annotated[int, AtLeast(0), AtMost(500), Unit("filterbank outputs")] = 0
+    time_mask: Annotated[int, AtLeast(0), AtMost(1_000_000), Unit("frames")] = 0
+    copies: Annotated[int, AtLeast(0), AtMost(1000)] = 0
     copy_rate: Annotated[float, AtLeast(0), Below(1)] = 0.1

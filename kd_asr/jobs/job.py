@@ -211,6 +211,23 @@ class Job:
         return max(1, round((self.epochs or self.budget.epochs) * self.epoch_updates(run_dir)))
 
 
+def as_name(value: float) -> str:
+    """A number as a part of an artifact's name, the shortest that no other number has."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+
+
 def network_seed(seed: int, name: str) -> int:
     """Seed of one network of a run, which depends on the run's seed and the network's name."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")
+
+
+def check_names(jobs: Sequence[Job]) -> None:
+    """Refuse jobs that would be trained into one folder.
+
+    Raises:
+        UserError: two jobs have the same name.
+    """
+    names = [job.name for job in jobs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"two trainings are called {twice[0]}: give one of the methods or values another name")

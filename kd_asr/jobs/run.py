@@ -17,7 +17,7 @@ from kd_asr.artifacts import Artifact, build_artifact, current_artifact, load_ar
 from kd_asr.console import say
 from kd_asr.device import Device, is_out_of_memory
 from kd_asr.distillation.objectives import Objective, PeersObjective, objective_of, tap_losses
-from kd_asr.jobs.job import Job, Material, network_seed
+from kd_asr.jobs.job import Job, Material, check_names, network_seed
 from kd_asr.jobs.stacks import BatchJobs, stacks_of, trains_as_one
 from kd_asr.networks.adapted import Adapted
 from kd_asr.networks.base import Network, count_parameters, new_network, tap_width
@@ -78,6 +78,7 @@ def run(
         `best_epoch`, `dev_accuracy` and `dev_cross_entropy` of the best weights. Where several were trained as one,
         `trained_together` is their number; wall time and speed are then those of all.
     """
+    check_names(jobs)
     for ready in _in_turns(jobs):
         _run_ready(
             ready,
@@ -258,7 +259,8 @@ def _fit(folder: Path, task: _Task) -> tuple[dict[str, Network], FitResult, Mate
     device = task.device.share(training_group().rank)
     options = _options(job, material, run_dir)
     result = fit(
-        model, material.examples, objective, job.budget, seed=job.seed, device=device, folder=folder, **options
+        model, material.examples, objective, job.budget, seed=job.seed, device=device, folder=folder, guarded=True,
+        **options,
     )
     if adapters:
         result = replace(result, last_weights=Adapted.of_network(result.last_weights))
@@ -291,13 +293,25 @@ def _options(job: Job, material: Material, run_dir: Path) -> dict[str, Any]:
     limit: Callable[[nn.Module], None] = partial(limit_incoming_norms, max_norm=job.max_norm)
     return {
         "validate": partial(_validate, job=job, material=material) if material.dev is not None else None,
-        "advance": lambda labels: advance(labels * full),
+        "advance": _Advance(full),
         "after_update": limit if job.max_norm else _leave,
         "updates": updates,
         "validate_at": measuring_points(updates, job.validations) if job.validations is not None else None,
         # A job that is validated at moments of its own counts its epochs by passes over what it learns from.
         "epoch_updates": job.epoch_updates(run_dir) if job.validations is None else None,
     }
+
+
+@dataclass
+class _Advance:
+    """Moves the bar by labels; the first are those of the checkpoint that the training goes on from."""
+
+    factor: float
+    begun: bool = False
+
+    def __call__(self, labels: float) -> None:
+        advance(labels * self.factor, before=not self.begun)
+        self.begun = True
 
 
 def _new_networks(job: Job, material: Material) -> dict[str, Network]:

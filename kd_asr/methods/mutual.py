@@ -9,7 +9,7 @@ from kd_asr.distillation.objectives import HARD, described, weighted
 from kd_asr.jobs.systems import Group
 from kd_asr.methods.base import Plan, Task, plan_cohorts
 from kd_asr.registry import Weighted, method
-from kd_asr.settings.ranges import AtLeast, Unit
+from kd_asr.settings.ranges import AtLeast, AtMost, Unit
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class MutualMethodSettings:
         losses: Losses of each network and their weights (paper: both 1).
     """
 
-    networks: Annotated[int, AtLeast(2), Unit("networks")] = 2
+    networks: Annotated[int, AtLeast(2), AtMost(100), Unit("networks")] = 2
     losses: tuple[Weighted, ...] = (weighted("peers"), *HARD)
 
 

@@ -15,7 +15,7 @@ from kd_asr.networks.dropout import ByteDropout
 from kd_asr.networks.initial import draw_hidden_weights
 from kd_asr.networks.views import View, Windows
 from kd_asr.registry import network
-from kd_asr.settings.ranges import Above, AtLeast, Below, Unit
+from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, Unit
 
 _CONVOLUTIONS = 2
 
@@ -35,12 +35,12 @@ class CnnSettings:
         initial_scale: Scale of the initial weights below the output, relative to those of He and others (2015).
     """
 
-    left_context: Annotated[int, AtLeast(0), Unit("frames")] = 5
-    right_context: Annotated[int, AtLeast(0), Unit("frames")] = 5
-    channels: Annotated[int, AtLeast(1)] = 16
-    pooled_bins: Annotated[int, AtLeast(1), Unit("bins")] = 2
-    hidden_layers: Annotated[int, AtLeast(0)] = 1
-    hidden_units: Annotated[int, AtLeast(1)] = 256
+    left_context: Annotated[int, AtLeast(0), AtMost(1000), Unit("frames")] = 5
+    right_context: Annotated[int, AtLeast(0), AtMost(1000), Unit("frames")] = 5
+    channels: Annotated[int, AtLeast(1), AtMost(10_000)] = 16
+    pooled_bins: Annotated[int, AtLeast(1), AtMost(500), Unit("bins")] = 2
+    hidden_layers: Annotated[int, AtLeast(0), AtMost(1000)] = 1
+    hidden_units: Annotated[int, AtLeast(1), AtMost(100_000)] = 256
     dropout: Annotated[float, AtLeast(0), Below(1)] = 0.1
     initial_scale: Annotated[float, Above(0)] = 1.0
 

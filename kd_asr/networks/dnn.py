@@ -16,7 +16,7 @@ from kd_asr.networks.dropout import ByteDropout
 from kd_asr.networks.initial import draw_hidden_weights
 from kd_asr.networks.views import View, Windows
 from kd_asr.registry import network
-from kd_asr.settings.ranges import Above, AtLeast, Below, Unit
+from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, Unit
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class DnnSettings:
         whitening: Share of the components' differences in variance that is removed: 0 nothing, 1 all.
     """
 
-    left_context: Annotated[int, AtLeast(0), Unit("frames")] = 7
-    right_context: Annotated[int, AtLeast(0), Unit("frames")] = 7
-    hidden_layers: Annotated[int, AtLeast(0)] = 3
-    hidden_units: Annotated[int, AtLeast(1)] = 384
+    left_context: Annotated[int, AtLeast(0), AtMost(1000), Unit("frames")] = 7
+    right_context: Annotated[int, AtLeast(0), AtMost(1000), Unit("frames")] = 7
+    hidden_layers: Annotated[int, AtLeast(0), AtMost(1000)] = 3
+    hidden_units: Annotated[int, AtLeast(1), AtMost(100_000)] = 384
     dropout: Annotated[float, AtLeast(0), Below(1)] = 0.1
     input_dropout: Annotated[float, AtLeast(0), Below(1)] = 0.0
     batch_normalisation: bool = True
     initial_scale: Annotated[float, Above(0)] = 1.0
-    principal_components: Annotated[int, AtLeast(0)] = 0
+    principal_components: Annotated[int, AtLeast(0), AtMost(1_000_000)] = 0
     whitening: Annotated[float, AtLeast(0)] = 0.5
 
 

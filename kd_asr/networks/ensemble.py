@@ -24,7 +24,8 @@ def average_log_posteriors(log_posteriors: Sequence[Tensor], average: Literal["a
     """
     if average == "arithmetic":
         # Equal to torch's logsumexp over a stack of them, which takes four times as long.
-        largest = reduce(torch.maximum, log_posteriors)
+        # Above -inf, so that a class that all hold for impossible is so, and not a NaN.
+        largest = reduce(torch.maximum, log_posteriors).clamp_min(torch.finfo(log_posteriors[0].dtype).min / 2)
         total = sum(((one - largest).exp_() for one in log_posteriors), torch.zeros_like(largest))
         return total.log() + (largest - math.log(len(log_posteriors)))
     return (sum(log_posteriors, torch.zeros_like(log_posteriors[0])) / len(log_posteriors)).log_softmax(dim=-1)
@@ -36,7 +37,8 @@ class Ensemble(nn.Module):
     def __init__(self, members: Sequence[nn.Module], average: Literal["arithmetic", "geometric"]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.row_axis: int = getattr(members[0], "row_axis", 0)
+        axes = {getattr(member, "row_axis", None) for member in members}
+        self.row_axis: int | None = axes.pop() if len(axes) == 1 else None
         self.average: Literal["arithmetic", "geometric"] = average
 
     def forward(self, inputs: Tensor) -> Tensor:

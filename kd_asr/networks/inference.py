@@ -46,9 +46,10 @@ def log_posteriors_of_batch(model: nn.Module, batch: Tensor, *, precision: Preci
     """The same for inputs that have been gathered already, (batch, ...)."""
     device = device_of(model)
     batch = device.put(batch)
-    bf16, axis, size = device.uses_bf16(precision), getattr(model, "row_axis", 0), 1
+    bf16, axis, size = device.uses_bf16(precision), getattr(model, "row_axis", None), 1
     padding = 0
-    if bf16 and (axis == 0 or len(batch) == 1):
+    # A network that is not ours may see its inputs in another way than row by row.
+    if bf16 and axis is not None and (axis == 0 or len(batch) == 1):
         # oneDNN keeps a kernel and its workspace for every batch size it has met: utterances of a thousand different
         # lengths took a gigabyte. With whole hundreds of rows, or frames of a single utterance, there are few.
         size = batch.shape[axis]

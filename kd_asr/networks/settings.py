@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from kd_asr.registry import Named
-from kd_asr.settings.ranges import AtLeast, Inherits, OfKind, Unit
+from kd_asr.settings.ranges import AtLeast, AtMost, Inherits, OfKind, Unit
 
 
 @dataclass(frozen=True)
@@ -41,5 +41,5 @@ class AdaptSettings:
         most_frames: Largest number of a speaker's frames that their statistics are taken from.
     """
 
-    prior_frames: Annotated[int, AtLeast(0), Unit("frames")] = 0
-    most_frames: Annotated[int, AtLeast(2), Unit("frames")] = 30_000
+    prior_frames: Annotated[int, AtLeast(0), AtMost(1_000_000_000), Unit("frames")] = 0
+    most_frames: Annotated[int, AtLeast(2), AtMost(1_000_000_000), Unit("frames")] = 30_000

@@ -18,7 +18,7 @@ from kd_asr.networks.dropout import ByteDropout
 from kd_asr.networks.initial import draw_hidden_weights
 from kd_asr.networks.views import Chunks, View
 from kd_asr.registry import network
-from kd_asr.settings.ranges import Above, AtLeast, Below, NotEmpty, Unit
+from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, NotEmpty, Unit
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class TdnnSettings:
     """
 
     dilations: Annotated[tuple[Annotated[int, AtLeast(1), Unit("frames")], ...], NotEmpty] = (1, 3, 3, 3, 3, 6)
-    hidden_units: Annotated[int, AtLeast(1)] = 384
+    hidden_units: Annotated[int, AtLeast(1), AtMost(100_000)] = 384
     dropout: Annotated[float, AtLeast(0), Below(1)] = 0.1
     input_dropout: Annotated[float, AtLeast(0), Below(1)] = 0.0
     batch_normalisation: bool = True
     initial_scale: Annotated[float, Above(0)] = 1.0
-    chunk_frames: Annotated[int, AtLeast(1), Unit("frames")] = 40
-    frame_stride: Annotated[int, AtLeast(1), Unit("frames")] = 1
+    chunk_frames: Annotated[int, AtLeast(1), AtMost(100_000), Unit("frames")] = 40
+    frame_stride: Annotated[int, AtLeast(1), AtMost(1000), Unit("frames")] = 1
 
 
 class TDNNLayer(nn.Module):

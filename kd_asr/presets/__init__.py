@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kd_asr.errors import UserError
+from kd_asr.nearest import did_you_mean
 
 FOLDER = Path(__file__).parent
 # Begins the file names of the presets for digits.
@@ -37,5 +38,5 @@ def find_preset(name: str, *, digits: bool = False) -> Path:
     plain = name.removeprefix(DIGITS) if digits else name
     names = preset_names(digits=digits)
     if plain not in names:
-        raise UserError(f"unknown preset '{name}'; there are: {' '.join(names)}")
+        raise UserError(f"unknown preset '{name}'{did_you_mean(plain, names)}; there are: {' '.join(names)}")
     return FOLDER / f"{DIGITS if digits else ''}{plain}.yaml"

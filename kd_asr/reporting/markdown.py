@@ -12,6 +12,7 @@ from kd_asr.reporting.contents import Report
 from kd_asr.reporting.controls import control_sections, sweep_sentences
 from kd_asr.reporting.figures import comparison_key
 from kd_asr.reporting.tables import Table, percent, percent_interval, signed_percent, to_markdown
+from kd_asr.text import as_code, in_markdown
 
 HOW_TO_READ = """\
 - **Frame accuracy** is the share of 10 ms frames whose most probable pdf is the one that the alignment gives. The
@@ -30,8 +31,8 @@ HOW_TO_READ = """\
 - **The share kept** is (student - baseline) / (ensemble - baseline). Where the ensemble gains little, its interval
   is wide or unbounded, and the share means little.
 - **Train, dev, test**: networks learnt from train. Every choice (the epoch whose weights are kept, acoustic scale,
-  insertion penalty, temperature and weights of the losses) was made on dev, so dev figures are slightly too good. Test
-  was read once, at the end.
+  insertion penalty) was made on dev, so dev figures are slightly too good. Temperature and weights of the losses are
+  the settings'; the sweep shows others and chooses none. Test was read once, at the end.
 - **Real-time factors** are seconds of processing per second of audio, on the test set, in one process of one thread.
 - **The paper's figures** are for another corpus and larger networks. What can be compared is the pattern: how much an
   ensemble gains, and how much of that gain one network keeps.
@@ -119,9 +120,10 @@ def page(report: Report) -> str:
     """The whole report as Markdown; `report` is what `report.json` holds."""
     corpus, systems = report["corpus"], contents.systems_of(report)
     sections = [
-        f"# {report['title']}",
-        f"{corpus['description']} Train: `{corpus['train']}`, dev: `{corpus['dev']}`, test: `{corpus['test']}`. "
-        f"Preset `{report['preset']}`, seed {report['seed']}. " + targets_sentence(report["stages"]["align"]),
+        f"# {in_markdown(report['title'])}",
+        f"{in_markdown(corpus['description'])} Train: {as_code(corpus['train'])}, dev: {as_code(corpus['dev'])}, "
+        f"test: {as_code(corpus['test'])}. Preset {as_code(report['preset'])}, "
+        f"seed {report['seed']}. {targets_sentence(report['stages']['align'])}",
         _table(contents.main_table(report)),
         summary(report),
         f"The paper: {report['paper']['citation']} ({report['paper']['setting']}).",
@@ -206,9 +208,9 @@ def _example(report: Report) -> list[str]:
     """Inputs and posteriors of an utterance of dev."""
     return [
         "## One utterance, frame by frame",
-        f"`{report['example']['utterance_id']}` of dev: its frames, the words where the alignment puts them, and the "
-        "posterior of the aligned state in one system of each group. Where it is low, the system prefers another "
-        "state.",
+        f"{as_code(report['example']['utterance_id'])} of dev: its frames, the words where the alignment puts them, "
+        "and the posterior of the aligned state in one system of each group. Where it is low, the system prefers "
+        "another state.",
         "![An utterance: frames, words, posteriors](utterance.png)",
     ]
 

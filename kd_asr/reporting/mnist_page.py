@@ -20,6 +20,7 @@ from kd_asr.reporting.tables import (
     signed_percent,
     to_markdown,
 )
+from kd_asr.text import as_code, in_markdown
 
 Report = Mapping[str, Any]
 HOW_TO_READ = """\
@@ -249,9 +250,10 @@ def reduced_sentences(report: Report) -> list[str]:
 def page(report: Report) -> str:
     """The whole report as Markdown; `report` is what `report.json` holds."""
     sections = [
-        f"# {report['title']}",
-        f"{report['description']} Preset `{report['preset']}`, seed {report['seed']}. {report['images']['train']:,} "
-        f"training images, {report['images']['dev']:,} of them dev; {report['images']['test']:,} test images.",
+        f"# {in_markdown(report['title'])}",
+        f"{in_markdown(report['description'])} Preset {as_code(report['preset'])}, seed {report['seed']}. "
+        f"{report['images']['train']:,} training images, {report['images']['dev']:,} of them dev; "
+        f"{report['images']['test']:,} test images.",
         f"The paper: {report['paper']['citation']}.",
     ]
     if "table" in report:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from kd_asr.corpora.manifest import SETS
@@ -33,6 +34,10 @@ def new_figure(width: float, height: float, title: str, source: str) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
+    for text in figure.findobj(Text):
+        # Names of corpora and words may hold dollar signs, which are no formulas; numbers on an axis are.
+        if isinstance(text, Text) and text.get_text() and "mathdefault" not in text.get_text():
+            text.set_parse_math(False)
     # Without the software's version, so that the same figures give the same bytes.
     figure.savefig(path, metadata={"Software": None})
 

@@ -17,6 +17,7 @@ from kd_asr.reporting.tables import (
     signed_percent,
     to_markdown,
 )
+from kd_asr.text import as_code, in_markdown
 
 HOW_TO_READ = """\
 - **The labelled part** keeps its labels: whole utterances drawn at random, each part inside the larger ones; every
@@ -168,9 +169,10 @@ def summary(report: Mapping[str, Any]) -> str:
 def page(report: Mapping[str, Any]) -> str:
     """The whole page as Markdown."""
     sections = [
-        f"# {report['title']}",
-        f"{report['description']} Preset `{report['preset']}`, seed {report['seed']}, {report['repetitions']} "
-        f"repetitions, {count(report['updates'])} updates for every network; parts are drawn by {report['draw']}.",
+        f"# {in_markdown(report['title'])}",
+        f"{in_markdown(report['description'])} Preset {as_code(report['preset'])}, seed {report['seed']}, "
+        f"{report['repetitions']} repetitions, {count(report['updates'])} updates for every network; "
+        f"parts are drawn by {report['draw']}.",
         to_markdown(main_table(report)),
         summary(report),
         to_markdown(paper_table()),

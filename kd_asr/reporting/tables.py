@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import rich.table
+from rich.text import Text
+
+from kd_asr.text import in_markdown
 
 NOT_KNOWN = "–"  # noqa: RUF001 - an en dash, for a cell without a figure
 
@@ -30,7 +33,7 @@ def to_markdown(table: Table) -> str:
     """A Markdown table; the title is not part of it."""
 
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+        return "| " + " | ".join(map(in_markdown, cells)) + " |"
 
     alignment = "|---|" + "---:|" * (len(table.columns) - 1)
     return "\n".join([line(table.columns), alignment, *map(line, table.rows)]) + "\n"
@@ -38,12 +41,13 @@ def to_markdown(table: Table) -> str:
 
 def to_rich(table: Table) -> rich.table.Table:
     """A table for the console."""
-    printed = rich.table.Table(title=table.title or None, title_justify="left")
+    # As text, so that brackets are no markup.
+    printed = rich.table.Table(title=Text(table.title) if table.title else None, title_justify="left")
     for number, column in enumerate(table.columns):
         last = number == len(table.columns) - 1  # the one to wrap where a row is too wide
-        printed.add_column(column, justify="right" if number else "left", no_wrap=not last)
+        printed.add_column(Text(column), justify="right" if number else "left", no_wrap=not last)
     for row in table.rows:
-        printed.add_row(*row)
+        printed.add_row(*map(Text, row))
     return printed
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kd_asr.reporting.run_results import DecodedUtterance
+from kd_asr.text import table_line
 
 COLUMNS = (
     "utterance_id",
@@ -26,7 +27,7 @@ def write_utterance_table(path: Path, decoded: Sequence[DecodedUtterance]) -> No
     `reference` and `hypothesis` have equal numbers of words; `***` is where a word has no counterpart.
     """
     with path.open("w", encoding="utf-8") as file:
-        file.write("\t".join(COLUMNS) + "\n")
+        file.write(table_line(COLUMNS))
         for one in decoded:
             errors = one.aligned.errors
             cells = (
@@ -40,4 +41,4 @@ def write_utterance_table(path: Path, decoded: Sequence[DecodedUtterance]) -> No
                 " ".join(one.aligned.reference),
                 " ".join(one.aligned.hypothesis),
             )
-            file.write("\t".join(map(str, cells)) + "\n")
+            file.write(table_line(cells))

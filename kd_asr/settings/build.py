@@ -15,7 +15,7 @@ from kd_asr.errors import UserError
 from kd_asr.registry import Named, Weighted, find, names
 from kd_asr.settings.fields import Setting, defaults, dump, known_names, name_of, named_entry, settings_of, unknown
 from kd_asr.settings.merge import merge, merge_section
-from kd_asr.settings.ranges import Inherits, NotEmpty
+from kd_asr.settings.ranges import Distinct, Inherits, NotEmpty
 from kd_asr.settings.yaml_text import line_of
 
 
@@ -175,7 +175,10 @@ class _Builder:
         odd = [f"{shown(item)} {why}" for item in items if (why := _odd(item))]
         if not odd:
             try:
-                return _adapter(setting.type, setting.markers).validate_python(value)
+                made = _adapter(setting.type, setting.markers).validate_python(value)
+                if setting.marker(Distinct) is None or len(set(made)) == len(made):
+                    return made
+                odd = [f"{shown(next(one for one in made if made.count(one) > 1))} is there twice"]
             except ValidationError as error:
                 odd = [
                     _explain(setting.type, problem) for problem in error.errors(include_url=False) if _counts(problem)

@@ -7,7 +7,6 @@ its bare name, and a weighted loss such a mapping with `weight` beside the name.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
+from kd_asr.nearest import did_you_mean
 from kd_asr.registry import Named, Weighted
 from kd_asr.settings.ranges import OfKind
 from kd_asr.settings.yaml_text import Marked
@@ -160,19 +160,23 @@ def name_of(entry: Marked) -> str:
 
 
 def known_names(cls: type, prefix: str = "") -> list[str]:
-    """Dotted names of all fields of a section and of the sections in it."""
+    """Dotted names of all fields of a section, of the sections in it, and of the things that it names by default."""
     found: list[str] = []
     for name, setting in settings_of(cls).items():
         found.append(prefix + name)
         if setting.shape == "section":
             found += known_names(setting.type, f"{prefix}{name}.")
+        elif setting.shape != "value" and setting.default is not dataclasses.MISSING:
+            named = setting.default if isinstance(setting.default, tuple) else (setting.default,)
+            for one in (item.loss if isinstance(item, Weighted) else item for item in named):
+                if isinstance(one, Named):
+                    found += known_names(type(one.settings), f"{prefix}{name}.{one.name}.")
     return found
 
 
 def unknown(name: str, siblings: Iterable[str], everything: Iterable[str]) -> str:
     """Sentence about an unknown dotted name, with the nearest known one."""
-    for candidates in (siblings, everything):
-        near = difflib.get_close_matches(name, list(candidates), n=1)
-        if near:
-            return f"unknown setting {name!r}; do you mean {near[0]!r}?"
-    return f"unknown setting {name!r}"
+    here, anywhere = list(siblings), list(everything)
+    hint = did_you_mean(name, [*here, *anywhere])
+    there = f"; there are: {', '.join(here)}" if here and not hint else ""
+    return f"unknown setting {name!r}{hint}{there}"

@@ -34,6 +34,11 @@ def parse_settings_of(cls: type[AnySettings], flags: Sequence[str], config: Path
     return build(cls, content, file=config, wrong_flags=wrong)
 
 
+def names_no_preset(path: Path) -> bool:
+    """Whether a settings file leaves out `preset`, so that its own name is that of the budget."""
+    return "preset" not in _read(path)
+
+
 def _read(path: Path) -> Any:
     """Content of a settings file."""
     if not path.is_file():

@@ -23,6 +23,7 @@ __all__ = [
     "AtMost",
     "Below",
     "DecidesNothing",
+    "Distinct",
     "Inherits",
     "NotEmpty",
     "OfKind",
@@ -41,6 +42,11 @@ class AbsentMeans:
 @dataclass(frozen=True)
 class DecidesNothing:
     """The field changes no result and is in no fingerprint."""
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """No value of the list is there twice."""
 
 
 @dataclass(frozen=True)

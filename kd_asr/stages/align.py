@@ -77,7 +77,12 @@ def _align_with_mixtures(run_dir: Path, settings: Settings, name: str) -> Artifa
         run_dir,
         name,
         code=__name__,
-        settings={"align": replace(settings.align, networks=0, network_epochs=1)},
+        settings=decides(settings),
         inputs=inputs,
         work=work,
     )
+
+
+def decides(settings: Settings) -> dict[str, Any]:
+    """What of the settings decides the artifact."""
+    return {"align": replace(settings.align, networks=0, network_epochs=1)}

@@ -15,6 +15,7 @@ from kd_asr.corpora.base import corpus_of
 from kd_asr.decoding.decoder import Search
 from kd_asr.reporting.beams import beam_table, plot_beams
 from kd_asr.reporting.tables import to_markdown, to_rich
+from kd_asr.stages.agreement import check_agreement
 from kd_asr.stages.recognise import log_prior, recognise, recognising_workers, set_scores, set_wer
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import run_systems
@@ -33,6 +34,7 @@ def beams(run_dir: Path, settings: Settings) -> Artifact:
     names = ("prepare", "features", "align", "graph", *networks, f"decode/{system.name}")
     inputs = [load_artifact(run_dir, name) for name in names]
     evaluated = load_artifact(run_dir, "evaluate")
+    check_agreement(run_dir, settings, [*names, "evaluate"])
     aligned, decoded = inputs[2], inputs[-1]
 
     def work(folder: Path) -> dict[str, Any]:

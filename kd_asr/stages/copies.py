@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -35,12 +36,29 @@ def spread_of_copies(settings: Settings) -> Spread:
 
 
 def copied_training_set(
-    run_dir: Path, settings: Settings, stage: str, *, copies: int, spread: Spread, seed: int, mark: str
+    run_dir: Path,
+    settings: Settings,
+    stage: str,
+    decides: Mapping[str, Any],
+    *,
+    copies: int,
+    spread: Spread,
+    seed: int,
+    mark: str,
 ) -> Artifact:
-    """Write `<stage>/frames` and `<stage>/alignments` with `copies` copies of every training utterance.
+    """Write `<stage>/frames` and `<stage>/alignments` with copies of every training utterance.
 
-    Copy 1 of the utterance `u` has the id `u`, `mark`, `1`; `seed` draws its perturbation. Without copies the stores
-    are empty.
+    Copy 1 of the utterance `u` has the id `u`, `mark`, `1`. Without copies the stores are empty.
+
+    Args:
+        run_dir: folder of the run.
+        settings: of the run.
+        stage: name of the stage.
+        decides: what of the settings decides the artifact.
+        copies: of every utterance.
+        spread: of their perturbations.
+        seed: draws the perturbations.
+        mark: between the id of an utterance and the number of its copy.
     """
     inputs = [load_artifact(run_dir, name) for name in ("features", "align")]
 
@@ -72,7 +90,7 @@ def copied_training_set(
         run_dir,
         stage,
         code=__name__,
-        settings={"seed": seed, "copies": copies, "spread": spread},
+        settings=dict(decides),
         inputs=inputs,
         work=work,
     )

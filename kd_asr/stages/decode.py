@@ -88,7 +88,7 @@ def _tune(
         run_dir,
         tuning_name(group),
         code=__name__,
-        settings={**_settings(settings, seeds), "start": origin},
+        settings={**decides(settings, seeds), "start": origin},
         inputs=_inputs(run_dir, seeds),
         work=work,
     )
@@ -122,7 +122,7 @@ def _decode_system(run_dir: Path, settings: Settings, system: System, tuned: Art
         run_dir,
         f"decode/{system.name}",
         code=__name__,
-        settings=_settings(settings, [system]),
+        settings=decides(settings, [system]),
         inputs=[*_inputs(run_dir, [system]), tuned],
         work=work,
     )
@@ -132,12 +132,13 @@ def _choice(tuned: Artifact) -> tuple[float, float]:
     return tuned.metrics["acoustic_scale"], tuned.metrics["insertion_penalty"]
 
 
-def _settings(settings: Settings, systems: Sequence[System]) -> dict[str, Any]:
+def decides(settings: Settings, systems: Sequence[System]) -> dict[str, Any]:
+    """What of the settings decides the artifact of some systems."""
     return {
         "decode": settings.decode,
         "adapt": settings.adapt,
         "systems": list(systems),
-        "precision": settings.train.precision,
+        "train.precision": settings.train.precision,
     }
 
 

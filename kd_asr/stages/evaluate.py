@@ -203,15 +203,20 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
         run_dir,
         "evaluate",
         code=__name__,
-        settings={
-            "precision": settings.train.precision,
-            "systems": list(systems.systems),
-            "adapt": settings.adapt,
-            "compared_sizes": settings.ensemble.compared_sizes,
-        },
+        settings=decides(settings),
         inputs=[extracted, aligned, *stored, *networks],
         work=work,
     )
+
+
+def decides(settings: Settings) -> dict[str, Any]:
+    """What of the settings decides the artifact."""
+    return {
+        "train.precision": settings.train.precision,
+        "systems": list(run_systems(settings).systems),
+        "adapt": settings.adapt,
+        "ensemble.compared_sizes": settings.ensemble.compared_sizes,
+    }
 
 
 def _one_utterance(run_dir: Path, settings: Settings, device: Device, systems: Systems) -> dict[str, Any]:

@@ -117,10 +117,15 @@ def features(run_dir: Path, settings: Settings) -> Artifact:
         run_dir,
         "features",
         code=__name__,
-        settings={"features": settings.features},
+        settings=decides(settings),
         inputs=[prepared],
         work=work,
     )
+
+
+def decides(settings: Settings) -> dict[str, Any]:
+    """What of the settings decides the artifact."""
+    return {"features": settings.features}
 
 
 def _groups(utterances: list[Utterance], normalisation: str) -> list[list[Utterance]]:

@@ -47,7 +47,12 @@ def graph(run_dir: Path, settings: Settings) -> Artifact:
         run_dir,
         "graph",
         code=__name__,
-        settings={"self_loop_scale": settings.decode.self_loop_scale},
+        settings=decides(settings),
         inputs=[lexicon, language_model, aligned],
         work=work,
     )
+
+
+def decides(settings: Settings) -> dict[str, Any]:
+    """What of the settings decides the artifact."""
+    return {"decode.self_loop_scale": settings.decode.self_loop_scale}

@@ -14,7 +14,7 @@ from kd_asr.corpora.spelling import is_special
 from kd_asr.decoding.arpa import perplexity, read_arpa, respell, write_arpa
 from kd_asr.decoding.ngram import estimate_ngrams
 from kd_asr.errors import UserError
-from kd_asr.stages.lexicon import file_digest, given_arpa
+from kd_asr.stages.lexicon import content_of, given_arpa, gone
 from kd_asr.stages.settings import Settings
 
 ARPA_FILE = "lm.arpa.gz"
@@ -51,6 +51,8 @@ def language_model(run_dir: Path, settings: Settings) -> Artifact:
 
     def work(folder: Path) -> dict[str, Any]:
         left_out: list[str] = []
+        if given is not None and not given.is_file():
+            raise gone(given)
         if given is None:
             model = estimate_ngrams(sentences("train"), order)
         else:
@@ -83,13 +85,19 @@ def language_model(run_dir: Path, settings: Settings) -> Artifact:
         "language_model",
         code=__name__,
         settings={
-            "order": order,
-            "spelling": settings.spelling,
-            "arpa": {"name": given.name, "content": file_digest(given)} if given is not None else None,
+            **decides(settings),
+            "arpa": {"name": given.name, "content": content_of(given, run_dir, "language_model", "arpa", "content")}
+            if given is not None
+            else None,
         },
         inputs=[prepared],
         work=work,
     )
+
+
+def decides(settings: Settings) -> dict[str, Any]:
+    """What of the settings decides the artifact, besides the content of the file."""
+    return {"language_model.order": settings.language_model.order, "spelling": settings.spelling}
 
 
 def _say_left_out(words: Sequence[str]) -> None:

@@ -21,12 +21,13 @@ from kd_asr.alignment.lexicon import (
     write_lexicon,
 )
 from kd_asr.alignment.topology import UNKNOWN_PHONE, without_position
-from kd_asr.artifacts import Artifact, build_artifact, load_artifact
+from kd_asr.artifacts import Artifact, build_artifact, load_artifact, recorded_settings
 from kd_asr.console import say
 from kd_asr.corpora.manifest import SETS, read_manifest
 from kd_asr.decoding.arpa import NOT_WORDS, read_vocabulary, spellings
 from kd_asr.errors import UserError
 from kd_asr.stages.settings import Settings
+from kd_asr.text import table_line
 
 
 def lexicon(run_dir: Path, settings: Settings) -> Artifact:
@@ -43,6 +44,9 @@ def lexicon(run_dir: Path, settings: Settings) -> Artifact:
     with dictionary_file(settings) as dictionary:
 
         def work(folder: Path) -> dict[str, Any]:
+            for path in (dictionary, arpa):
+                if path is not None and not path.is_file():
+                    raise gone(path)
             words = {
                 name: {word for item in read_manifest(prepared.path / f"{name}.jsonl") for word in item.words}
                 for name in SETS
@@ -80,15 +84,22 @@ def lexicon(run_dir: Path, settings: Settings) -> Artifact:
             "lexicon",
             code=__name__,
             settings={
-                "stress": settings.lexicon.stress,
-                "word_position": settings.lexicon.word_position,
-                "spelling": settings.spelling,
-                "dictionary": file_digest(dictionary),
-                "arpa": file_digest(arpa) if arpa is not None else None,
+                **decides(settings),
+                "dictionary": content_of(dictionary, run_dir, "lexicon", "dictionary"),
+                "arpa": content_of(arpa, run_dir, "lexicon", "arpa") if arpa is not None else None,
             },
             inputs=[prepared],
             work=work,
         )
+
+
+def decides(settings: Settings) -> dict[str, Any]:
+    """What of the settings decides the artifact, besides the content of files."""
+    return {
+        "lexicon.stress": settings.lexicon.stress,
+        "lexicon.word_position": settings.lexicon.word_position,
+        "spelling": settings.spelling,
+    }
 
 
 @contextmanager
@@ -131,7 +142,7 @@ def _write_guesses(path: Path, guesses: Sequence[Guess], complete: Lexicon, word
             origin = guess.base or f"/{' '.join(guess.ipa)}/"
             places = ",".join(name for name, used in words.items() if guess.word in used)
             for phones in complete.pronunciations[guess.word]:
-                file.write(f"{guess.word}\t{' '.join(phones)}\t{origin}\t{places}\n")
+                file.write(table_line((guess.word, " ".join(phones), origin, places)))
 
 
 def given_arpa(settings: Settings) -> Path | None:
@@ -145,12 +156,47 @@ def check_given_files(settings: Settings) -> None:
     Raises:
         UserError: names file and line.
     """
-    if settings.lexicon.path:
-        dictionary = Path(settings.lexicon.path)
-        _check_no_positions(read_lexicon(dictionary, settings.spelling), dictionary)
-    arpa = given_arpa(settings)
-    if arpa is not None:
-        read_vocabulary(arpa)
+    named = {
+        "lexicon.path": settings.lexicon.path,
+        "language_model.arpa": settings.language_model.arpa,
+        "rescore.arpa": settings.rescore.arpa,
+    }
+    for setting, given in named.items():
+        if given and not Path(given).is_file():
+            raise UserError(f"{setting}: there is no file {given}")
+        if given and setting == "lexicon.path":
+            _check_no_positions(read_lexicon(Path(given), settings.spelling), Path(given))
+        elif given:
+            read_vocabulary(Path(given))
+
+
+def content_of(path: Path, run_dir: Path, name: str, *keys: str) -> str:
+    """`file_digest` of a file of the user's; where it is gone, the one from which an artifact was made.
+
+    Args:
+        path: the file.
+        run_dir: folder of the run.
+        name: the artifact.
+        keys: where the settings of the artifact have the digest.
+
+    Raises:
+        UserError: the file is gone, and there is no such artifact.
+    """
+    if path.is_file():
+        return file_digest(path)
+    made: Any = recorded_settings(run_dir, name)
+    for key in keys:
+        made = made.get(key) if isinstance(made, dict) else None
+    if not isinstance(made, str):
+        raise gone(path)
+    return made
+
+
+def gone(path: Path) -> UserError:
+    """The error for a file of the user's that is not there any more."""
+    return UserError(
+        f"{path}, which the settings name, is gone: put it back, or name another one with `kd-asr configure`"
+    )
 
 
 def file_digest(path: Path) -> str:

@@ -28,7 +28,7 @@ from kd_asr.alignment.words import (
     word_segments,
 )
 from kd_asr.artifacts import load_artifact
-from kd_asr.console import say, shown
+from kd_asr.console import say
 from kd_asr.corpora.settings import SpellingSettings
 from kd_asr.corpora.spelling import normalise_words
 from kd_asr.decoding.decoder import Decoder, Search, search_set, unpickled_scores
@@ -39,6 +39,7 @@ from kd_asr.features.usual_speaker import UsualSpeaker
 from kd_asr.jobs.systems import Average, NetworkRef
 from kd_asr.parallel import Workers
 from kd_asr.settings.files import SETTINGS_FILE
+from kd_asr.stages.agreement import check_agreement
 from kd_asr.stages.features import USUAL_SPEAKER_FILE
 from kd_asr.stages.lexicon import dictionary_file
 from kd_asr.stages.own_frames import PIECE_SECONDS, Failure, OwnAudio, store_frames
@@ -46,6 +47,7 @@ from kd_asr.stages.own_results import Timed, check_results, write_results
 from kd_asr.stages.recognise import NetworkScores, log_prior, recognising_workers
 from kd_asr.stages.settings import Settings, load_settings
 from kd_asr.stages.systems import run_systems
+from kd_asr.text import shown
 
 # All scores of a file that is aligned are in memory at once.
 MOST_ALIGNED_SECONDS = 600.0
@@ -75,7 +77,8 @@ def find_system(model: Path) -> TrainedSystem:
     """The system in a folder such as `RUN/distil/student-00`, `RUN/baseline/baseline-00` or `RUN/ensemble`.
 
     Raises:
-        UserError: the folder is no system of a run, or one of its networks is not trained.
+        UserError: the folder is no system of a run, or one of its networks is not trained, or was trained with other
+            settings than those of the run now.
     """
     place = model.resolve()
     run_dir = next((folder for folder in place.parents if (folder / SETTINGS_FILE).is_file()), None)
@@ -92,6 +95,7 @@ def find_system(model: Path) -> TrainedSystem:
             chosen = tuple(own[:1]) if single else system.members
             for network in chosen:
                 load_artifact(run_dir, network.artifact)
+            check_agreement(run_dir, settings, [network.artifact for network in chosen])
             of_one = [one.name for one in systems.systems if len(one.members) == 1]
             scaled_as = of_one[0] if single and of_one else system.name
             return TrainedSystem(run_dir, settings, scaled_as, chosen, system.combine)
@@ -135,6 +139,7 @@ def transcribe(
     system = _system_on(device, model, jobs)
     graph = load_artifact(system.run_dir, "graph")
     decoded = load_artifact(system.run_dir, f"decode/{system.scaled_as}")
+    check_agreement(system.run_dir, system.settings, [graph.name, decoded.name])
     decode = system.settings.decode
     search = Search(
         acoustic_scale=decoded.metrics["acoustic_scale"],
@@ -275,7 +280,9 @@ def _pronounced(system: TrainedSystem, words: Iterable[str]) -> Lexicon:
     if not missing:
         return known
     with dictionary_file(system.settings) as path:
-        whole = read_lexicon(path, system.settings.spelling)
+        if not path.is_file():
+            say(f"{path}, the run's dictionary, is gone: the words that its lexicon lacks are guessed")
+        whole = read_lexicon(path, system.settings.spelling) if path.is_file() else Lexicon({})
     found, guessed = select(whole, missing)
     more = [Guess(word, variants, (), word) for word, variants in found.pronunciations.items()]
     more += guess_pronunciations(guessed, whole.pronunciations)

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_asr.console import say, shown
+from kd_asr.console import say
 from kd_asr.corpora.sound import UnusableAudio
 from kd_asr.features.frames import frames_of_file, is_live, normalise
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.store import FrameStore, create_store
 from kd_asr.features.usual_speaker import UsualSpeaker
+from kd_asr.text import shown
 
 # Scores of so much speech are in memory at a time, for each process.
 PIECE_SECONDS = 120.0

@@ -10,9 +10,9 @@ from pathlib import Path
 from kd_asr.alignment.ctm import TimedPhone, write_ctm
 from kd_asr.alignment.store import PhoneSegment
 from kd_asr.alignment.words import WordSegment, phones_in_time, words_in_time, write_text_grid
-from kd_asr.console import shown
 from kd_asr.decoding.nbest import Alternative
 from kd_asr.errors import UserError
+from kd_asr.text import shown
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from itertools import product
 
 from kd_asr.distillation.objectives import HARD, hinton_losses
 from kd_asr.features.settings import AugmentSettings
-from kd_asr.jobs.job import MODEL, Job, TeacherSpec, network_seed, teacher_spec
+from kd_asr.jobs.job import MODEL, Job, TeacherSpec, as_name, network_seed, teacher_spec
 from kd_asr.methods.base import Plan, cohort, planned
 from kd_asr.registry import Named, Weighted
 from kd_asr.stages.settings import Settings
@@ -124,10 +124,10 @@ def sweep_jobs(settings: Settings, points: Sequence[SweepPoint]) -> list[Job]:
 
 
 def _sweep_job(settings: Settings, point: SweepPoint) -> Job:
-    name = f"sweep_networks/temperature-{point.temperature:g}-hard-{point.hard_weight:g}"
+    name = f"sweep_networks/temperature-{as_name(point.temperature)}-hard-{as_name(point.hard_weight)}"
     if point.labelled_share is not None:
         settings = replace(settings, distil=replace(settings.distil, labelled_share=point.labelled_share))
-        name += f"-labelled-{point.labelled_share:g}"
+        name += f"-labelled-{as_name(point.labelled_share)}"
     losses = hinton_losses(temperature=point.temperature, soft_weight=1.0, hard_weight=point.hard_weight)
     return soft_job(settings, name, losses, seed=network_seed(settings.seed, "sweep"))
 

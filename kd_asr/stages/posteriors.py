@@ -157,7 +157,7 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
     extracted, aligned, copied = (load_artifact(run_dir, name) for name in ("features", "align", "transfer"))
     members = [load_artifact(run_dir, name) for name in member_names(settings)]
     added = [load_artifact(run_dir, "unlabelled")] if settings.unlabelled_folders else []
-    device, own = find_device(settings.device), settings.unlabelled
+    device = find_device(settings.device)
 
     def work(folder: Path) -> dict[str, Any]:
         sets = AlignmentStore.open(aligned.path / "train"), AlignmentStore.open(copied.path / "alignments")
@@ -237,12 +237,22 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
         run_dir,
         "posteriors",
         code=__name__,
-        settings={
-            "average": settings.ensemble.average,
-            "top_k": settings.ensemble.top_k,
-            "precision": settings.train.precision,
-            **({"silence": [own.longest_silence, own.silence_posterior]} if added else {}),
-        },
+        settings=decides(settings),
         inputs=[extracted, aligned, copied, *added, *members],
         work=work,
     )
+
+
+def decides(settings: Settings) -> dict[str, Any]:
+    """What of the settings decides the artifact."""
+    own = settings.unlabelled
+    silence = {
+        "unlabelled.longest_silence": own.longest_silence,
+        "unlabelled.silence_posterior": own.silence_posterior,
+    }
+    return {
+        "ensemble.average": settings.ensemble.average,
+        "ensemble.top_k": settings.ensemble.top_k,
+        "train.precision": settings.train.precision,
+        **(silence if settings.unlabelled_folders else {}),
+    }

@@ -109,14 +109,20 @@ def realign(run_dir: Path, settings: Settings) -> Artifact:
         run_dir,
         "align",
         code=__name__,
-        settings={
-            "beams": [settings.align.beam, settings.align.retry_beam],
-            "silence_probability": settings.align.silence_probability,
-            "precision": settings.train.precision,
-        },
+        settings=decides(settings),
         inputs=[*inputs, first, *networks],
         work=work,
     )
+
+
+def decides(settings: Settings) -> dict[str, Any]:
+    """What of the settings decides the artifact."""
+    return {
+        "align.beam": settings.align.beam,
+        "align.retry_beam": settings.align.retry_beam,
+        "align.silence_probability": settings.align.silence_probability,
+        "train.precision": settings.train.precision,
+    }
 
 
 class _Changed:

@@ -14,7 +14,16 @@ from rich.console import Console
 from kd_asr.alignment.lexicon import read_lexicon
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.words import words_of_phones
-from kd_asr.artifacts import MANIFEST, Artifact, build_artifact, load_artifact, read_json, write_json
+from kd_asr.artifacts import (
+    MANIFEST,
+    Artifact,
+    build_artifact,
+    finished,
+    load_artifact,
+    making_stage,
+    read_json,
+    write_json,
+)
 from kd_asr.corpora.base import corpus_of, set_names
 from kd_asr.corpora.manifest import SETS, read_manifest
 from kd_asr.errors import UserError
@@ -41,6 +50,7 @@ from kd_asr.reporting.tables import to_rich
 from kd_asr.reporting.utterance_plot import plot_utterance
 from kd_asr.reporting.utterance_table import write_utterance_table
 from kd_asr.settings.fields import dump
+from kd_asr.stages.agreement import check_agreement
 from kd_asr.stages.controls import share_jobs
 from kd_asr.stages.decode import tuning_name
 from kd_asr.stages.settings import Settings
@@ -55,10 +65,12 @@ def report(run_dir: Path, settings: Settings) -> Artifact:
     """Write `report/`: `report.md`, `report.json`, five PNG files, and a TSV per system and decoded set.
 
     Raises:
-        UserError: a stage has not been run, its result is out of date, or a file of it is damaged.
+        UserError: a stage has not been run, its result is out of date or made with other settings, or a file of it is
+            damaged.
     """
     systems = coloured(run_systems(settings))
     artifacts = _load_artifacts(run_dir, settings, systems)
+    check_agreement(run_dir, settings, artifacts)
 
     def work(folder: Path) -> dict[str, Any]:
         return _write_report(folder, run_dir, artifacts, systems, settings)
@@ -116,10 +128,6 @@ def _load_artifacts(run_dir: Path, settings: Settings, systems: Systems) -> dict
     return {name: load_artifact(run_dir, name) for name in there}
 
 
-def _stage_of(name: str) -> str:
-    return name.split("/", maxsplit=1)[0]
-
-
 def _write_report(
     folder: Path, run_dir: Path, artifacts: Mapping[str, Artifact], systems: Systems, settings: Settings
 ) -> dict[str, Any]:
@@ -174,7 +182,7 @@ def _write_report(
             for name in ("prepare", "unlabelled", "lexicon", "language_model", "align", "posteriors", "graph")
             if name in artifacts
         },
-        "timings": _timings(artifacts, systems, evaluated, decoded["test"]),
+        "timings": _timings(artifacts, finished(run_dir, artifacts), systems, evaluated, decoded["test"]),
         "settings": dump(settings),
         "fingerprints": {name: artifact.fingerprint for name, artifact in artifacts.items()},
         "files": {"utterances": utterance_files},
@@ -297,14 +305,16 @@ def _sizes(artifacts: Mapping[str, Artifact], systems: Systems) -> dict[str, dic
 
 def _timings(
     artifacts: Mapping[str, Artifact],
+    made: Sequence[Artifact],
     systems: Systems,
     evaluated: Mapping[str, Any],
     decoded_test: Mapping[str, Sequence[DecodedUtterance]],
 ) -> dict[str, Any]:
     """Times, which differ from run to run on the same machine, unlike everything else in `report.json`."""
-    wall: dict[str, float] = {}
-    for name, artifact in artifacts.items():
-        wall[_stage_of(name)] = wall.get(_stage_of(name), 0.0) + artifact.own_seconds
+    wall = dict.fromkeys(map(making_stage, artifacts), 0.0)
+    for artifact in made:  # those included that a stage makes by the way
+        stage = making_stage(artifact.name)
+        wall[stage] = wall.get(stage, 0.0) + artifact.own_seconds
 
     def network(name: str) -> float:
         spent = evaluated["network_seconds"][name]["test"]

@@ -27,8 +27,9 @@ from kd_asr.evaluation.wer import score_words, total_errors
 from kd_asr.jobs.systems import System
 from kd_asr.parallel import Workers
 from kd_asr.reporting.tables import Table, percent, to_rich
+from kd_asr.stages.agreement import check_agreement
 from kd_asr.stages.language_model import arpa_file
-from kd_asr.stages.lexicon import file_digest
+from kd_asr.stages.lexicon import file_digest, gone
 from kd_asr.stages.recognise import log_prior, recognising_workers, set_scores, utterances_to_decode
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import run_systems
@@ -53,7 +54,10 @@ def rescore(run_dir: Path, settings: Settings) -> list[Artifact]:
             models.extend(respell(read_arpa(one), settings.spelling)[0] for one in (arpa_file(language_model), path))
         return models[0], models[1]
 
+    if not path.is_file():
+        raise gone(path)
     content = file_digest(path)
+    check_agreement(run_dir, settings, [f"decode/{system.name}" for system in run_systems(settings).systems])
     made = []
     with recognising_workers(settings) as workers:
         for system in run_systems(settings).systems:

@@ -23,7 +23,7 @@ from kd_asr.networks.settings import AdaptSettings, StudentSettings, TeacherSett
 from kd_asr.networks.sizes import WIDTH
 from kd_asr.registry import Named, find, named
 from kd_asr.settings.files import load_settings_of, parse_settings_of
-from kd_asr.settings.ranges import AtLeast, DecidesNothing, NotEmpty, OfKind
+from kd_asr.settings.ranges import AtLeast, AtMost, DecidesNothing, NotEmpty, OfKind
 from kd_asr.training.settings import TrainSettings
 
 
@@ -68,7 +68,7 @@ class Settings:
 
     preset: Annotated[str, DecidesNothing()] = "quick"
     seed: Annotated[int, AtLeast(0)] = 1
-    jobs: Annotated[int, AtLeast(0), DecidesNothing()] = 0
+    jobs: Annotated[int, AtLeast(0), AtMost(4096), DecidesNothing()] = 0
     device: Annotated[str, DecidesNothing()] = "auto"
     batch_jobs: Annotated[BatchJobs, DecidesNothing()] = "auto"
     executor: Annotated[Named, OfKind("executor"), DecidesNothing()] = field(

@@ -8,6 +8,7 @@ they have not seen, their posteriors show what they have learnt.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from kd_asr.artifacts import Artifact
 from kd_asr.stages.copies import copied_training_set, spread_of_copies
@@ -19,7 +20,19 @@ def transfer(run_dir: Path, settings: Settings) -> Artifact:
 
     Without copies, students learn from the training set alone.
     """
-    copies, spread = settings.distil.copies, spread_of_copies(settings)
     return copied_training_set(
-        run_dir, settings, "transfer", copies=copies, spread=spread, seed=settings.seed, mark="+"
-    )
+        run_dir, settings, "transfer", decides(settings), copies=settings.distil.copies,
+        spread=spread_of_copies(settings), seed=settings.seed, mark="+",
+    )  # fmt: skip
+
+
+def decides(settings: Settings) -> dict[str, Any]:
+    """What of the settings decides the artifact."""
+    distil = settings.distil
+    return {
+        "seed": settings.seed,
+        "distil.copies": distil.copies,
+        "distil.copy_warp": distil.copy_warp,
+        "distil.copy_rate": distil.copy_rate,
+        "distil.copy_curve": distil.copy_curve,
+    }

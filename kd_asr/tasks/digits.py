@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from kd_asr.artifacts import load_artifact
+from kd_asr.artifacts import load_artifact, read_array
 from kd_asr.corpora.mnist import CLASSES
 from kd_asr.corpora.subsets import subset_of_frames
 from kd_asr.features.images import Images
@@ -51,8 +50,8 @@ class DigitArrays:
     @classmethod
     def load(cls, folder: Path) -> DigitArrays:
         """Read the arrays of the artifact in `folder`."""
-        arrays = {name: torch.from_numpy(np.load(folder / f"{name}.npy", allow_pickle=False)) for name in ARRAYS}
-        dev = torch.from_numpy(np.load(folder / "dev.npy", allow_pickle=False))
+        arrays = {name: torch.from_numpy(read_array(folder / f"{name}.npy")) for name in ARRAYS}
+        dev = torch.from_numpy(read_array(folder / "dev.npy"))
         is_dev = torch.zeros(len(arrays["train_labels"]), dtype=torch.bool)
         is_dev[dev] = True
         return cls(**arrays, dev=dev, train=(~is_dev).nonzero()[:, 0])

@@ -6,8 +6,8 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,9 +16,17 @@ from torch import Tensor, nn
 from kd_asr.device import HOST, Device
 from kd_asr.distillation.objectives import Objective, tap_losses
 from kd_asr.errors import UserError
-from kd_asr.training.checkpoints import Checkpoint, State, checkpoint, read_checkpoint, write_checkpoints
+from kd_asr.training.checkpoints import (
+    Checkpoint,
+    State,
+    checkpoint,
+    read_checkpoint,
+    remove_checkpoint,
+    write_checkpoints,
+)
 from kd_asr.training.distributed import distribute, training_group
 from kd_asr.training.examples import Examples, batches, batches_per_epoch
+from kd_asr.training.identity import differing, identity_of
 from kd_asr.training.schedule import learning_rate
 from kd_asr.training.settings import TrainSettings
 from kd_asr.training.step import new_optimiser, set_rate, step
@@ -127,13 +135,15 @@ def fit(
     updates: int | None = None,
     validate_at: Collection[int] | None = None,
     epoch_updates: int | None = None,
+    guarded: bool = False,
 ) -> FitResult:
     """Train `model` in place; at the end it holds the weights that were best on dev, or the last ones without dev.
 
     After every epoch, or the updates `validate_at`, and at the end the model is validated; the weights with the highest
     dev accuracy are kept (early stopping that spends the whole budget, so that compared systems cost the same). A
     checkpoint in `folder` is written every `settings.checkpoint_seconds` and after every validation; called again with
-    the same arguments, an interrupted training goes on from it, and on the same kind of device ends with the same bits.
+    the same arguments, an interrupted training goes on from it, and on the same kind of device ends with the same bits;
+    with others it is refused. The checkpoint is removed at the end.
     `history.jsonl` has one line per validation and some in between. Inside `training.distributed.together` all ranks
     train the network, and rank 0 alone measures and writes.
 
@@ -146,7 +156,7 @@ def fit(
         seed: of the order of the examples and of dropout.
         device: where the model is trained. It comes and goes on the host; `validate` and `after_update` see it on the
             device.
-        folder: for checkpoint and history.
+        folder: for checkpoint and history; made if it is not there.
         validate: measures the model on dev; None where no example is left for that.
         advance: is told the number of labels done, those of a checkpoint at once.
         after_update: constrains the weights after each update, see `training.constraints`.
@@ -154,18 +164,30 @@ def fit(
         validate_at: numbers of updates after which to measure, instead of every epoch's.
         epoch_updates: updates of an epoch instead of a pass over the examples: budget, validation, history and result
             go by it, while the order of the examples goes by passes.
+        guarded: whether the caller sees to it that the folder is of this training alone, and removes the checkpoint
+            when the result is safe on disk (`checkpoints.remove_checkpoint`).
 
     Raises:
-        UserError: the objective stopped being finite.
+        UserError: the folder has a checkpoint of another training, or the objective stopped being finite.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     pace = Pace.of(examples, settings, updates=updates, validate_at=validate_at, epoch_updates=epoch_updates)
     ranks = training_group()
     leads = ranks.rank == 0
+    identity: dict[str, str] = {}
+    if not guarded:
+        decides = replace(settings, checkpoint_seconds=0.0)
+        measured_at = (validate is not None, sorted(validate_at or ()), epoch_updates)
+        identity = identity_of(
+            seed=seed, settings=decides, model=model, examples=examples, objective=objective, constraint=after_update,
+            updates=updates, validation=measured_at,
+        )  # fmt: skip
     device.put(model)
     if examples.teacher is not None:
         examples.teacher.put(device)
     optimiser = new_optimiser(model, settings)
-    state = _restore(read_checkpoint(folder), model, optimiser, device, seed) or _begin(device, seed)
+    state = _restore(read_checkpoint(folder), model, optimiser, device, seed=seed, identity=identity)
+    state = state or _begin(device, seed)
     if not leads:
         device.seed(seed + 1_000_003 * (state.update * ranks.size + ranks.rank))
     called = distribute(model, pace.batch_size)
@@ -207,13 +229,16 @@ def fit(
                 started = time.monotonic()
             if leads and (measured or time.monotonic() - saved > settings.checkpoint_seconds):
                 written = checkpoint(model, optimiser.state_dict(), device.random_state(), state)
-                write_checkpoints([folder], [written])
+                write_checkpoints([folder], [{**written, "identity": identity}])
                 saved = time.monotonic()
             if state.update == pace.updates:
                 break
         spent += time.monotonic() - started
     speed = done_here * pace.labels / spent if spent else 0.0
-    return finished(model, state, pace, speed, folder if leads else None)
+    result = finished(model, state, pace, speed, folder if leads else None)
+    if leads and not guarded:
+        remove_checkpoint(folder)
+    return result
 
 
 def finished(model: nn.Module, state: State, pace: Pace, examples_per_second: float, folder: Path | None) -> FitResult:
@@ -258,9 +283,13 @@ def note(state: State, pace: Pace, rate: float, settings: TrainSettings, *, who:
         }
     )
     if not math.isfinite(total):
+        bad = ", ".join(name for name, value in losses.items() if not math.isfinite(value)) or "total"
+        lower = f"lower train.learning_rate (now {settings.learning_rate})"
+        if len(state.history) > 1:
+            raise UserError(f"{who}training diverged at update {state.update} ({bad} loss): {lower}")
         raise UserError(
-            f"{who}training diverged at update {state.update} (loss {total}): lower train.learning_rate (now "
-            f"{settings.learning_rate})"
+            f"{who}the {bad} loss is not finite at update {state.update}, the first that was measured: look for "
+            f"inputs, or outputs of the teacher, that are not finite, or {lower}"
         )
 
 
@@ -281,12 +310,28 @@ def validated(model: nn.Module, state: State, validate: Callable[[nn.Module], Va
 
 
 def _restore(
-    saved: Checkpoint | None, model: nn.Module, optimiser: torch.optim.Optimizer, device: Device, seed: int
+    saved: Checkpoint | None,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    device: Device,
+    *,
+    seed: int,
+    identity: Mapping[str, str],
 ) -> State | None:
-    """The state of an interrupted training, with model, optimiser and random generator set to it."""
+    """The state of an interrupted training, with model, optimiser and random generator set to it.
+
+    Raises:
+        UserError: the checkpoint is damaged, or that of another training.
+    """
     if saved is None:
         return None
     with saved.used() as content:
+        others = differing(content.get("identity", {}), identity)
+        if others:
+            raise UserError(
+                f"{saved.path} is of another training (other {', '.join(others)}): give this one a folder of its own, "
+                "or delete the checkpoint"
+            )
         model.load_state_dict(content["model"])
         optimiser.load_state_dict(content["optimiser"])
         device.set_random_state(content["random_state"], otherwise=seed + content["update"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from kd_asr.device import Precision
-from kd_asr.settings.ranges import Above, AtLeast, Below, DecidesNothing, Unit
+from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, DecidesNothing, Unit
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class TrainSettings:
         checkpoint_seconds: Time between checkpoints.
     """
 
-    epochs: Annotated[int, AtLeast(1)] = 4
-    batch_frames: Annotated[int, AtLeast(2), Unit("frames")] = 512
+    epochs: Annotated[int, AtLeast(1), AtMost(100_000)] = 4
+    batch_frames: Annotated[int, AtLeast(2), AtMost(10_000_000), Unit("frames")] = 512
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: Annotated[float, Above(0)] = 2e-3
+    learning_rate: Annotated[float, Above(0), AtMost(100)] = 2e-3
     warmup: Annotated[float, AtLeast(0), Below(1)] = 0.05
     weight_decay: Annotated[float, AtLeast(0)] = 1e-2
     precision: Precision = "auto"

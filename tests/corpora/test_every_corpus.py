@@ -18,7 +18,7 @@ from spoken import Speech, essence, expected, little_speech
 from kd_asr import registry
 from kd_asr.corpora.base import Corpus, SetsSettings, corpus_of, listings, set_names
 from kd_asr.corpora.manifest import SETS
-from kd_asr.corpora.scan import listing_digest, scan
+from kd_asr.corpora.scan import listing_digest, scan, stamps
 from kd_asr.errors import UserError
 from kd_asr.registry import find, named, names
 from kd_asr.settings.fields import dump, settings_of
@@ -70,12 +70,12 @@ def test_it_lists_the_same_whenever_it_is_asked(name: str, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_audio_file_decides_its_digest(name: str, tmp_path) -> None:
+def test_every_audio_file_has_a_stamp(name: str, tmp_path) -> None:
     corpus = written(name, tmp_path)
     listing = corpus.listing("train")
-    before = listing_digest(listing)
+    before = stamps(listing)
     Path(listing.utterances[-1].audio_path).write_bytes(b"changed")
-    assert listing_digest(corpus.listing("train")) != before
+    assert stamps(corpus.listing("train")) != before
 
 
 @pytest.mark.parametrize("name", NAMES)

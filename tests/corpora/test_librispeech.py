@@ -8,7 +8,7 @@ import soundfile
 
 from kd_asr.corpora.audio import check_audio
 from kd_asr.corpora.librispeech import LibriSpeechSettings, check_subset, list_subset, scan_subset, subset_names
-from kd_asr.corpora.scan import listing_digest
+from kd_asr.corpora.scan import listing_digest, stamps
 from kd_asr.errors import UserError
 
 RATE = 16000
@@ -173,7 +173,7 @@ def test_missing_folders_and_subsets_are_one_sentence(corpus):
     with pytest.raises(UserError, match=r"no subset 'dev'; subsets there: train$"):
         check_subset(corpus.root, "dev")
     corpus.add("dev", "2", 0, text=None)
-    with pytest.raises(UserError, match=r"has no transcripts .*; subsets there: train$"):
+    with pytest.raises(UserError, match=r"has no transcripts; subsets there: train$"):
         check_subset(corpus.root, "dev")
 
 
@@ -188,7 +188,8 @@ def test_the_listing_tells_of_every_change(corpus):
     transcripts = path.with_name("1-1.trans.txt")
 
     def digest():
-        return listing_digest(list_subset(corpus.root, "train"))
+        listing = list_subset(corpus.root, "train")
+        return listing_digest(listing), tuple(stamps(listing).items())
 
     found = [digest()]
     assert digest() == found[0]
@@ -223,3 +224,27 @@ def write(folder, speech):
             with path.with_name(f"{one.speaker}-1.trans.txt").open("a") as file:
                 file.write(f"{one.utterance_id} {one.text}\n")
     return LibriSpeechSettings(root=str(folder / "speech"), **{name: name for name in speech})
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (["LibriSpeech/dev/1/2/1-2.trans.txt"], "found is LibriSpeech, which has them: name {root}/LibriSpeech"),
+        (["1/2/1-2.trans.txt"], "found is 1, the inside of a subset: name the folder around it"),
+        (["dev-clean-2.tar.gz", "train-clean-5.tar.gz"], "found is dev-clean-2.tar.gz, train-clean-5.tar.gz: unpack"),
+        (["train/wav.scp", "train/text"], "found is train: try --corpus kaldi"),
+        (["clips/a.mp3", "train.tsv"], "found is clips, train.tsv: try --corpus table"),
+        (["a/one.wav", "a/one.txt"], "found is a: where each audio file has its transcript beside it, try --corpus"),
+        ([f"{number}.mp3" for number in range(7)], "found is 0.mp3, 1.mp3, 2.mp3, 3.mp3, 4.mp3 and 2 more"),
+        ([], "found is nothing"),
+    ],
+)
+def test_a_folder_in_another_layout_is_told_what_was_found(tmp_path, files, found) -> None:
+    """What is wanted, what is there, and how to read it where that is known."""
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(UserError) as error:
+        check_subset(tmp_path, "train-clean-5")
+    assert "no subset 'train-clean-5': wanted is SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt" in str(error.value)
+    assert found.format(root=tmp_path) in str(error.value)

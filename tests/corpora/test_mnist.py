@@ -1,10 +1,12 @@
 import gzip
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from kd_asr.artifacts import write_array
 from kd_asr.corpora import mnist
 from kd_asr.corpora.mnist import (
     FILES,
@@ -17,6 +19,7 @@ from kd_asr.corpora.mnist import (
     read_idx,
 )
 from kd_asr.errors import UserError
+from kd_asr.tasks.digits import DigitArrays
 
 TRAIN_IMAGES = FILES["train", "images"].name
 TRAIN_LABELS = FILES["train", "labels"].name
@@ -65,7 +68,7 @@ def test_damaged_files_are_named(folder, damage: str) -> None:
     path = folder / TRAIN_IMAGES
     whole = path.read_bytes()
     path.write_bytes({"cut": whole[:5000], "cut late": whole[:-6], "not gzip": b"<html>" * 99, "empty": b""}[damage])
-    with pytest.raises(UserError, match=rf"{TRAIN_IMAGES} is (damaged or cut short|too short)"):
+    with pytest.raises(UserError, match=rf"{TRAIN_IMAGES} (is damaged or cut short|is too short|has the magic number)"):
         load_mnist(folder)
 
 
@@ -74,7 +77,7 @@ def test_damaged_files_are_named(folder, damage: str) -> None:
     [
         (b"\0\0", "too short for an IDX file"),
         (struct.pack(">II", LABELS_MAGIC, 60) + bytes(59), "holds 67 bytes, but its header announces 68"),
-        (struct.pack(">II", LABELS_MAGIC, 60) + bytes(61), "holds 69 bytes, but its header announces 68"),
+        (struct.pack(">II", LABELS_MAGIC, 60) + bytes(61), "holds 69 bytes or more, but its header announces 68"),
         (struct.pack(">II", 2052, 60) + bytes(60), "magic number 2052 instead of 2049"),
         (struct.pack(">II", LABELS_MAGIC, 59) + bytes(59), "holds 59 labels instead of 60$"),
         (struct.pack(">II", LABELS_MAGIC, 20) + bytes(20), "holds 20 labels instead of 60: train and test are swapped"),
@@ -113,6 +116,53 @@ def test_a_missing_file_is_named(folder) -> None:
     (folder / TRAIN_LABELS).unlink()
     with pytest.raises(UserError, match=f"there is no file .*{TRAIN_LABELS}"):
         load_mnist(folder)
+
+
+def test_unpacked_files_are_read_under_both_usual_names(folder) -> None:
+    """The same arrays as from the gzipped files."""
+    expected = load_mnist(folder)
+    for number, file in enumerate(FILES.values()):
+        path = folder / file.name
+        plain = file.name.removesuffix(".gz")
+        name = plain.replace("-idx", ".idx") if number % 2 else plain
+        (folder / name).write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    found = load_mnist(folder)
+    assert np.array_equal(found.train_images, expected.train_images)
+    assert np.array_equal(found.test_labels, expected.test_labels)
+    choice = choose_digits("auto", folder, folder / "none", environment={}, reachable=lambda: False)
+    assert choice.root == folder.resolve()
+    obtain_mnist(folder, mirrors=("http://nowhere.invalid",))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_sizes_that_are_only_announced_or_only_unpacked_take_no_memory(folder, zipped: bool) -> None:
+    """A header of 2^31 x 2^31 and 400 MB of zeros, which gzip packs into 400 kB, are refused at once."""
+    huge = struct.pack(">IIII", IMAGES_MAGIC, 2**31, 2**31, 2**31)
+    (folder / TRAIN_IMAGES).write_bytes(gzip.compress(huge) if zipped else huge)
+    with pytest.raises(UserError, match="2147483648 x 2147483648 x 2147483648 bytes, far more than MNIST"):
+        load_mnist(folder)
+    bomb = struct.pack(">IIII", IMAGES_MAGIC, 60, 28, 28) + bytes(40_000_000)
+    (folder / TRAIN_IMAGES).write_bytes(gzip.compress(bomb, 1) if zipped else bomb)
+    tracemalloc.start()
+    with pytest.raises(UserError, match="holds 47057 bytes or more, but its header announces 47056"):
+        load_mnist(folder)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["train_images", "dev"])
+def test_arrays_of_a_run_that_are_cut_short_are_named(tmp_path, name: str) -> None:
+    digits = load_bundled_digits()
+    for one in ("train_images", "train_labels", "test_images", "test_labels"):
+        write_array(tmp_path / f"{one}.npy", getattr(digits, one))
+    write_array(tmp_path / "dev.npy", np.arange(5))
+    assert len(DigitArrays.load(tmp_path).dev) == 5
+    whole = (tmp_path / f"{name}.npy").read_bytes()
+    for cut in (0, 60, len(whole) - 3):
+        (tmp_path / f"{name}.npy").write_bytes(whole[:cut])
+        with pytest.raises(UserError, match=rf"{name}.npy is damaged"):
+            DigitArrays.load(tmp_path)
 
 
 def test_the_bundled_digits() -> None:

@@ -135,7 +135,8 @@ def test_the_rest_is_shared_in_proportion_to_the_background(k: int, temperature:
     background = draw(9, batch=1)[0].softmax(0)
     targets = top_k_targets(teacher, k, 5.0 * background)  # only ratios matter
     filled = []
-    for row, classes, rest in zip(teacher.tolist(), targets.classes.tolist(), targets.tail_mass.tolist(), strict=True):
+    rests = targets.log_tail_mass.exp().tolist()
+    for row, classes, rest in zip(teacher.tolist(), targets.classes.tolist(), rests, strict=True):
         others = [c for c in range(CLASSES) if c not in classes]
         each = rest / sum(float(background[c]) for c in others) if others else 0.0
         filled.append([row[c] if c in classes else math.log(each * float(background[c])) for c in range(CLASSES)])

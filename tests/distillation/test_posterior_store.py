@@ -40,7 +40,7 @@ def test_round_trip_is_exact_to_float16(store) -> None:
     read, expected = opened.targets(rows), top_k_targets(full[rows], TOP_K)
     assert torch.equal(read.classes, expected.classes)
     assert torch.allclose(read.log_probs, expected.log_probs, rtol=2**-10)
-    assert torch.allclose(read.tail_mass, expected.tail_mass, rtol=2**-10, atol=1e-7)
+    assert torch.allclose(read.log_tail_mass, expected.log_tail_mass, rtol=2**-10, atol=1e-7)
     assert opened.bytes_per_frame == 4 * TOP_K + 2
     assert sum(path.stat().st_size for path in folder.glob("shard-*")) == 66 * opened.bytes_per_frame
     assert torch.allclose(opened.tail_prior, BACKGROUND / BACKGROUND.sum(), atol=1e-7)
@@ -118,7 +118,7 @@ def test_live_teacher_is_frozen_and_in_evaluation_mode() -> None:
     batch = Batch(torch.arange(10), inputs, torch.zeros(10, dtype=torch.int64))
     first, second = teacher.answer(batch).targets, teacher.answer(batch).targets
     assert torch.equal(first.log_probs, second.log_probs)  # no dropout
-    assert not any(parameter.requires_grad for parameter in member.parameters())
+    assert not any(parameter.requires_grad for parameter in teacher._model.parameters())
     expected = member.linear(inputs).log_softmax(1)  # an ensemble of one is its member
     dense = torch.empty(10, CLASSES).scatter(1, first.classes, first.log_probs)
     assert np.allclose(dense.numpy(), expected.numpy(), atol=1e-6)

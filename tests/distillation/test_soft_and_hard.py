@@ -17,7 +17,7 @@ def random_targets(batch: int, top_k: int, seed: int) -> SoftTargets:
     log_probs = (3 * torch.randn(batch, CLASSES, generator=generator)).log_softmax(1)
     background = torch.rand(CLASSES, generator=generator) + 0.1
     found = top_k_targets(log_probs, top_k, background)
-    return SoftTargets(found.classes, found.log_probs.double(), found.tail_mass.double(), found.tail_prior.double())
+    return SoftTargets(found.classes, found.log_probs.double(), found.log_tail_mass.double(), found.tail_prior.double())
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 0.5])

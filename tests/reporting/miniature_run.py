@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from kd_asr.artifacts import write_json
 from kd_asr.corpora.manifest import Rejected, Utterance, write_manifest, write_rejected
 from kd_asr.distillation.settings import BaselineSettings, DistilSettings, EnsembleSettings
 from kd_asr.features.store import FrameStore, create_store
+from kd_asr.fingerprints import canonical
 from kd_asr.jobs.systems import NetworkRef, Systems
 from kd_asr.registry import named
+from kd_asr.stages.agreement import decided
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import run_systems
 
@@ -39,13 +43,15 @@ def settings(source: str = "librispeech", students: int = 3, members: int = 4, b
     )
 
 
-def write_artifact(run: Path, name: str, metrics: dict[str, Any], seconds: float = 61.5) -> Path:
+def write_artifact(
+    run: Path, name: str, metrics: dict[str, Any], seconds: float = 61.5, *, decided_by: object = None
+) -> Path:
     folder = run / name
     folder.mkdir(parents=True, exist_ok=True)
     manifest = {
         "name": name,
         "fingerprint": f"fingerprint-of-{name}",
-        "settings": {},
+        "settings": canonical(decided_by or {}),
         "inputs": {},
         "code": "",
         "metrics": metrics,
@@ -127,16 +133,22 @@ def _grid(rate: float) -> list[dict[str, float]]:
     ]
 
 
+def _write_decided(decides: Mapping[str, object], run: Path, name: str, *about: Any) -> Path:
+    """An artifact as its stage would make it of these settings."""
+    return write_artifact(run, name, *about, decided_by=decides.get(name))
+
+
 def write_run(run: Path, chosen: Settings, *, sweep: bool = False, systems: Systems | None = None) -> None:
     """Write every artifact that the report reads, of `systems` or else those of the settings."""
     generator = np.random.default_rng(5)
+    made = partial(_write_decided, decided(chosen))
     systems = systems or run_systems(chosen)
     compared = [system.name for system in systems.systems]
     members = [member for system in systems.systems for member in map(_name, systems.scored_with(system))]
     prepared = {
         name: {"utterances": count, "seconds": 7.31 * count, "speakers": 7} for name, count in UTTERANCES.items()
     }
-    folder = write_artifact(run, "prepare", prepared, 4.2)
+    folder = made(run, "prepare", prepared, 4.2)
     for name in UTTERANCES:
         write_manifest(
             folder / f"{name}.jsonl",
@@ -153,14 +165,14 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False, systems: Syst
             Rejected("99-1-0003", "99-1-0003.flac", "empty transcript", "prepare"),
         ],
     )
-    folder = write_artifact(run, "features", {"frames": 81234, "frames_per_second": 40211}, 11.0)
+    folder = made(run, "features", {"frames": 81234, "frames_per_second": 40211}, 11.0)
     example = _ids("dev")[3]
     create_store(folder / "dev", [example], [30], chosen.features)
     bands = chosen.features.num_mel_bins
     FrameStore(folder / "dev", writable=True).write(example, np.arange(30.0 * bands).reshape(30, bands) / 600)
-    folder = write_artifact(run, "lexicon", {"words": 2}, 1.0)
+    folder = made(run, "lexicon", {"words": 2}, 1.0)
     (folder / "lexicon.txt").write_text("A AH0\nBEE B IY1\n")
-    aligned = write_artifact(
+    aligned = made(
         run,
         "align",
         {
@@ -182,13 +194,13 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False, systems: Syst
     write_alignments(aligned / "dev", [Alignment(example, np.arange(30), phones)])
     for name in dict.fromkeys(member.artifact for member in systems.networks):
         kind = _kind(name.rsplit("/", maxsplit=1)[-1])
-        folder = write_artifact(
+        folder = made(
             run, name, {"parameters": 1_234_567, "bytes": 4_938_268, "updates": 2000, "device": "cpu (of a kind)"}
         )
         lines = _history(generator, kind)
         (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     stored = {"bytes_per_frame": 82.0, "mass_kept": 0.9931, "top_k": 20, "frames": 460000}
-    write_artifact(run, "posteriors", stored, 33.0)
+    made(run, "posteriors", stored, 33.0)
     if sweep:
         rows = [
             {
@@ -200,8 +212,8 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False, systems: Syst
             }
             for temperature in (1.0, 2.0, 5.0)
         ]
-        write_artifact(run, "sweep", {"rows": rows}, 240.0)
-    evaluated = write_artifact(run, "evaluate", {}, 20.0)
+        made(run, "sweep", {"rows": rows}, 240.0)
+    evaluated = made(run, "evaluate", {}, 20.0)
     scores: dict[str, Any] = {}
     for set_name in UTTERANCES:
         ids = _ids(set_name)
@@ -235,15 +247,15 @@ def write_run(run: Path, chosen: Settings, *, sweep: bool = False, systems: Syst
         },
     )
     write_json(evaluated / "frames.json", {"device": "cpu (of a kind)", "systems": scores, "network_seconds": seconds})
-    write_artifact(run, "graph", {"states": 186000, "arcs": 412000}, 9.0)
+    made(run, "graph", {"states": 186000, "arcs": 412000}, 9.0)
     difficulty = {name: generator.gamma(4, 0.25, count) for name, count in UTTERANCES.items()}
     chosen_pair = {"acoustic_scale": 0.11, "insertion_penalty": 0.5}
     for group in systems.groups:
         rate = WORD_ERROR.get(_kind(systems.of_group(group)[0].name), 0.28)
-        write_artifact(run, f"decode/tuning-{group.name}", {**chosen_pair, "grid": _grid(rate)}, 60.0)
+        made(run, f"decode/tuning-{group.name}", {**chosen_pair, "grid": _grid(rate)}, 60.0)
     for name in compared:
         rate = WORD_ERROR.get(_kind(name), 0.28)
-        folder = write_artifact(
+        folder = made(
             run,
             f"decode/{name}",
             {

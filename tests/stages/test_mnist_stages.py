@@ -26,7 +26,7 @@ pytestmark = pytest.mark.early
 
 TINY = find_preset("tiny", digits=True)
 FLAGS = [
-    *("--source", "digits", "--config", str(TINY), "--temperature.widths=[8]", "--temperature.students=[1]"),
+    *("--source", "digits", "--preset", str(TINY), "--temperature.widths=[8]", "--temperature.students=[1]"),
     *("--methods=[hinton, decoupled, {mutual: {networks: 2}}]", "--reduced.epochs=4"),
 ]
 

@@ -75,7 +75,8 @@ def test_it_is_done_again_only_when_a_file_of_the_corpus_changed(run_dir, root, 
     second = prepare(run_dir, settings)
     assert second.fingerprint != first.fingerprint
     assert second.metrics["test"]["utterances"] == 3
-    os.utime(path, ns=(1, 1))  # rewritten in place with the same length
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # in place, of the same length
     assert prepare(run_dir, settings).fingerprint != second.fingerprint
 
 
@@ -180,3 +181,51 @@ def test_tokens_that_are_no_words_are_a_setting(tmp_path, run_dir) -> None:
 def test_a_token_is_one_word() -> None:
     with pytest.raises(UserError, match=r"spelling.left_out: 'two words' is not a single token"):
         parse_settings(["--spelling.left_out", "['two words']"])
+
+
+def test_files_that_are_only_touched_are_as_they_were(run_dir, root, settings, capsys):
+    """The artifact is the same one, so nothing is made again; other bytes of the same length are noticed."""
+    path = add(root, "a", "10", 2)
+    first = prepare(run_dir, settings)
+    os.utime(path, ns=(1, 1))
+    assert prepare(run_dir, settings).fingerprint == first.fingerprint
+    assert "as they were" in capsys.readouterr().err
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert prepare(run_dir, settings).fingerprint != first.fingerprint
+
+
+def test_audio_that_is_in_two_sets_is_left_out_of_the_one_before(run_dir, root, settings):
+    """Copies under other speakers: out of train what is in dev or test, out of dev what is in test."""
+    for number, (here, there) in enumerate((("a", "b"), ("a", "c"), ("b", "c"))):
+        speaker = {"a": "11", "b": "21"}[here]
+        original = next((root / there).glob("*/7/*0000.flac" if number < 2 else "*/7/*0001.flac"))
+        add(root, here, speaker, number).write_bytes(original.read_bytes())
+    artifact = prepare(run_dir, settings)
+    rows = [line.split("\t") for line in (artifact.path / "rejected.tsv").read_text().splitlines()[1:]]
+    assert sorted((row[0], row[2]) for row in rows) == [
+        ("11-7-0000", "the same audio as '20-7-0000' of dev"),
+        ("11-7-0001", "the same audio as '30-7-0000' of test"),
+        ("21-7-0002", "the same audio as '30-7-0001' of test"),
+    ]
+    assert [artifact.metrics[name]["utterances"] for name in ("train", "dev", "test")] == [2, 2, 2]
+
+
+def test_a_set_that_is_a_copy_of_another_is_refused(run_dir, root, settings):
+    for path in (root / "b").glob("*/7/*.flac"):
+        number = path.stem[-4:]
+        path.write_bytes((root / "c" / "30" / "7" / f"30-7-{number}.flac").read_bytes())
+    with pytest.raises(UserError, match="all utterances of dev are also in test"):
+        prepare(run_dir, settings)
+
+
+def test_many_short_utterances_are_a_sentence(run_dir, root, capsys):
+    """Of three half-second utterances all are under 0.6 s but one, which is of a second."""
+    add(root, "a", "10", 2)
+    for subset in ("a", "b", "c"):
+        path = next((root / subset).glob("*/7/*0000.flac"))
+        soundfile.write(path, 0.1 * np.random.default_rng(ord(subset)).standard_normal(16000), 16000)
+    prepare(run_dir, parse_settings([*flags_of(root), "--prepare.min_seconds=0.6"]))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "train: 2 of 3 utterances are shorter than 0.6 s and left out" in said
+    assert "lower prepare.min_seconds" in said

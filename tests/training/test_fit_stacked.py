@@ -94,7 +94,7 @@ def members_in(folder: Path, network: Named, objectives: list[Objective], shape:
 
 def alone(member: Member, examples: Examples, settings: TrainSettings = SETTINGS, **options) -> FitResult:
     fixed = {"seed": member.seed, "device": HOST, "folder": member.folder, "validate": None}
-    return fit(member.network, examples, member.objective, settings, **{**fixed, **options})
+    return fit(member.network, examples, member.objective, settings, guarded=True, **{**fixed, **options})
 
 
 def assert_equal(one: Member, other: Member) -> None:

@@ -114,7 +114,7 @@ def test_posteriors_in_memory_are_those_of_the_store(posteriors, device: Device)
     numbers = torch.tensor([64, 0, 25, 24, 3])
     expected = teacher.read(numbers).targets
     found = HOST.put(device.put(teacher).read(device.put(numbers)).targets)
-    for name in ("classes", "log_probs", "tail_mass", "tail_prior"):
+    for name in ("classes", "log_probs", "log_tail_mass", "tail_prior"):
         assert torch.equal(getattr(found, name), getattr(expected, name)), name
     assert int(expected.classes.max()) > 32_767  # beyond an int16
     assert FAR.put(teacher).read(FAR.put(numbers)).targets.classes.device == FAR.torch_device

@@ -154,10 +154,11 @@ def test_networks_are_applied_and_adapted_on_their_device(fake, name: str) -> No
 def test_a_live_teacher_answers_from_its_device(fake) -> None:
     members = [network_of("dnn"), network_of("dnn", seed=2)]
     inputs = inputs_of(members[0])
-    teacher = LiveTeacher(list(map(placed, members)), precision="fp32")
+    frozen = [placed(member).requires_grad_(False) for member in members]  # others would be copied
+    teacher = LiveTeacher(frozen, precision="fp32")
     signal = teacher.answer(FAR.put(Batch(torch.arange(4), inputs[:4], torch.zeros(4, dtype=torch.int64))))
     targets = signal.targets
-    found = [targets.classes, targets.log_probs, targets.tail_mass, targets.tail_prior, *signal.members]
+    found = [targets.classes, targets.log_probs, targets.log_tail_mass, targets.tail_prior, *signal.members]
     assert {one.device for one in found} == {FAR.torch_device}
 
 

@@ -14,7 +14,7 @@ from kd_asr.distillation.losses.base import UNLABELLED, check_shapes, posteriors
 from kd_asr.distillation.signal import Signal, SoftTargets
 from kd_asr.networks.outputs import Outputs
 from kd_asr.registry import loss
-from kd_asr.settings.ranges import Above, AtLeast
+from kd_asr.settings.ranges import AtLeast, AtMost
 
 
 def decoupled_loss(
@@ -51,7 +51,7 @@ def decoupled_loss(
     check_shapes(logits, targets)
     log_p = targets.dense_log_probs(temperature)
     log_q = F.log_softmax(logits / temperature, dim=1)
-    label = hard_labels.clamp_min(0)[:, None]
+    label = hard_labels.masked_fill(hard_labels == UNLABELLED, 0)[:, None]
     is_label = torch.zeros_like(log_q, dtype=torch.bool).scatter_(1, label, True)
 
     def split(log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,7 +81,7 @@ class DecoupledSettings:
         other_weight: Weight beta of the distribution over the other classes (paper: 1 to 8).
     """
 
-    temperature: Annotated[float, Above(0)] = 2.0
+    temperature: Annotated[float, AtLeast(0.01), AtMost(10_000)] = 2.0
     target_weight: Annotated[float, AtLeast(0)] = 1.0
     other_weight: Annotated[float, AtLeast(0)] = 8.0
 

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd_asr.distillation.batch import Batch
-from kd_asr.distillation.signal import Signal
+from kd_asr.distillation.signal import Signal, floored
 from kd_asr.networks.outputs import Outputs
 from kd_asr.registry import loss
-from kd_asr.settings.ranges import Above
+from kd_asr.settings.ranges import AtLeast, AtMost
 
 
 def mean_divergence_from_peers(logits: Tensor, peers: Sequence[Tensor], *, temperature: float) -> Tensor:
@@ -40,7 +40,7 @@ def mean_divergence_from_peers(logits: Tensor, peers: Sequence[Tensor], *, tempe
     for peer in peers:
         if peer.shape != logits.shape:
             raise ValueError(f"logits of shape {tuple(logits.shape)} beside a peer of shape {tuple(peer.shape)}")
-        log_p = F.log_softmax(peer / temperature, dim=1)
+        log_p = floored(F.log_softmax(peer / temperature, dim=1))
         total = total + (log_p.exp() * (log_p - log_q)).sum(dim=1)
     return temperature**2 * total / len(peers)
 
@@ -53,7 +53,7 @@ class PeersSettings:
         temperature: Temperature T of all softmaxes (paper: 1); the loss carries its factor T squared.
     """
 
-    temperature: Annotated[float, Above(0)] = 1.0
+    temperature: Annotated[float, AtLeast(0.01), AtMost(10_000)] = 1.0
 
 
 @loss("peers")

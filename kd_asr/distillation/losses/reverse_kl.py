@@ -13,7 +13,7 @@ from kd_asr.distillation.losses.base import check_shapes, posteriors_of
 from kd_asr.distillation.signal import Signal, SoftTargets
 from kd_asr.networks.outputs import Outputs
 from kd_asr.registry import loss
-from kd_asr.settings.ranges import Above
+from kd_asr.settings.ranges import AtLeast, AtMost
 
 
 def kl_student_to_teacher(logits: Tensor, targets: SoftTargets, *, temperature: float) -> Tensor:
@@ -36,7 +36,7 @@ class ReverseKlSettings:
         temperature: Temperature T of both softmaxes; the loss carries its factor T squared.
     """
 
-    temperature: Annotated[float, Above(0)] = 2.0
+    temperature: Annotated[float, AtLeast(0.01), AtMost(10_000)] = 2.0
 
 
 @loss("reverse_kl")

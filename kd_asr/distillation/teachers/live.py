@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -40,7 +41,7 @@ class LiveTeacher(Teacher):
         precision: Precision = "auto",
         taps: Sequence[str] = (),
     ) -> None:
-        """Freeze the members.
+        """Take the members as they are now: of those that can still be trained, copies.
 
         Args:
             members: networks with the same view of the data as the student.
@@ -48,7 +49,9 @@ class LiveTeacher(Teacher):
             precision: arithmetic of the matrix products.
             taps: middle layers of the first member to give.
         """
-        self._members = [member.eval().requires_grad_(False) for member in members]
+        # A student may be its own teacher: it is neither frozen here, nor is the teacher changed by its training.
+        own = [copy.deepcopy(one) if any(p.requires_grad for p in one.parameters()) else one for one in members]
+        self._members = [member.eval().requires_grad_(False) for member in own]
         for member in self._members:
             if isinstance(member, Network):
                 member.only_labelled = True

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_asr.artifacts import Artifact, build_artifact
+from kd_asr.artifacts import Artifact, build_artifact, recorded_settings, write_array
 from kd_asr.corpora.mnist import load_bundled_digits, load_mnist, obtain_mnist
 from kd_asr.experiments.mnist.settings import DigitDataSettings, MnistSettings
 from kd_asr.fingerprints import digest
@@ -20,24 +20,22 @@ from kd_asr.tasks.digits import ARRAYS, DIGITS
 def digits(run_dir: Path, settings: MnistSettings) -> Artifact:
     """Get and check the digits, and write them into `digits/`."""
     data = settings.data
-    if data.source == "mnist":
-        obtain_mnist(Path(data.root))
-        loaded = load_mnist(Path(data.root))
+    recorded = recorded_settings(run_dir, DIGITS)
+    arrays: dict[str, np.ndarray] | None = None
+    if data.source == "mnist" and recorded is not None and not Path(data.root).exists():
+        content = recorded["content"]  # the run has them all
     else:
-        loaded = load_bundled_digits()
-    arrays = {name: getattr(loaded, name) for name in ARRAYS}
+        arrays = _arrays(data)
+        content = digest([_checksum(array) for array in arrays.values()])
 
     def work(folder: Path) -> dict[str, Any]:
-        for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array)
-        dev = _dev_numbers(len(loaded.train_labels), data, settings.seed)
-        np.save(folder / "dev.npy", dev.numpy())
-        return {
-            "side": loaded.train_images.shape[1],
-            "train": len(loaded.train_labels),
-            "dev": len(dev),
-            "test": len(loaded.test_labels),
-        }
+        found = arrays if arrays is not None else _arrays(data)  # says what is missing
+        for name, array in found.items():
+            write_array(folder / f"{name}.npy", array)
+        train = found["train_images"]
+        dev = _dev_numbers(len(train), data, settings.seed)
+        write_array(folder / "dev.npy", dev.numpy())
+        return {"side": train.shape[1], "train": len(train), "dev": len(dev), "test": len(found["test_images"])}
 
     return build_artifact(
         run_dir,
@@ -45,7 +43,7 @@ def digits(run_dir: Path, settings: MnistSettings) -> Artifact:
         code=__name__,
         settings={
             # The content, not the folder, which may be anywhere.
-            "content": digest([_checksum(array) for array in arrays.values()]),
+            "content": content,
             "source": data.source,
             "dev_images": data.dev_images,
             "seed": settings.seed,
@@ -53,6 +51,14 @@ def digits(run_dir: Path, settings: MnistSettings) -> Artifact:
         inputs=[],
         work=work,
     )
+
+
+def _arrays(data: DigitDataSettings) -> dict[str, np.ndarray]:
+    """The digits of the settings, downloaded if need be."""
+    if data.source == "mnist":
+        obtain_mnist(Path(data.root))
+    loaded = load_mnist(Path(data.root)) if data.source == "mnist" else load_bundled_digits()
+    return {name: getattr(loaded, name) for name in ARRAYS}
 
 
 def _checksum(array: np.ndarray) -> str:

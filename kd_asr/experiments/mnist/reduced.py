@@ -16,7 +16,7 @@ from kd_asr.experiments.mnist.networks import CHOOSING_TEACHER, digit_job, netwo
 from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.experiments.reduced_data.arms import ARMS, Arm, arm_groups, losses_of_arm, others_of_arm, weights_of
 from kd_asr.features.images import Images
-from kd_asr.jobs.job import Job, network_seed
+from kd_asr.jobs.job import Job, as_name, network_seed
 from kd_asr.jobs.systems import NetworkRef
 from kd_asr.networks.files import load_network
 from kd_asr.networks.inference import log_posteriors
@@ -98,7 +98,7 @@ def _job(settings: MnistSettings, fraction: float, arm: Arm, repetition: int) ->
     seed = network_seed(settings.seed, f"reduced/part-{repetition}")
     subset = LabelledSubset(fraction, seed, others=others_of_arm(arm))
     plain = digit_job(
-        f"reduced_networks/{fraction:g}-{arm}-{repetition}",
+        f"reduced_networks/{as_name(fraction)}-{arm}-{repetition}",
         settings.hard,
         seed=network_seed(settings.seed, f"reduced/network-{repetition}"),
         images="all but dev",

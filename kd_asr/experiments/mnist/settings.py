@@ -11,10 +11,10 @@ from kd_asr.jobs.stacks import BatchJobs
 from kd_asr.methods.hinton import HintonMethodSettings
 from kd_asr.networks.base import problems_of
 from kd_asr.registry import Named, Weighted, named
-from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, DecidesNothing, NotEmpty, OfKind, Unit
+from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, DecidesNothing, Distinct, NotEmpty, OfKind, Unit
 from kd_asr.training.settings import TrainSettings
 
-Count = Annotated[int, AtLeast(1)]
+Count = Annotated[int, AtLeast(1), AtMost(100_000)]
 NotNegative = Annotated[float, AtLeast(0)]
 Positive = Annotated[float, Above(0)]
 Probability = Annotated[float, AtLeast(0), Below(1)]
@@ -75,9 +75,9 @@ class DigitNetworkSettings:
         default_factory=lambda: _dnn(800, dropout=0.0, batch_normalisation=False)
     )
     max_norm: NotNegative = 0.0
-    jitter_pixels: Annotated[int, AtLeast(0), Unit("pixels")] = 0
+    jitter_pixels: Annotated[int, AtLeast(0), AtMost(100), Unit("pixels")] = 0
     epochs: Count = 20
-    batch_images: Annotated[int, AtLeast(2), Unit("images")] = 512
+    batch_images: Annotated[int, AtLeast(2), AtMost(10_000_000), Unit("images")] = 512
     optimiser: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Positive = 1e-3
     warmup: Probability = 0.05
@@ -119,7 +119,7 @@ class TeacherSettings(DigitNetworkSettings):
         default_factory=lambda: _dnn(1200, dropout=0.15, batch_normalisation=True)
     )
     max_norm: NotNegative = 3.0
-    jitter_pixels: Annotated[int, AtLeast(0), Unit("pixels")] = 2
+    jitter_pixels: Annotated[int, AtLeast(0), AtMost(100), Unit("pixels")] = 2
     learning_rate: Positive = 3e-3
     weight_decay: NotNegative = 0.01
 
@@ -137,8 +137,8 @@ class TemperatureSettings:
         epochs: Passes over the training images for each student; everything else is as in `distilled`.
     """
 
-    widths: Annotated[tuple[Count, ...], NotEmpty] = (30, 100, 300, 800)
-    temperatures: Annotated[tuple[Positive, ...], NotEmpty] = (1.0, 2.0, 3.0, 4.0, 8.0, 20.0, 40.0)
+    widths: Annotated[tuple[Count, ...], NotEmpty, Distinct()] = (30, 100, 300, 800)
+    temperatures: Annotated[tuple[Positive, ...], NotEmpty, Distinct()] = (1.0, 2.0, 3.0, 4.0, 8.0, 20.0, 40.0)
     hard_weight: NotNegative = 0.01
     students: tuple[Count, ...] = (5, 3, 2, 1)
     epochs: Count = 20
@@ -187,7 +187,9 @@ class ReducedDigitSettings:
         validations: Measurements on dev, closer together in the beginning, among which early stopping chooses.
     """
 
-    fractions: Annotated[tuple[Annotated[float, Above(0), AtMost(1)], ...], NotEmpty] = (0.003, 0.01, 0.1, 1.0)
+    fractions: Annotated[tuple[Annotated[float, Above(0), AtMost(1)], ...], NotEmpty, Distinct()] = (
+        0.003, 0.01, 0.1, 1.0,
+    )
     seeds: Count = 1
     losses: tuple[Weighted, ...] = PAPER_LOSSES
     epochs: Positive = 8.0
@@ -226,7 +228,7 @@ class MnistSettings:
 
     preset: Annotated[str, DecidesNothing()] = "mnist_quick"
     seed: Annotated[int, AtLeast(0)] = 1
-    jobs: Annotated[int, AtLeast(0), DecidesNothing()] = 0
+    jobs: Annotated[int, AtLeast(0), AtMost(4096), DecidesNothing()] = 0
     device: Annotated[str, DecidesNothing()] = "auto"
     batch_jobs: Annotated[BatchJobs, DecidesNothing()] = "auto"
     executor: Annotated[Named, OfKind("executor"), DecidesNothing()] = field(

@@ -20,7 +20,7 @@ from kd_asr.experiments.mnist.networks import (
     train_teachers,
 )
 from kd_asr.experiments.mnist.settings import DigitNetworkSettings, MnistSettings
-from kd_asr.jobs.job import Job, network_seed
+from kd_asr.jobs.job import Job, as_name, network_seed
 from kd_asr.jobs.systems import NetworkRef
 from kd_asr.tasks.digits import DIGITS, DigitArrays
 
@@ -74,7 +74,7 @@ def temperature_jobs(settings: MnistSettings) -> list[tuple[tuple[int, float], J
         (
             (width, temperature),
             digit_job(
-                f"networks/width-{width}-temperature-{temperature:g}-{number:02d}",
+                f"networks/width-{width}-temperature-{as_name(temperature)}-{number:02d}",
                 _of_width(settings, width),
                 seed=network_seed(settings.seed, f"width-{width}-{number}"),
                 images="all but dev",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from kd_asr.experiments.reduced_data.arms import ARMS, Arm, losses_of_arm, others_of_arm, weights_of
-from kd_asr.jobs.job import Job, network_seed
+from kd_asr.jobs.job import Job, as_name, network_seed
 from kd_asr.jobs.systems import NetworkRef
 from kd_asr.stages.plan import ensemble_as_teacher, hard_job, variation
 from kd_asr.stages.settings import Settings
@@ -62,7 +62,7 @@ class ReducedSystem:
     @property
     def name(self) -> str:
         """Name of its file of hypotheses."""
-        return f"{self.network.fraction:g}-{self.kind}-{self.network.repetition}"
+        return f"{as_name(self.network.fraction)}-{self.kind}-{self.network.repetition}"
 
 
 def reduced_networks(settings: Settings) -> list[ReducedNetwork]:
@@ -91,7 +91,7 @@ def reduced_job(settings: Settings, fraction: float, arm: Arm, repetition: int) 
     subset = LabelledSubset(
         fraction, network_seed(settings.seed, f"reduced/part-{repetition}"), reduced.draw, others_of_arm(arm)
     )
-    name = f"reduced_networks/{reduced.draw}-{fraction:g}-{arm}-{repetition}"
+    name = f"reduced_networks/{reduced.draw}-{as_name(fraction)}-{arm}-{repetition}"
     return replace(
         hard_job(settings, name, settings.student_network),
         data=SpeechData(variation(settings), subset=subset),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from kd_asr.decoding.settings import Beam
+from kd_asr.decoding.settings import Beam, MaxActive
 from kd_asr.distillation.objectives import hinton_losses
 from kd_asr.registry import Weighted
-from kd_asr.settings.ranges import Above, AtLeast, AtMost, NotEmpty
+from kd_asr.settings.ranges import Above, AtLeast, AtMost, Distinct, NotEmpty
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,13 @@ class ReducedSettings:
         max_active: Largest number of states to keep per frame in that search.
     """
 
-    fractions: Annotated[tuple[Annotated[float, Above(0), AtMost(1)], ...], NotEmpty] = (0.03, 0.1, 0.3, 1.0)
-    seeds: Annotated[int, AtLeast(1)] = 3
+    fractions: Annotated[tuple[Annotated[float, Above(0), AtMost(1)], ...], NotEmpty, Distinct()] = (
+        0.03, 0.1, 0.3, 1.0,
+    )
+    seeds: Annotated[int, AtLeast(1), AtMost(1000)] = 3
     draw: Literal["utterances", "frames"] = "utterances"
     losses: tuple[Weighted, ...] = hinton_losses(temperature=2.0, soft_weight=1.0, hard_weight=0.5)
-    epochs: Annotated[float, Above(0)] = 2.0
-    validations: Annotated[int, AtLeast(1)] = 16
+    epochs: Annotated[float, Above(0), AtMost(100_000)] = 2.0
+    validations: Annotated[int, AtLeast(1), AtMost(10_000)] = 16
     beam: Beam = 9.0
-    max_active: Annotated[int, AtLeast(1)] = 1200
+    max_active: MaxActive = 1200

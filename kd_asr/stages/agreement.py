@@ -1,0 +1,144 @@
+"""Whether what a run shows was made with the settings that the run has now.
+
+A setting can be changed at any time; what was made before stays as it is until its stage is run again. Whoever shows
+results beside settings, or uses both, checks first that they belong together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kd_asr.artifacts import Artifact, finished, making_command
+from kd_asr.errors import UserError
+from kd_asr.fingerprints import canonical
+from kd_asr.jobs.job import Job
+from kd_asr.settings.build import shown
+from kd_asr.settings.files import SETTINGS_FILE
+from kd_asr.stages import (
+    align,
+    augment,
+    decode,
+    evaluate,
+    features,
+    graph,
+    language_model,
+    lexicon,
+    posteriors,
+    prepare,
+    realign,
+    transfer,
+)
+from kd_asr.stages.controls import control_jobs, share_jobs
+from kd_asr.stages.plan import (
+    FIRST_ALIGNMENT,
+    baseline_jobs,
+    member_jobs,
+    realignment_jobs,
+    student_jobs,
+    sweep_axes,
+    sweep_jobs,
+    sweep_points,
+)
+from kd_asr.stages.settings import Settings
+from kd_asr.stages.sweep import decided as chosen_by_sweep
+from kd_asr.stages.systems import run_systems
+
+
+def check_agreement(run_dir: Path, settings: Settings, names: Iterable[str]) -> None:
+    """Refuse artifacts that were made, or whose inputs were, with other settings than these.
+
+    Args:
+        run_dir: folder of the run.
+        settings: of the run.
+        names: of finished artifacts.
+
+    Raises:
+        UserError: names the setting, both values, and the command that makes the artifact anew.
+    """
+    expected = decided(chosen_by_sweep(run_dir, settings))
+    used_by: dict[str, str] = {}
+    artifacts = finished(run_dir, names)
+    for artifact in artifacts:
+        used_by |= {name: artifact.name for name in artifact.inputs if name not in used_by}
+    file = run_dir / SETTINGS_FILE
+    for artifact in artifacts:
+        if artifact.name == "align" and (FIRST_ALIGNMENT in artifact.inputs) != (settings.align.networks > 0):
+            raise UserError(
+                f"align.networks is {settings.align.networks} in {file}, but align was made "
+                f"{'with' if FIRST_ALIGNMENT in artifact.inputs else 'without'} networks: run "
+                f"`{making_command(run_dir, 'align')}` to make it anew, or set it back with `kd-asr configure`"
+            )
+        if artifact.name not in expected and not artifact.name.startswith("ensemble/"):
+            continue  # of a stage that has no settings of the main job, or which finds its networks itself
+        if artifact.name not in expected:
+            user = used_by.get(artifact.name, artifact.name)
+            raise UserError(
+                f"{user} was made with {artifact.name}, which the settings in {file} leave out: run "
+                f"`{making_command(run_dir, user)}` to make it anew, or set them back with `kd-asr configure`"
+            )
+        for setting, made, now in _differences(artifact, expected[artifact.name]):
+            values = (settings.seed, "another one") if setting == "seed" else (now, made)
+            raise UserError(
+                f"{setting} is {values[0]} in {file}, but {artifact.name} was made with {values[1]}: run "
+                f"`{making_command(run_dir, artifact.name)}` to make it anew, or set it back with `kd-asr configure`"
+            )
+
+
+def decided(settings: Settings) -> dict[str, Job | dict[str, Any]]:
+    """What of the settings decides each artifact of the main job."""
+    systems = run_systems(settings)
+    realigned = settings.align.networks > 0
+    found: dict[str, Job | dict[str, Any]] = {
+        "prepare": prepare.decides(settings),
+        "features": features.decides(settings),
+        "lexicon": lexicon.decides(settings),
+        "language_model": language_model.decides(settings),
+        FIRST_ALIGNMENT if realigned else "align": align.decides(settings),
+        "augment": augment.decides(settings),
+        "transfer": transfer.decides(settings),
+        "posteriors": posteriors.decides(settings),
+        "evaluate": evaluate.decides(settings),
+        "graph": graph.decides(settings),
+    }
+    if realigned:
+        found["align"] = realign.decides(settings)
+    jobs = [*member_jobs(settings), *baseline_jobs(settings), *student_jobs(settings), *control_jobs(settings)]
+    jobs += [job for shares in share_jobs(settings).values() for job in shares]
+    jobs += [*sweep_jobs(settings, sweep_points(sweep_axes(settings))), *realignment_jobs(settings)]
+    found |= {job.name: job for job in jobs}
+    for group in systems.groups:
+        found[decode.tuning_name(group)] = decode.decides(settings, systems.of_group(group))
+    found |= {f"decode/{system.name}": decode.decides(settings, [system]) for system in systems.systems}
+    return found
+
+
+def _differences(artifact: Artifact, decides: Job | dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Name, value then and value now of each setting that was another one."""
+    for path, then, now in _apart(artifact.settings, canonical(decides)):
+        yield ".".join("train" if key == "budget" else key for key in path if key != "loss"), then, now
+
+
+def _apart(one: Any, other: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """Path and both values wherever two canonical forms differ; a named thing's settings follow its name."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        if "name" in one and "settings" in one and one.get("name") == other.get("name"):
+            yield from _apart(one["settings"], other.get("settings"), (*path, str(one["name"])))
+            return
+        # What only one of them has is the content of files, a result of another stage, or another version's.
+        keys = {**one, **other} if path == ("networks",) else [key for key in one if key in other]
+        for key in keys:
+            yield from _apart(one.get(key), other.get(key), (*path, str(key)))
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for first, second in zip(one, other, strict=True):
+            yield from _apart(first, second, path)
+    elif one != other:
+        yield path, _said(one), _said(other)
+
+
+def _said(value: Any) -> str:
+    """A value on one line; of named things their names."""
+    if isinstance(value, list) and all(isinstance(one, Mapping) and "name" in one for one in value):
+        return ", ".join(str(one["name"]) for one in value)
+    return shown(value)

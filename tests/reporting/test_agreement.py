@@ -1,0 +1,67 @@
+"""Stated is done: settings are compared with those of which artifacts were made."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from miniature_run import settings, write_artifact, write_run
+
+from kd_asr.errors import UserError
+from kd_asr.settings.files import save_settings
+from kd_asr.stages.agreement import check_agreement, decided
+from kd_asr.stages.report import report
+from kd_asr.stages.settings import parse_settings
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--methods.hinton.losses.soft.temperature=5"],
+         "losses.soft.temperature is 5.0 in {run}/settings.yaml, but distil/student-00 was made with 2.0: run "
+         "`kd-asr distil {run}`"),
+        (["--train.epochs=9"], "train.epochs is 9 in {run}/settings.yaml, but baseline/baseline-00 was made with 4"),
+        (["--seed=7"], "seed is 7 in {run}/settings.yaml, but baseline/baseline-00 was made with another one"),
+        (["--features.frame_shift_ms=12.5"], "features.frame_shift_ms is 12.5 in"),
+        (["--decode.beam=5"], "decode.beam is 5.0 in {run}/settings.yaml, but decode/tuning-baseline was made with 13"),
+        (["--adapt.prior_frames=50"], "adapt.prior_frames is 50 in"),
+        (["--ensemble.average=geometric"], "average is 'geometric' in"),
+        (["--network.dnn.hidden_units=7"], "networks.model.dnn.hidden_units is 7 in"),
+        (["--network=cnn"], "networks.model.name is 'cnn' in"),
+        (["--prepare.min_seconds=0.7"], "prepare.min_seconds is 0.7 in {run}/settings.yaml, but prepare was made with"),
+        (["--corpus.librispeech.test=other"], "corpus.librispeech.test is 'other' in"),
+    ],
+)  # fmt: skip
+def test_a_report_with_other_settings_is_refused(tmp_path, flags: list[str], sentence: str) -> None:
+    """Settings that were changed after the work are no settings of the work; with the right ones it is done."""
+    chosen = settings()
+    write_run(tmp_path, chosen)
+    save_settings(tmp_path, chosen)
+    other = parse_settings(flags, tmp_path / "settings.yaml")
+    with pytest.raises(UserError) as error:
+        report(tmp_path, other)
+    assert sentence.format(run=tmp_path) in str(error.value)
+    assert "or set it back with `kd-asr configure`" in str(error.value)
+    assert not (tmp_path / "report").exists()
+    check_agreement(tmp_path, chosen, ["decode/student-00", "evaluate"])
+
+
+def test_inputs_are_compared_and_those_left_out_named(tmp_path) -> None:
+    """The store of three teachers is none of two, and a student of it is none either."""
+    three = settings(members=3)
+    decides = decided(three)
+    for name in ("ensemble/member-02", "posteriors", "distil/student-00"):
+        write_artifact(tmp_path, name, {}, decided_by=decides[name])
+    made_of(tmp_path, "posteriors", "ensemble/member-02")
+    made_of(tmp_path, "distil/student-00", "posteriors")
+    check_agreement(tmp_path, three, ["distil/student-00"])
+    sentence = "posteriors was made with ensemble/member-02, which .* leave out: run `kd-asr posteriors"
+    with pytest.raises(UserError, match=sentence):
+        check_agreement(tmp_path, settings(members=2), ["distil/student-00"])
+    kept = replace(three, ensemble=replace(three.ensemble, top_k=5))
+    with pytest.raises(UserError, match=r"ensemble.top_k is 5 in .*, but posteriors was made with 20"):
+        check_agreement(tmp_path, kept, ["distil/student-00"])
+
+
+def made_of(run: Path, name: str, of: str) -> None:
+    file = run / name / "manifest.json"
+    file.write_text(file.read_text().replace('"inputs": {}', f'"inputs": {{"{of}": "fingerprint-of-{of}"}}'))
