@@ -119,8 +119,8 @@ class UnlabelledSpeech:
 
     @property
     def hard_labels(self) -> Tensor:
-        """(frames,) int32, all `UNLABELLED`."""
-        return torch.full((int(self.store.layout[:, 1].sum()),), UNLABELLED, dtype=torch.int32)
+        """(frames,) int32, all `UNLABELLED`; one number, however many frames there are."""
+        return torch.tensor(UNLABELLED, dtype=torch.int32).expand(int(self.store.layout[:, 1].sum()))
 
 
 def piece_of(utterance_id: str) -> str:

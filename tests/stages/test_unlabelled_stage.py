@@ -233,7 +233,8 @@ def test_students_learn_from_labelled_and_unlabelled_frames_in_proportion(taught
     examples = job.data.open(run_dir, job).examples
     assert examples.mixture is not None
     assert examples.mixture.share == 0.5
-    labelled = (examples.hard_labels != UNLABELLED).reshape(len(examples), -1).any(dim=1)
+    hard_labels = examples.hard_labels[torch.arange(len(examples))]
+    labelled = (hard_labels != UNLABELLED).reshape(len(examples), -1).any(dim=1)
     assert labelled[: examples.mixture.first].all()
     assert not labelled[examples.mixture.first :].any()
     batch = examples.batch(torch.tensor([0, len(examples) - 1]))
