@@ -123,12 +123,12 @@ def test_posteriors_in_memory_are_those_of_the_store(posteriors, device: Device)
 def test_examples_lie_on_a_device_with_labels_and_teacher(store, posteriors) -> None:
     chunks = kinds(store)["chunks"]
     assert isinstance(chunks, FrameChunks)
-    labels = torch.zeros_like(chunks.frames, dtype=torch.int32)
+    labels = torch.zeros(chunks.frames.shape, dtype=torch.int32)
     examples = Examples(chunks, labels, StoredTeacher(posteriors, list(COUNTS)), chunks.frames)
     assert is_movable(examples)
-    # The frames as float16, the labels of chunks with their numbers, 4 k + 2 bytes a frame of posteriors, and indices.
+    # The frames as float16, the labels of chunks, 4 k + 2 bytes a frame of posteriors, and indices.
     frames, targets = store.matrix.nbytes, sum(COUNTS.values()) * (4 * TOP_K + 2)
-    assert frames + targets + 12 * labels.numel() < bytes_of(examples) < 2 * (frames + targets) + 4 * CLASSES + 40_000
+    assert frames + targets + 4 * labels.numel() < bytes_of(examples) < 2 * (frames + targets) + 4 * CLASSES + 40_000
     batch = FAR.put(examples).batch(FAR.put(torch.tensor([3, 1])))
     assert batch.signal.targets is not None
     for tensor in (batch.inputs, batch.hard_labels, batch.signal.targets.classes):
