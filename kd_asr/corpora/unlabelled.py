@@ -41,7 +41,7 @@ class UnlabelledSettings:
     speaker: str = ""
     normalisation: Literal["file", "folder"] = "file"
     longest_seconds: Annotated[float, AtLeast(1), Unit("seconds")] = 40.0
-    copies: Annotated[int, AtLeast(0)] = 0
+    copies: Annotated[int, AtLeast(0), AtMost(1000)] = 0
     longest_silence: Annotated[float, Above(0), Unit("seconds")] = 1.0
     silence_posterior: Annotated[float, Above(0), AtMost(1)] = 0.5
 

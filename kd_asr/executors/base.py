@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar
 
 from kd_asr.errors import UserError
 from kd_asr.registry import Named
-from kd_asr.settings.ranges import AtLeast, Unit
+from kd_asr.settings.ranges import AtLeast, AtMost, Unit
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class JobSettings:
         gpu: Whether each job asks for a graphics card, and networks are trained and applied there.
     """
 
-    workers: Annotated[int, AtLeast(1)] = 8
-    cores: Annotated[int, AtLeast(1)] = 4
-    memory: Annotated[int, AtLeast(0), Unit("GB")] = 0
+    workers: Annotated[int, AtLeast(1), AtMost(100_000)] = 8
+    cores: Annotated[int, AtLeast(1), AtMost(4096)] = 4
+    memory: Annotated[int, AtLeast(0), AtMost(100_000), Unit("GB")] = 0
     gpu: bool = False
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from kd_asr.executors.base import ClusterExecutor, JobSettings, Submitted
 from kd_asr.registry import executor
-from kd_asr.settings.ranges import AtLeast, Unit
+from kd_asr.settings.ranges import AtLeast, AtMost, Unit
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class SubmititSettings(JobSettings):
     """
 
     partition: str = ""
-    minutes: Annotated[int, AtLeast(1), Unit("minutes")] = 240
+    minutes: Annotated[int, AtLeast(1), AtMost(1_000_000), Unit("minutes")] = 240
     slurm: str = ""
     cluster: Literal["auto", "slurm", "local"] = "auto"
 
