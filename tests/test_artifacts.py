@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_asr import artifacts
+from kd_asr import artifacts, checksums
 from kd_asr.artifacts import build_artifact, load_artifact, write_json
 from kd_asr.cli import main
 from kd_asr.errors import UserError
@@ -124,9 +124,9 @@ def test_a_manifest_is_as_it_was_written(tmp_path, change) -> None:
 
 
 def test_large_files_are_read_where_asked_or_where_their_time_changed(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(artifacts, "_READ_BYTES", 0)
+    monkeypatch.setattr(checksums, "_READ_BYTES", 0)
     made = build(tmp_path)
-    artifacts._checksum.cache_clear()
+    checksums._checksum.cache_clear()
     keep_time(made.path / "result", b"9")
     assert load_artifact(tmp_path, "features") == made
     assert artifacts.fault(made, thorough=True) == (made.path / "result", "its content is not what was written")
@@ -136,13 +136,13 @@ def test_large_files_are_read_where_asked_or_where_their_time_changed(tmp_path, 
 
 
 def test_check_reads_all_and_says_what_to_run(tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(artifacts, "_READ_BYTES", 0)
+    monkeypatch.setattr(checksums, "_READ_BYTES", 0)
     first = build(tmp_path)
     build(tmp_path, "ensemble/member-00", inputs=[first])
-    artifacts._checksum.cache_clear()
+    checksums._checksum.cache_clear()
     assert main(["check", str(tmp_path)]) == 0
     assert "2 files of 2 artifacts are as they were made" in capsys.readouterr().err
-    artifacts._checksum.cache_clear()
+    checksums._checksum.cache_clear()
     keep_time(tmp_path / "ensemble" / "member-00" / "result", b"9")
     assert main(["check", str(tmp_path)]) == 2
     assert f"1 of 2 artifacts are damaged: run `kd-asr ensemble {tmp_path}`" in capsys.readouterr().err

@@ -173,7 +173,7 @@ def teacher(temperature: float, shift: float = 0.0):
         ("seed", {"seed": 2}),
         ("settings", {"settings": replace(SETTINGS, learning_rate=0.01)}),
         ("settings", {"settings": replace(SETTINGS, weight_decay=0.5)}),
-        ("updates", {"settings": replace(SETTINGS, epochs=4)}),
+        ("settings", {"settings": replace(SETTINGS, epochs=4)}),
         ("updates", {"updates": 40}),
         ("model", {"model": nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 4))}),
         ("model", {"model": nn.Sequential(*network()[:3], nn.Dropout(0.3), network()[4])}),
