@@ -148,7 +148,7 @@ def test_a_full_card_is_explained(monkeypatch, capsys) -> None:
 
     monkeypatch.setattr(importlib.import_module("kd_asr.cli.main"), "run_score", fill)
     assert main(["score", "reference", "hypothesis"]) == 2
-    assert "the graphics card has not enough memory: use fewer processes with --jobs 1" in capsys.readouterr().err
+    assert "the graphics card has not enough memory: use fewer processes, a smaller" in capsys.readouterr().err
 
 
 def test_one_file_knows_one_kind_of_device_from_another() -> None:

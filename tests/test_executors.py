@@ -56,7 +56,7 @@ def test_jobs_give_results_in_order_through_files_that_go_when_they_are_read(ins
     ("function", "message"),
     [
         (refuse, r"^audio/2\.flac is damaged: leave it out$"),
-        (kill_worker, r"^train: a worker process was killed.*--jobs 1$"),
+        (kill_worker, r"^train: a worker process was killed.*--jobs 1 of `kd-asr"),
         (kill_job, r"^train: job [12] of 2 ended without its results \(.*give jobs more time"),
     ],
 )

@@ -202,9 +202,10 @@ class PosteriorStore(Movable):
 
     def _checked(self, rows: np.ndarray) -> np.ndarray:
         # What is out of bounds would be read from beyond the logits, on a graphics card without a word. Of float16 all
-        # that is no number has these bits of the exponent.
-        damage = rows[:, : self.top_k].max(initial=0) >= self.num_classes
-        if damage or ((rows[:, self.top_k :] & 0x7C00) == 0x7C00).any():
+        # that is no number has these bits of the exponent, of which the logarithm of 0 alone is a log-probability.
+        values = rows[:, self.top_k :]
+        odd = (values & 0x7C00) == 0x7C00
+        if rows[:, : self.top_k].max(initial=0) >= self.num_classes or (values[odd] != 0xFC00).any():
             raise damaged(self._folder / "shard-*.u16", "classes or probabilities out of their range")
         return rows
 

@@ -238,8 +238,8 @@ class _Progress:
         self._sum = self._written = 0.0
         self._time = time.monotonic()
 
-    def add(self, amount: float) -> None:
-        self._sum += amount
+    def add(self, amount: float, *, before: bool = False) -> None:
+        self._sum += amount  # what was done before moves the bar as well
         if time.monotonic() - self._time > 1.0:
             self.write()
 

@@ -118,7 +118,7 @@ def test_live_teacher_is_frozen_and_in_evaluation_mode() -> None:
     batch = Batch(torch.arange(10), inputs, torch.zeros(10, dtype=torch.int64))
     first, second = teacher.answer(batch).targets, teacher.answer(batch).targets
     assert torch.equal(first.log_probs, second.log_probs)  # no dropout
-    assert not any(parameter.requires_grad for parameter in teacher._model.parameters())
+    assert not any(parameter.requires_grad for own in teacher._members for parameter in own.parameters())
     expected = member.linear(inputs).log_softmax(1)  # an ensemble of one is its member
     dense = torch.empty(10, CLASSES).scatter(1, first.classes, first.log_probs)
-    assert np.allclose(dense.numpy(), expected.numpy(), atol=1e-6)
+    assert np.allclose(dense.numpy(), expected.detach().numpy(), atol=1e-6)
