@@ -163,7 +163,8 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
             if chunk.set_name == "test":
                 seconds[chunk.system.name] = seconds.get(chunk.system.name, 0.0) + result.seconds
         for name, scores in on_train.items():
-            parts[name]["train"] = [FrameScores.from_json(scores)]
+            if name in parts:  # the only member of an ensemble is scored as the ensemble
+                parts[name]["train"] = [FrameScores.from_json(scores)]
         joined = {
             name: {set_name: join_scores(by_set[set_name]) for set_name in SETS} for name, by_set in parts.items()
         }

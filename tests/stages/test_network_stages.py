@@ -199,6 +199,15 @@ def test_a_student_learns_from_live_teachers_what_it_learns_from_stored_ones(ali
     assert "student-00" in evaluate(aligned, live).metrics
 
 
+def test_an_ensemble_of_one_is_scored_once(aligned, settings) -> None:
+    settings = replace(settings, ensemble=replace(settings.ensemble, members=1))
+    for stage in (baseline, ensemble, transfer, posteriors, distil):
+        stage(aligned, settings)
+    frames = json.loads((evaluate(aligned, settings).path / "frames.json").read_text())
+    assert set(frames["systems"]) == {"baseline-00", "ensemble", "student-00"}
+    assert all(set(one) == {"train", "dev", "test"} for one in frames["systems"].values())
+
+
 def test_the_same_seed_gives_the_same_bits_and_jobs_do_not_matter(aligned, settings) -> None:
     made = []
     for jobs in (1, 2):
