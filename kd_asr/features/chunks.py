@@ -82,10 +82,16 @@ class ChunkPlaces:
 
 
 @dataclass(frozen=True)
-class ChunkFrames:
-    """(chunks, length) int64, `ChunkPlaces.frames` of every chunk, by number."""
+class ChunkRows:
+    """(chunks, length) what places say of every chunk, by number.
+
+    Attributes:
+        places: Places of the chunks.
+        counted: Whether `ChunkPlaces.counted` is told, or `ChunkPlaces.frames`.
+    """
 
     places: ChunkPlaces
+    counted: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -96,25 +102,7 @@ class ChunkFrames:
         return len(self.places)
 
     def __getitem__(self, chunks: Tensor) -> Tensor:
-        return self.places.frames(chunks)
-
-
-@dataclass(frozen=True)
-class ChunkCounted:
-    """(chunks, length) bool, `ChunkPlaces.counted` of every chunk, by number."""
-
-    places: ChunkPlaces
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Chunks, and frames of each."""
-        return len(self.places), self.places.length
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, chunks: Tensor) -> Tensor:
-        return self.places.counted(chunks)
+        return self.places.counted(chunks) if self.counted else self.places.frames(chunks)
 
 
 class FrameChunks(Movable):
@@ -158,8 +146,8 @@ class FrameChunks(Movable):
         self._matrix = torch.from_numpy(store.matrix)
         self._around = torch.arange(-left_context, (length - 1) * stride + 1 + right_context)
         self._margin = store.margin
-        self.frames = ChunkFrames(self._places)
-        self.counted = ChunkCounted(self._places)
+        self.frames = ChunkRows(self._places)
+        self.counted = ChunkRows(self._places, counted=True)
 
     def __len__(self) -> int:
         return len(self._places)

@@ -6,11 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from kd_asr.artifacts import Artifact
-from kd_asr.device import find_device
-from kd_asr.jobs.run import run
 from kd_asr.stages.controls import control_jobs, share_jobs
 from kd_asr.stages.plan import baseline_jobs, student_jobs
 from kd_asr.stages.settings import Settings
+from kd_asr.stages.train import train
 
 
 def distil(run_dir: Path, settings: Settings) -> list[Artifact]:
@@ -22,12 +21,4 @@ def distil(run_dir: Path, settings: Settings) -> list[Artifact]:
     shares = [job for jobs in share_jobs(settings).values() for job in jobs]
     students += [job for job in [*control_jobs(settings), *shares] if job not in students]
     described = f"students ({len(students)}), baselines ({len(baselines)})"
-    device = find_device(settings.device)
-    return run(
-        [*students, *baselines],
-        run_dir,
-        processes=settings.jobs,
-        device=device,
-        batch_jobs=settings.batch_jobs,
-        description=described,
-    )
+    return train(run_dir, settings, [*students, *baselines], described)

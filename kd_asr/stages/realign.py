@@ -20,13 +20,12 @@ from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.console import SPEECH
 from kd_asr.corpora.manifest import SETS, Utterance
 from kd_asr.decoding.decoder import unpickled_scores
-from kd_asr.device import find_device
-from kd_asr.jobs.run import run
 from kd_asr.jobs.systems import NetworkRef
 from kd_asr.stages.align_sets import utterances_with_features, write_sets
 from kd_asr.stages.plan import FIRST_ALIGNMENT, realignment_jobs
 from kd_asr.stages.recognise import NetworkScores, log_prior, recognising_workers
 from kd_asr.stages.settings import Settings
+from kd_asr.stages.train import train
 
 
 @dataclass(frozen=True)
@@ -64,16 +63,8 @@ def realign(run_dir: Path, settings: Settings) -> Artifact:
     first = load_artifact(run_dir, FIRST_ALIGNMENT)
     jobs = realignment_jobs(settings)
     names = [job.name for job in jobs]
-    device = find_device(settings.device)
     described = f"{len(names)} networks to align with"
-    networks = run(
-        jobs,
-        run_dir,
-        processes=settings.jobs,
-        device=device,
-        batch_jobs=settings.batch_jobs,
-        description=described,
-    )
+    networks = train(run_dir, settings, jobs, described)
     inputs = [load_artifact(run_dir, name) for name in ("prepare", "features", "lexicon")]
     aligners = list(map(NetworkRef, names))
 

@@ -9,12 +9,11 @@ from typing import Any
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.console import say
-from kd_asr.device import find_device
 from kd_asr.distillation.objectives import hinton_losses
 from kd_asr.errors import UserError
-from kd_asr.jobs.run import run
 from kd_asr.stages.plan import SweepPoint, sweep_axes, sweep_jobs, sweep_points
 from kd_asr.stages.settings import Settings
+from kd_asr.stages.train import train
 
 # Values of an axis that lie next to its largest and smallest one.
 _FACTOR = 2.0
@@ -71,15 +70,7 @@ def _trained(
     """A student for each point; those `before` are there."""
     new = [point for point in points if point not in before]
     jobs = sweep_jobs(settings, new)
-    device = find_device(settings.device)
-    students = run(
-        jobs,
-        run_dir,
-        processes=settings.jobs,
-        device=device,
-        batch_jobs=settings.batch_jobs,
-        description=f"sweep of {len(jobs)} students",
-    )
+    students = train(run_dir, settings, jobs, f"sweep of {len(jobs)} students")
     return {**before, **dict(zip(new, students, strict=True))}
 
 

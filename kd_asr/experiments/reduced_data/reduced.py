@@ -13,11 +13,9 @@ from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
 from kd_asr.decoding.decoder import Search
 from kd_asr.decoding.tuning import choose_on_grid
-from kd_asr.device import find_device
 from kd_asr.experiments.reduced_data.arms import arm_groups
 from kd_asr.experiments.reduced_data.plan import ReducedSystem, reduced_networks, reduced_systems
 from kd_asr.experiments.reduced_data.scores import describe_parts, score_systems
-from kd_asr.jobs.run import run
 from kd_asr.stages.recognise import (
     NetworkScores,
     Recognised,
@@ -28,6 +26,7 @@ from kd_asr.stages.recognise import (
     write_hypotheses,
 )
 from kd_asr.stages.settings import Settings
+from kd_asr.stages.train import train
 
 
 def reduced(run_dir: Path, settings: Settings) -> Artifact:
@@ -38,15 +37,7 @@ def reduced(run_dir: Path, settings: Settings) -> Artifact:
     """
     systems, planned = reduced_systems(settings), reduced_networks(settings)
     jobs = [one.job for one in planned]
-    device = find_device(settings.device)
-    networks = run(
-        jobs,
-        run_dir,
-        processes=settings.jobs,
-        device=device,
-        batch_jobs=settings.batch_jobs,
-        description=f"{len(jobs)} networks",
-    )
+    networks = train(run_dir, settings, jobs, f"{len(jobs)} networks")
     prepared, graph, aligned = (load_artifact(run_dir, name) for name in ("prepare", "graph", "align"))
 
     def work(folder: Path) -> dict[str, Any]:
