@@ -27,9 +27,9 @@ ROOMS = (
 # These join the rooms: stages and experiments side by side, the command line on top.
 ABOVE = {"stages": 50, "experiments": 50, "presets": 60, "cli": 70}
 # The ground floor imports from itself alone.
-# `device` and `streams` stand there too, though their code is in fingerprints.
+# `device`, `machine` and `streams` stand there too, though their code is in fingerprints.
 LEVEL = {name: number for number, name in enumerate(ROOMS, start=1)} | ABOVE
-LEVEL |= dict.fromkeys((*GROUND_FLOOR, "device", "streams"), 0)
+LEVEL |= dict.fromkeys((*GROUND_FLOOR, "device", "machine", "streams"), 0)
 MOST_LINES = 400
 
 

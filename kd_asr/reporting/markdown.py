@@ -7,6 +7,7 @@ from typing import Any
 
 from kd_asr.corpora.manifest import SETS
 from kd_asr.jobs.systems import Group, Systems
+from kd_asr.machine import machine_sentence
 from kd_asr.reporting import contents
 from kd_asr.reporting.contents import Report
 from kd_asr.reporting.controls import control_sections, sweep_sentences
@@ -171,7 +172,8 @@ def page(report: Report) -> str:
             for section in _stage_section(title, report["stages"].get(stage, {}))
         ),
         "## Wall time",
-        "The times of all networks are added, so stages that train several at once took less time than shown here.",
+        "The times of all networks are added, so stages that train several at once took less time than shown here. "
+        + machine_sentence(report["timings"]["machine"]),
         _table(contents.wall_time_table(report)),
         "## Settings",
         _table(contents.key_table(report["settings"], "setting")),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kd_asr.jobs.systems import Group, Systems, groups_of
+from kd_asr.machine import machine_sentence
 from kd_asr.reporting.contents import key_table
 from kd_asr.reporting.reduced_page import with_role
 from kd_asr.reporting.tables import (
@@ -311,7 +312,7 @@ def page(report: Report) -> str:
     sections += [
         "## Time",
         "Time of all networks of a kind together; with several processes they took less. They were trained on "
-        f"{', '.join(report['timings']['trained_on'])}.",
+        f"{', '.join(report['timings']['trained_on'])}. {machine_sentence(report['timings']['machine'])}",
         to_markdown(Table(("networks", "time"), times)),
         "## Settings",
         to_markdown(key_table(report["settings"], "setting")),

@@ -30,6 +30,7 @@ from kd_asr.errors import UserError
 from kd_asr.evaluation.frame_accuracy import FrameScores
 from kd_asr.features.store import FrameStore
 from kd_asr.jobs.systems import Group, Systems
+from kd_asr.machine import Machine
 from kd_asr.reporting.contents import console_table
 from kd_asr.reporting.control_plots import plot_controls
 from kd_asr.reporting.figures import run_figures
@@ -182,7 +183,8 @@ def _write_report(
             for name in ("prepare", "unlabelled", "lexicon", "language_model", "align", "posteriors", "graph")
             if name in artifacts
         },
-        "timings": _timings(artifacts, finished(run_dir, artifacts), systems, evaluated, decoded["test"]),
+        "timings": _timings(artifacts, finished(run_dir, artifacts), systems, evaluated, decoded["test"])
+        | {"machine": Machine.measured(settings.device, settings.train.precision).to_json()},
         "settings": dump(settings),
         "fingerprints": {name: artifact.fingerprint for name, artifact in artifacts.items()},
         "files": {"utterances": utterance_files},

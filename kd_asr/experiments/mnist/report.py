@@ -20,6 +20,7 @@ from kd_asr.errors import UserError
 from kd_asr.experiments.mnist.networks import posteriors_name, teacher_name
 from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.jobs.systems import Systems, groups_of
+from kd_asr.machine import Machine
 from kd_asr.reporting.mnist_figures import (
     losses_figures,
     paper_beside,
@@ -114,7 +115,8 @@ def _content(
         "images": digits.metrics,
         "paper": paper_beside(systems),
         "settings": dump(settings),
-        "timings": _timings(run_dir, done),
+        "timings": _timings(run_dir, done)
+        | {"machine": Machine.measured(settings.device, settings.teacher.budget().precision).to_json()},
         "fingerprints": {name: artifact.fingerprint for name, artifact in done.items()},
     }
     if systems is not None:
