@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,7 +27,7 @@ from kd_asr.networks.sizes import of_size
 from kd_asr.parallel import advance, parallel_map, run_on_other_ranks
 from kd_asr.ranks import ranks
 from kd_asr.training.checkpoints import remove_checkpoint
-from kd_asr.training.constraints import limit_incoming_norms
+from kd_asr.training.constraints import keep_semi_orthogonal, limit_incoming_norms
 from kd_asr.training.distributed import together, training_group
 from kd_asr.training.fit import FitResult, Validation, fit
 from kd_asr.training.fit_stacked import Member, fit_stacked
@@ -290,11 +290,10 @@ def _options(job: Job, material: Material, run_dir: Path) -> dict[str, Any]:
     """Arguments of `fit` that jobs share which are trained as one."""
     updates = job.updates(run_dir)
     full = job.budget.batch_frames / (_batch_size(job, material) * material.examples.labels_per_example)
-    limit: Callable[[nn.Module], None] = partial(limit_incoming_norms, max_norm=job.max_norm)
     return {
         "validate": partial(_validate, job=job, material=material) if material.dev is not None else None,
         "advance": _Advance(full),
-        "after_update": limit if job.max_norm else _leave,
+        "after_update": partial(_constrain, max_norm=job.max_norm),
         "updates": updates,
         "validate_at": measuring_points(updates, job.validations) if job.validations is not None else None,
         # A job that is validated at moments of its own counts its epochs by passes over what it learns from.
@@ -336,8 +335,11 @@ def _batch_size(job: Job, material: Material) -> int:
     return min(max(1, job.budget.batch_frames // examples.labels_per_example), len(examples))
 
 
-def _leave(model: nn.Module) -> None:
-    """No constraint."""
+def _constrain(model: nn.Module, *, max_norm: float) -> None:
+    """Hold the job's constraint, and those that its networks have themselves."""
+    keep_semi_orthogonal(model)
+    if max_norm:
+        limit_incoming_norms(model, max_norm=max_norm)
 
 
 def _validate(model: nn.Module, *, job: Job, material: Material) -> Validation:

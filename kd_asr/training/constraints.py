@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from kd_asr.networks.semi_orthogonal import SemiOrthogonal
+
 
 @torch.no_grad()
 def limit_incoming_norms(model: nn.Module, *, max_norm: float) -> None:
@@ -17,3 +19,10 @@ def limit_incoming_norms(model: nn.Module, *, max_norm: float) -> None:
         if isinstance(module, nn.Linear):
             norms = module.weight.norm(dim=-1, keepdim=True)
             module.weight.mul_((max_norm / norms.clamp_min(1e-12)).clamp_max(1.0))
+
+
+def keep_semi_orthogonal(model: nn.Module) -> None:
+    """Keep the `SemiOrthogonal` weights of a model near their constraint; called after each update."""
+    for module in model.modules():
+        if isinstance(module, SemiOrthogonal):
+            module.constrain()

@@ -64,7 +64,7 @@ OWN = "test_every_network:Own"
 def small(name: str) -> Named:
     """A network with few units, no dropout, and the defaults of all else."""
     settings = named("network", name).settings
-    wanted = {"hidden_units": 12, "channels": 2, "dropout": 0.0}
+    wanted = {"hidden_units": 12, "channels": 2, "dropout": 0.0, "dilations": (1, 2, 3)}
     own = {key: value for key, value in wanted.items() if hasattr(settings, key)}
     return named("network", name, replace(settings, **own))
 

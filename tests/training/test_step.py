@@ -68,7 +68,7 @@ def placed(model: nn.Module) -> nn.Module:
 def network_of(name: str, seed: int = 1) -> Network:
     """A network with dropout."""
     settings = named("network", name).settings
-    wanted = {"hidden_units": 12, "channels": 2, "dropout": 0.2, "input_dropout": 0.1}
+    wanted = {"hidden_units": 12, "channels": 2, "dropout": 0.2, "input_dropout": 0.1, "dilations": (1, 3)}
     own = {key: value for key, value in wanted.items() if hasattr(settings, key)}
     network: Named = named("network", name, replace(settings, **own))
     return seeded(network, view_of(network).input_shape(BINS), CLASSES, seed)
