@@ -107,6 +107,9 @@ def _main(argv: Sequence[str]) -> int:
         if arguments.command == "run":
             run(arguments, rest)
             return 0
+        if arguments.command == "check":
+            run_check(arguments, rest)
+            return 0
         if arguments.command == "mnist" and (arguments.mnist_command == "configure" or not rest):
             run_mnist(arguments, rest)
             return 0
@@ -114,8 +117,6 @@ def _main(argv: Sequence[str]) -> int:
             command.error(unknown_arguments(rest, arguments.options))
         if arguments.command == "score":
             run_score(arguments)
-        elif arguments.command == "check":
-            run_check(arguments.run)
         elif arguments.command in COMMANDS:
             run_own_audio(arguments)
         else:

@@ -103,7 +103,7 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
     """All settings of a run, its corpus chosen; nothing is made but what finding a corpus takes.
 
     Args:
-        arguments: values of `add_corpus_options`, and `run`, the run folder.
+        arguments: values of `add_corpus_options`, and `run`, the run folder; None where there is none.
         flags: settings such as `--train.epochs=8`.
         config: YAML file below the flags.
         data: where corpora land.
@@ -144,7 +144,8 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
         teacher=early.teacher_network,
         shape_of=lambda network: view_of(network).input_shape(early.features.num_mel_bins),
     )
-    check_run_folder(arguments.run)
+    if arguments.run is not None:
+        check_run_folder(arguments.run)
     wanted = early.corpus if _is_wanted(early, flags, config) else None
     if wanted is None or wanted.name in LOOKED_FOR:
         found = _looked_for(arguments, wanted, early, data)
