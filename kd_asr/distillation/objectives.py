@@ -128,6 +128,44 @@ class PeersObjective:
         return ObjectiveValue(sum(totals[1:], totals[0]), means)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class ChangingObjective:
+    """An objective whose weights change linearly from the first update to the last.
+
+    Attributes:
+        first: Objective of the first update.
+        last: The same losses with the weights of the last update.
+    """
+
+    first: MeanObjective | HintonObjective
+    last: MeanObjective | HintonObjective
+
+    def at(self, progress: float) -> MeanObjective | HintonObjective:
+        """The objective of an update: 0 is the first, 1 the last."""
+
+        def between(one: float, other: float) -> float:
+            return one + progress * (other - one)
+
+        first, last = self.first, self.last
+        if isinstance(first, HintonObjective) and isinstance(last, HintonObjective):
+            soft, hard = between(first.soft_weight, last.soft_weight), between(first.hard_weight, last.hard_weight)
+            return HintonObjective(first.temperature, soft, hard)
+        assert isinstance(first, MeanObjective) and isinstance(last, MeanObjective)
+        pairs = zip(first.losses, last.losses, strict=True)
+        return MeanObjective(tuple((name, loss, between(one, other)) for (name, loss, one), (_, _, other) in pairs))
+
+    def __call__(self, outputs: Outputs, batch: Batch) -> ObjectiveValue:
+        """The objective of the first update; `objective_at` gives that of any."""
+        return self.first(outputs, batch)
+
+
+def objective_at(objective: Objective, progress: float) -> Objective:
+    """The objective of an update, by the share of the training that is done: 0 for the first, 1 for the last."""
+    if isinstance(objective, PeersObjective):
+        return PeersObjective(objective_at(objective.one, progress))
+    return objective.at(progress) if isinstance(objective, ChangingObjective) else objective
+
+
 def values_of_networks(objectives: Sequence[Objective], logits: Tensor, batch: Batch) -> list[ObjectiveValue]:
     """Values of the objectives of several networks.
 
@@ -180,16 +218,19 @@ def described(losses: Sequence[Weighted]) -> str:
     return ", ".join(map(one, losses))
 
 
-def objective_of(losses: Sequence[Weighted], *, who: str = "losses") -> Objective:
+def objective_of(
+    losses: Sequence[Weighted], *, last_weights: Sequence[float] = (), who: str = "losses"
+) -> Objective:
     """The objective of a list of losses; the pair of `soft` and `hard` is computed together, with a closed-form
     gradient.
 
     Args:
         losses: with their weights.
+        last_weights: weights in the last update, see `ChangingObjective`; empty: weights do not change.
         who: begins the sentence of an error, such as `distil/student-00`.
 
     Raises:
-        UserError: there is no loss, two have one name, or no weight is above 0.
+        UserError: there is no loss, two have one name, no weight is above 0, or the last weights are not one for each.
     """
     names = [item.loss.name for item in losses]
     if not losses or sum(item.weight for item in losses) <= 0:
@@ -197,6 +238,15 @@ def objective_of(losses: Sequence[Weighted], *, who: str = "losses") -> Objectiv
     if len(set(names)) < len(names):
         raise UserError(f"{who}: {', '.join(names)}: name each loss once")
     made: list[tuple[str, Loss, float]] = [(item.loss.name, item.loss.make(), item.weight) for item in losses]
+    if not last_weights:
+        return _objective_of(made)
+    if len(last_weights) != len(losses) or sum(last_weights) <= 0:
+        raise UserError(f"{who}: give one last weight for each of {', '.join(names)}, at least one of them above 0")
+    last = [(name, loss, weight) for (name, loss, _), weight in zip(made, last_weights, strict=True)]
+    return ChangingObjective(_objective_of(made), _objective_of(last))
+
+
+def _objective_of(made: Sequence[tuple[str, Loss, float]]) -> MeanObjective | HintonObjective:
     soft = next(((loss, weight) for _, loss, weight in made if isinstance(loss, SoftLoss)), None)
     hard = next((weight for _, loss, weight in made if isinstance(loss, HardLoss)), None)
     if len(made) == 2 and soft is not None and hard is not None:
@@ -206,6 +256,8 @@ def objective_of(losses: Sequence[Weighted], *, who: str = "losses") -> Objectiv
 
 def tap_losses(objective: Objective) -> dict[str, TapLoss]:
     """The losses of an objective on middle layers, by name."""
+    if isinstance(objective, ChangingObjective):
+        objective = objective.first
     if not isinstance(objective, MeanObjective):
         return {}
     found = {name: on_taps(loss) for name, loss, _ in objective.losses}

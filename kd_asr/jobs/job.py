@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Protocol
 
 from kd_asr.device import Precision
 from kd_asr.distillation.losses.base import TapLoss
-from kd_asr.distillation.objectives import check_needs, objective_of, tap_losses
+from kd_asr.distillation.objectives import Objective, check_needs, objective_of, tap_losses
 from kd_asr.distillation.teachers.base import Lesson, Teacher
 from kd_asr.errors import UserError
 from kd_asr.jobs.systems import Average
@@ -131,6 +131,10 @@ class Job:
         epochs: Budget in epochs instead of `budget.epochs`, which may be a fraction.
         validations: Measurements on dev, closer together in the beginning, instead of one after each epoch.
         size: Share of their parameters that the networks have, by fewer hidden units; 1: all.
+        start_from: Artifact of another job, with whose weights the networks of the same names begin; empty: with those
+            that the seed draws. It is an input; its fingerprint decides, not its name.
+        last_weights: Weights of the losses in the last update, in their order; from the first to the last update they
+            change linearly. Empty: they stay as they are.
     """
 
     name: Annotated[str, DecidesNothing()]
@@ -145,6 +149,8 @@ class Job:
     epochs: Annotated[float | None, AbsentMeans(None)] = None
     validations: Annotated[int | None, AbsentMeans(None)] = None
     size: Annotated[float, AbsentMeans(1.0)] = 1.0
+    start_from: Annotated[str, DecidesNothing()] = ""
+    last_weights: Annotated[tuple[float, ...], AbsentMeans(())] = ()
 
     def __post_init__(self) -> None:
         if len({view_of(network) for network in self.networks.values()}) != 1:
@@ -152,7 +158,7 @@ class Job:
         gives = {"labels"} | (find("teacher", self.teacher.teacher.name).gives if self.teacher is not None else set())
         gives |= {"members"} if len(self.networks) > 1 else set()
         check_needs(self.losses, frozenset(gives), who=self.name)
-        on_taps = tap_losses(objective_of(self.losses, who=self.name))  # refuses losses that make no objective
+        on_taps = tap_losses(self.objective())  # refuses losses that make no objective
         if on_taps and len(self.networks) > 1:
             raise UserError(f"{self.name}: the loss {min(on_taps)} needs a network that is trained alone")
 
@@ -164,7 +170,15 @@ class Job:
     @property
     def tap_losses(self) -> dict[str, TapLoss]:
         """New losses on middle layers, by name."""
-        return tap_losses(objective_of(self.losses))
+        return tap_losses(self.objective())
+
+    def objective(self) -> Objective:
+        """A new objective, of one network.
+
+        Raises:
+            UserError: the losses make none.
+        """
+        return objective_of(self.losses, last_weights=self.last_weights, who=self.name)
 
     def open_teacher(
         self,
@@ -193,7 +207,8 @@ class Job:
 
     def artifacts(self) -> list[str]:
         """Names of the input artifacts."""
-        return [*self.data.artifacts(), *(self.teacher.artifacts if self.teacher is not None else [])]
+        taught_by = self.teacher.artifacts if self.teacher is not None else ()
+        return [*self.data.artifacts(), *taught_by, *([self.start_from] if self.start_from else [])]
 
     def code(self) -> list[str]:
         """Modules whose code decides the networks, not counting their imports."""

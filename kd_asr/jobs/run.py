@@ -10,20 +10,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from kd_asr.artifacts import Artifact, build_artifact, current_artifact, load_artifact
 from kd_asr.console import say
 from kd_asr.device import Device, is_out_of_memory
-from kd_asr.distillation.objectives import Objective, PeersObjective, objective_of, tap_losses
-from kd_asr.jobs.job import Job, Material, check_names, network_seed
+from kd_asr.distillation.objectives import PeersObjective
+from kd_asr.jobs.begin import new_adapters, new_networks
+from kd_asr.jobs.job import Job, Material, check_names
 from kd_asr.jobs.stacks import BatchJobs, stacks_of, trains_as_one
 from kd_asr.networks.adapted import Adapted
-from kd_asr.networks.base import Network, count_parameters, new_network, tap_width
+from kd_asr.networks.base import Network, count_parameters
 from kd_asr.networks.files import save_network
 from kd_asr.networks.peers import Peers, members_of
-from kd_asr.networks.sizes import of_size
 from kd_asr.parallel import advance, parallel_map, run_on_other_ranks
 from kd_asr.ranks import ranks
 from kd_asr.training.checkpoints import remove_checkpoint
@@ -57,9 +56,9 @@ def run(
 ) -> list[Artifact]:
     """Train the networks of jobs in parallel processes of one thread each; those done before are left as they are.
 
-    A job whose teacher is made by another of them waits for that. A single job, where there are several ranks, is done
-    by all of them together. Several cards are dealt to jobs and ranks in turn; processes share a card as far as its
-    memory goes. On cards, jobs that differ only in seed and losses are trained as one network, dealt
+    A job whose teacher or first weights are made by another of them waits for that. A single job, where there are
+    several ranks, is done by all of them together. Several cards are dealt to jobs and ranks in turn; processes share a
+    card as far as its memory goes. On cards, jobs that differ only in seed and losses are trained as one network, dealt
     evenly over the cards.
 
     Args:
@@ -206,9 +205,9 @@ def _work_stacked(jobs: Sequence[Job], folders: Mapping[str, Path], task: _Task)
         return {}
     first = jobs[0]
     material = first.data.open(task.run_dir, first)
-    networks = [_new_networks(job, material) for job in jobs]
+    networks = [new_networks(job, material, task.run_dir) for job in jobs]
     members = [
-        Member(job.name, next(iter(own.values())), objective_of(job.losses), job.seed, folders[job.name])
+        Member(job.name, next(iter(own.values())), job.objective(), job.seed, folders[job.name])
         for job, own in zip(jobs, networks, strict=True)
     ]
     options = _options(first, material, task.run_dir)
@@ -248,12 +247,12 @@ def _follow(work: tuple[Path, _Task]) -> None:
 def _fit(folder: Path, task: _Task) -> tuple[dict[str, Network], FitResult, Material]:
     [job], run_dir = task.jobs, task.run_dir
     material = job.data.open(run_dir, job)
-    networks = _new_networks(job, material)
-    objective = objective_of(job.losses)
+    networks = new_networks(job, material, run_dir)
+    objective = job.objective()
     model: nn.Module = next(iter(networks.values()))
     if len(networks) > 1:
         model, objective = Peers(networks), PeersObjective(objective)
-    adapters = _new_adapters(job, objective, networks, material)
+    adapters = new_adapters(job, objective, networks, material)
     if adapters:
         model = Adapted(model, adapters)
     device = task.device.share(training_group().rank)
@@ -265,25 +264,6 @@ def _fit(folder: Path, task: _Task) -> tuple[dict[str, Network], FitResult, Mate
     if adapters:
         result = replace(result, last_weights=Adapted.of_network(result.last_weights))
     return networks, result, material
-
-
-def _new_adapters(
-    job: Job, objective: Objective, networks: Mapping[str, Network], material: Material
-) -> dict[str, nn.Module]:
-    """Adapters of the losses on middle layers, drawn by a seed of their own."""
-    losses, teacher = tap_losses(objective), material.examples.teacher
-    if not losses or teacher is None:
-        return {}
-    student = networks[next(iter(networks))]
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(network_seed(job.seed, "adapters"))
-        return {
-            name: loss.adapter(
-                tap_width(student.taps, loss.student_tap, who=f"{job.name}: the student"),
-                tap_width(teacher.taps, loss.teacher_tap, who=f"{job.name}: the teacher"),
-            )
-            for name, loss in losses.items()
-        }
 
 
 def _options(job: Job, material: Material, run_dir: Path) -> dict[str, Any]:
@@ -311,22 +291,6 @@ class _Advance:
     def __call__(self, labels: float) -> None:
         advance(labels * self.factor, before=not self.begun)
         self.begun = True
-
-
-def _new_networks(job: Job, material: Material) -> dict[str, Network]:
-    """The networks of a job, drawn by seeds of their own where there are several."""
-    inputs, shape, classes = material.examples.inputs, material.input_shape, material.num_classes
-    several = len(job.networks) > 1
-    return {
-        name: new_network(
-            of_size(network, job.size, shape, classes),
-            inputs,
-            shape,
-            classes,
-            network_seed(job.seed, name) if several else job.seed,
-        )
-        for name, network in job.networks.items()
-    }
 
 
 def _batch_size(job: Job, material: Material) -> int:

@@ -12,15 +12,16 @@ from kd_asr.jobs.job import Job
 BatchJobs = Literal["auto", "always", "never"]
 
 # Fields in which jobs of a stack may differ. All others decide shapes, examples or budget, which a stack shares.
-_OWN = frozenset({"name", "seed", "losses"})
+_OWN = frozenset({"name", "seed", "losses", "start_from"})
 
 
 def stackable(one: Job, other: Job) -> bool:
-    """Whether two jobs can be trained as one: they differ only in seed and losses.
+    """Whether two jobs can be trained as one: they differ only in seed, losses and initial weights.
 
-    Networks that learn from each other are a stack's business no more: each of them sees the others' outputs.
+    Networks that learn from each other are a stack's business no more: each of them sees the others' outputs. Losses
+    whose weights change are none either: a stack's updates are recorded once.
     """
-    if max(len(one.networks), len(other.networks)) > 1 or one.tap_losses or other.tap_losses:
+    if max(len(one.networks), len(other.networks)) > 1 or one.tap_losses or other.tap_losses or one.last_weights:
         return False
     shared = [field.name for field in fields(Job) if field.name not in _OWN]
     return all(getattr(one, name) == getattr(other, name) for name in shared)

@@ -6,15 +6,15 @@ tests, `tests/methods/test_every_method.py`, find it by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 from kd_asr.distillation.objectives import check_needs
 from kd_asr.errors import UserError
-from kd_asr.jobs.job import MODEL, Job
+from kd_asr.jobs.job import MODEL, Job, TeacherSpec
 from kd_asr.jobs.systems import Group, NetworkRef, System
-from kd_asr.registry import Named, Weighted
+from kd_asr.registry import Named, Weighted, find, named
 
 
 class Task(Protocol):
@@ -30,13 +30,24 @@ class Task(Protocol):
         """Row of the distilled network in the table of Hinton, Vinyals and Dean (2015)."""
         ...
 
-    def taught(self, name: str, number: int, losses: Sequence[Weighted]) -> Job:
-        """Training of a student on a teacher's posteriors and hard labels.
+    def teachers(self, number: int) -> Sequence[str]:
+        """Artifacts of the networks that teach a student, one or more, to be asked one by one and on its own inputs.
+
+        Raises:
+            UserError: they see utterances in another way than students.
+        """
+        ...
+
+    def taught(
+        self, name: str, number: int, losses: Sequence[Weighted], *, teacher: TeacherSpec | None = None
+    ) -> Job:
+        """Training of a student on a teacher's signal and hard labels.
 
         Args:
             name: name of the method's students, with which their artifacts' names begin.
             number: number of the student.
             losses: losses to minimise.
+            teacher: teacher; None: the one that the settings of the run name, of all networks in `teachers`.
         """
         ...
 
@@ -50,14 +61,27 @@ class Plan:
     """The trainings and systems of a method.
 
     Attributes:
-        jobs: Trainings.
-        group: Group of the systems in reports.
-        systems: Systems to compare, all in the group.
+        jobs: Trainings, those that others need as well.
+        groups: Groups of the systems in reports; the first has the method's students.
+        systems: Systems to compare, each in one of the groups.
     """
 
     jobs: tuple[Job, ...]
-    group: Group
+    groups: tuple[Group, ...]
     systems: tuple[System, ...]
+
+    @property
+    def students(self) -> tuple[Job, ...]:
+        """Trainings of the systems of the first group."""
+        first = [system for system in self.systems if system.group == self.groups[0].name]
+        wanted = {member.artifact for system in first for member in system.members}
+        return tuple(job for job in self.jobs if job.name in wanted)
+
+    def grouped(self, change: Callable[[Group], Group]) -> Plan:
+        """The same trainings and systems in changed groups, which may have other names."""
+        changed = {group.name: change(group) for group in self.groups}
+        systems = tuple(replace(system, group=changed[system.group].name) for system in self.systems)
+        return Plan(self.jobs, tuple(changed.values()), systems)
 
 
 class Method(Protocol):
@@ -80,12 +104,18 @@ def planned(methods: Sequence[Named], task: Task) -> list[Plan]:
     Raises:
         UserError: two of the methods make groups of the same name, or a loss needs more than its teacher gives.
     """
-    plans: list[Plan] = [named.make().plan(task) for named in methods]
-    groups = [plan.group.name for plan in plans]
-    for named, group in zip(methods, groups, strict=True):
-        if groups.count(group) > 1:
-            raise UserError(f"methods: {named.name} is named twice with systems called {group!r}: name it once")
+    plans: list[Plan] = [method.make().plan(task) for method in methods]
+    groups = [group.name for plan in plans for group in plan.groups]
+    for method, plan in zip(methods, plans, strict=True):
+        twice = next((group.name for group in plan.groups if groups.count(group.name) > 1), None)
+        if twice is not None:
+            raise UserError(f"methods: {method.name} is named twice with systems called {twice!r}: name it once")
     return plans
+
+
+def live(*networks: str) -> TeacherSpec:
+    """Networks of other trainings as a teacher, by their artifacts: asked in each update, on the student's inputs."""
+    return TeacherSpec(named("teacher", "live"), networks)
 
 
 def cohort(network: Named, networks: int) -> dict[str, Named]:
@@ -93,6 +123,16 @@ def cohort(network: Named, networks: int) -> dict[str, Named]:
     if networks == 1:
         return {MODEL: network}
     return {f"network-{number}": network for number in range(networks)}
+
+
+def check_losses(losses: Sequence[Weighted], teacher: TeacherSpec | None, *, who: str) -> None:
+    """Refuse losses that need more than a teacher gives and labels; None: the run's, of which posteriors are certain.
+
+    Raises:
+        UserError: names the loss, and begins with `who`.
+    """
+    gives = {"posteriors"} if teacher is None else find("teacher", teacher.teacher.name).gives
+    check_needs(losses, frozenset({"labels", *gives}), who=who)
 
 
 def plan_students(task: Task, name: str, losses: Sequence[Weighted], group: Group) -> Plan:
@@ -107,9 +147,9 @@ def plan_students(task: Task, name: str, losses: Sequence[Weighted], group: Grou
     Raises:
         UserError: a loss needs more than posteriors and labels.
     """
-    check_needs(losses, frozenset({"posteriors", "labels"}), who=f"the method {group.name}")
+    check_losses(losses, None, who=f"the method {group.name}")
     jobs = tuple(task.taught(name, number, losses) for number in range(task.students))
-    return Plan(jobs, group, tuple(_system(job, group) for job in jobs))
+    return Plan(jobs, (group,), systems_of(jobs, group))
 
 
 def plan_cohorts(task: Task, name: str, losses: Sequence[Weighted], group: Group, *, networks: int) -> Plan:
@@ -131,10 +171,10 @@ def plan_cohorts(task: Task, name: str, losses: Sequence[Weighted], group: Group
     gives = {"labels", "members"} if networks > 1 else {"labels"}
     check_needs(losses, frozenset(gives), who=f"the method {group.name}")
     jobs = tuple(task.untaught(name, number, losses, networks=networks) for number in range(task.students))
-    return Plan(jobs, group, tuple(_system(job, group) for job in jobs))
+    return Plan(jobs, (group,), systems_of(jobs, group))
 
 
-def _system(job: Job, group: Group) -> System:
-    """The system of a job's first network."""
-    network = NetworkRef(job.name, next(iter(job.networks)))
-    return System(network.name, group.name, (network,))
+def systems_of(jobs: Sequence[Job], group: Group) -> tuple[System, ...]:
+    """The first network of each job as a system of a group."""
+    networks = [NetworkRef(job.name, next(iter(job.networks))) for job in jobs]
+    return tuple(System(network.name, group.name, (network,)) for network in networks)

@@ -76,6 +76,10 @@ class Network(nn.Module):
         """The same function as a network of the class that is registered."""
         return self
 
+    def start_from(self, saved: Network) -> None:
+        """Take the weights of a network as `as_saved` gave it, of the same class and settings."""
+        self.load_state_dict(saved.state_dict())
+
     @property
     def own_view(self) -> View:
         """View by which this network sees utterances."""

@@ -191,3 +191,18 @@ class DecorrelatedDNN(Network):
             normalisation.running_mean.sub_(moved)
         plain.train(self.training)
         return plain
+
+    def start_from(self, saved: Network) -> None:
+        """Undo `as_saved`, with the map of this network: exactly if the components are the same, otherwise for inputs
+        without what lies outside of this network's components."""
+        state = {name: tensor.clone() for name, tensor in saved.state_dict().items()}
+        name = self.network.first_layer_name
+        back = torch.linalg.pinv(self.matrix.double()).T
+        first = (state[f"{name}.weight"].double() @ back).float()
+        moved = first @ self.shift
+        state[f"{name}.weight"] = first
+        if self.network.first_layer.bias is not None:
+            state[f"{name}.bias"] -= moved
+        else:
+            state["hidden.1.running_mean"] += moved
+        self.network.load_state_dict(state)

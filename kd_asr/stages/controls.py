@@ -53,20 +53,22 @@ def smaller_students(settings: Settings) -> list[Smaller]:
 def _smaller(settings: Settings, size: float) -> Smaller:
     plan = settings.methods[0].make().plan(SpeechTask(settings, size))
     twins = _twins(settings, size)
-    group = replace(
-        plan.group,
-        name=f"{plan.group.name}-{size:g}",
-        label=f"{plan.group.label}, size {size:g}",
-        colour="",
-        noun=f"{plan.group.in_a_sentence} of size {size:g}",
-        plural=f"{plan.group.networks_label} of size {size:g}",
-        about="",
-        paper="",
-        twin=twins.group.name,
-        size=size,
-    )
-    systems = tuple(replace(system, group=group.name) for system in plan.systems)
-    return Smaller(Plan(plan.jobs, group, systems), twins)
+
+    def smaller(group: Group) -> Group:
+        return replace(
+            group,
+            name=f"{group.name}-{size:g}",
+            label=f"{group.label}, size {size:g}",
+            colour="",
+            noun=f"{group.in_a_sentence} of size {size:g}",
+            plural=f"{group.networks_label} of size {size:g}",
+            about="",
+            paper="",
+            twin=twins.group.name,
+            size=size,
+        )
+
+    return Smaller(plan.grouped(smaller), twins)
 
 
 def _twins(settings: Settings, size: float) -> Twins:
@@ -112,7 +114,7 @@ def share_jobs(settings: Settings) -> dict[float, list[Job]]:
     """
     if not settings.unlabelled_folders or not settings.distil.unlabelled_fractions:
         return {}
-    students = plans(settings)[0].jobs
+    students = plans(settings)[0].students
     return {
         fraction: [_with_share(job, fraction) for job in students]
         for fraction in sorted(settings.distil.unlabelled_fractions)

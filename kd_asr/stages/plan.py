@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from kd_asr.distillation.objectives import HARD, hinton_losses
+from kd_asr.errors import UserError
 from kd_asr.features.settings import AugmentSettings
 from kd_asr.jobs.job import MODEL, Job, TeacherSpec, as_name, network_seed, teacher_spec
 from kd_asr.methods.base import Plan, cohort, planned
@@ -57,9 +58,18 @@ class SpeechTask:
         """Students of each method."""
         return self.settings.distil.students
 
-    def taught(self, name: str, number: int, losses: Sequence[Weighted]) -> Job:
-        """A student of the ensemble."""
-        return replace(soft_job(self.settings, self._artifact(name, number), losses), size=self.size)
+    def teachers(self, number: int) -> Sequence[str]:
+        """The members of the ensemble."""
+        if self.settings.views_differ:
+            raise UserError(f"methods: teachers that are asked one by one {self.settings.views_differ}")
+        return member_names(self.settings)
+
+    def taught(
+        self, name: str, number: int, losses: Sequence[Weighted], *, teacher: TeacherSpec | None = None
+    ) -> Job:
+        """A student of the ensemble, or of another teacher."""
+        job = soft_job(self.settings, self._artifact(name, number), losses, teacher=teacher)
+        return replace(job, size=self.size)
 
     def untaught(self, name: str, number: int, losses: Sequence[Weighted], *, networks: int = 1) -> Job:
         """A training like a baseline's, with other losses."""
@@ -152,8 +162,16 @@ def hard_job(settings: Settings, name: str, network: Named, *, aligned: str = "a
     )
 
 
-def soft_job(settings: Settings, name: str, losses: Sequence[Weighted], *, seed: int | None = None) -> Job:
-    """A student on the ensemble's soft targets and on hard labels, of the training set and `transfer`'s copies."""
+def soft_job(
+    settings: Settings,
+    name: str,
+    losses: Sequence[Weighted],
+    *,
+    seed: int | None = None,
+    teacher: TeacherSpec | None = None,
+) -> Job:
+    """A student on the ensemble's soft targets, or another teacher's, and on hard labels, of the training set and
+    `transfer`'s copies."""
     network, distil = settings.student_network, settings.distil
     if distil.dropout is not None:
         network = replace(network, settings=replace(network.settings, dropout=distil.dropout))
@@ -164,7 +182,7 @@ def soft_job(settings: Settings, name: str, losses: Sequence[Weighted], *, seed:
         losses=tuple(losses),
         budget=student_budget(settings),
         seed=network_seed(settings.seed, name) if seed is None else seed,
-        teacher=ensemble_as_teacher(settings),
+        teacher=teacher or ensemble_as_teacher(settings),
     )
 
 

@@ -112,6 +112,17 @@ class Settings:
         """Network of the students."""
         return self.student.network or self.network
 
+    @property
+    def views_differ(self) -> str:
+        """Why the teachers' networks cannot be asked with a student's inputs, after "teachers"; empty: they can."""
+        teaching, learning = self.teacher_network, self.student_network
+        if view_of(teaching) == view_of(learning):
+            return ""
+        return (
+            f"see what the student sees, but the networks of teachers ({teaching.name}) and students ({learning.name}) "
+            "have different windows or stretches of frames; give them the same"
+        )
+
     def problems(self) -> list[str]:
         """What does not go together, of different sections."""
         found, mask = device_problems(self.device), self.augment.frequency_mask
@@ -128,13 +139,9 @@ class Settings:
                 f"reduced.draw: the network {self.student_network.name} learns from stretches of frames, so parts "
                 "cannot consist of single frames; use utterances"
             )
-        asked, alike = self.distil.teacher.name, view_of(self.teacher_network) == view_of(self.student_network)
-        if find("teacher", asked).source == "networks" and not alike:
-            found.append(
-                f"distil.teacher: {asked} teachers see what the student sees, but the networks of teachers "
-                f"({self.teacher_network.name}) and students ({self.student_network.name}) have different windows or "
-                "stretches of frames; give them the same, or use stored"
-            )
+        asked = self.distil.teacher.name
+        if find("teacher", asked).source == "networks" and self.views_differ:
+            found.append(f"distil.teacher: {asked} teachers {self.views_differ}, or use stored")
         if self.distil.dropout is not None and not hasattr(self.student_network.settings, "dropout"):
             found.append(f"distil.dropout: the network {self.student_network.name} has no setting dropout")
         for name in ("unlabelled_fractions", "sweep_labelled_shares"):

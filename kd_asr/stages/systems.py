@@ -33,8 +33,8 @@ def run_systems(settings: Settings) -> Systems:
     teachers = tuple(map(NetworkRef, member_names(settings)))
     methods, long, smaller = plans(settings), long_baselines(settings), smaller_students(settings)
     beside = [long] if long else []
-    students = [replace(plan.group, twin=long.group.name) if long else plan.group for plan in methods]
-    small = [group for one in smaller for group in (one.twins.group, one.plan.group)]
+    students = [replace(one, twin=long.group.name) if long else one for plan in methods for one in plan.groups]
+    small = [group for one in smaller for group in (one.twins.group, *one.plan.groups)]
     return Systems(
         (baseline, *(twins.group for twins in beside), ensemble, *students, *small),
         (

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_asr.device import HOST, Device
-from kd_asr.distillation.objectives import Objective, tap_losses
+from kd_asr.distillation.objectives import Objective, objective_at, tap_losses
 from kd_asr.errors import UserError
 from kd_asr.training.checkpoints import (
     Checkpoint,
@@ -207,7 +207,7 @@ def fit(
             value = step(
                 called,
                 device.put(batch),
-                objective,
+                objective_at(objective, state.update / max(1, pace.updates - 1)),
                 optimiser,
                 teacher=examples.teacher,
                 taps=taps,

@@ -53,15 +53,17 @@ def test_each_field_of_a_job_is_in_its_fingerprint_but_its_name() -> None:
         "epochs": 1.5,
         "validations": 3,
         "size": 0.5,
+        "last_weights": (0.5, 1.0),
     }
-    assert {*changes, "name", "teacher"} == {item.name for item in dataclasses.fields(Job)}
+    assert {*changes, "name", "teacher", "start_from"} == {item.name for item in dataclasses.fields(Job)}
     digests = [digest(STUDENT), *(digest(replace(STUDENT, **{name: value})) for name, value in changes.items())]
     assert len(set(digests)) == len(digests)
     # Without a teacher a job can have hard labels alone.
     hard = replace(STUDENT, losses=HARD)
     assert digest(replace(hard, teacher=None)) != digest(hard)
     elsewhere = replace(STUDENT.teacher, artifacts=("another",))
-    assert digest(replace(STUDENT, name="elsewhere", teacher=elsewhere)) == digest(STUDENT)
+    assert digest(replace(STUDENT, name="elsewhere", teacher=elsewhere, start_from="first")) == digest(STUDENT)
+    assert replace(STUDENT, start_from="first").artifacts() == [*STUDENT.artifacts(), "first"]
     live = teacher_spec(named("teacher", "live"), store="", networks=["a", "b"], average="arithmetic")
     of_networks = replace(STUDENT, teacher=live)
     assert of_networks.artifacts() == [*replace(hard, teacher=None).artifacts(), "a", "b"]

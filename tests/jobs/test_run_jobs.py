@@ -191,3 +191,39 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence() -> None:
     other = Named("network", "dnn", DnnSettings(3, 0))
     with pytest.raises(UserError, match="must see the data in one way"):
         replace(of_two(), networks={"first": NETWORK, "second": other})
+
+
+def test_a_job_begins_with_the_weights_of_another_and_waits_for_them(laid_out, device) -> None:
+    """Of two jobs in the wrong order the second comes first; without a learning rate nothing is changed."""
+    still = replace(job().budget, learning_rate=1e-12, weight_decay=0.0)
+    second = replace(job(), name="networks/second", seed=9, start_from="networks/first", keep="last", budget=still)
+    first = replace(job(), name="networks/first", keep="last")
+    made, before = run([second, first], laid_out, processes=1, device=device, description="two", unit="images")
+    begun, ended = (load_file(one.path / "model.safetensors") for one in (before, made))
+    assert ended.keys() == begun.keys()
+    weights = [name for name in begun if name.endswith(("weight", "bias"))]
+    assert all(torch.allclose(ended[name], begun[name], atol=1e-6) for name in weights)
+    assert not torch.allclose(ended["output.weight"], seeded(NETWORK, (8, 8), 10, 9).state_dict()["output.weight"])
+    assert "networks/first" in made.inputs
+
+
+def test_weights_of_losses_change_linearly_over_a_training(laid_out, device) -> None:
+    """The objective of every update is a weighted mean of the losses that history has, by weights worked out here."""
+    losses = (*HARD, weighted("peers", weight=4.0))
+    changing = replace(of_two(losses), last_weights=(1.0, 1.0), epochs=1.0)
+    [made] = run([changing], laid_out, processes=1, device=device, description="two", unit="images")
+    history = [json.loads(line) for line in (made.path / "history.jsonl").read_text().splitlines()]
+    updates = history[-1]["update"]
+    before = 0
+    for line in history:
+        # Of the updates that a line has the mean of, weights are nearly the same.
+        middle = ((before + line["update"]) / 2 - 0.5) / (updates - 1)
+        before = line["update"]
+        peers = 4.0 + middle * (1.0 - 4.0)
+        expected = 2 * (line["losses"]["hard"] + peers * line["losses"]["peers"]) / (1.0 + peers)
+        assert line["train_loss"] == pytest.approx(expected, rel=2e-3)
+    assert history[0]["train_loss"] != pytest.approx(
+        2 * (history[0]["losses"]["hard"] + history[0]["losses"]["peers"]) / 2, rel=2e-2
+    )
+    with pytest.raises(UserError, match="networks/two: give one last weight for each of hard, peers"):
+        replace(changing, last_weights=(1.0,))

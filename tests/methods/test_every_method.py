@@ -36,8 +36,10 @@ def plan_of(name: str, task: Task) -> Plan:
 @each_task
 def test_every_student_is_a_training_and_a_system_of_its_own(name: str, task: Task) -> None:
     plan = plan_of(name, task)
-    assert len(plan.systems) == task.students
-    assert {system.group for system in plan.systems} == {plan.group.name}
+    groups = [system.group for system in plan.systems]
+    assert [groups.count(group.name) for group in plan.groups] == [task.students] * len(plan.groups)
+    assert set(groups) == {group.name for group in plan.groups}
+    assert len(plan.students) == task.students
     artifacts = {job.name: job for job in plan.jobs}
     assert len(artifacts) == len(plan.jobs)
     for system in plan.systems:
@@ -56,19 +58,37 @@ def test_a_plan_follows_from_settings_and_task_alone(name: str, task: Task) -> N
 @each_method
 def test_students_have_the_baselines_network_and_budget_but_for_dropout(name: str) -> None:
     [baseline, *_] = baseline_jobs(parse_settings([]))
-    for job in plan_of(name, SpeechTask(parse_settings([]))).jobs:
+    plan = plan_of(name, SpeechTask(parse_settings([])))
+    jobs = {job.name: job for job in plan.jobs}
+    for job in plan.jobs:
         assert set(map(repr, job.networks.values())) == {repr(baseline.network)}
         assert job.budget == baseline.budget
+    for job in plan.students:
+        before = [jobs[job.start_from]] if job.start_from else []
+        spent = sum(one.budget.epochs if one.epochs is None else one.epochs for one in [job, *before])
+        assert spent == pytest.approx(baseline.budget.epochs)
 
 
 @each_method
-def test_the_group_is_shown_by_what_it_says_of_itself(name: str) -> None:
+def test_its_groups_are_shown_by_what_they_say_of_themselves(name: str) -> None:
     cls = find("method", name)
     assert name_of("method", cls) == name
-    group = plan_of(name, TASKS[0]).group
-    assert group.label
-    assert group.role == "student"
-    assert group.about.endswith(".")
+    first, *others = plan_of(name, TASKS[0]).groups
+    assert first.role == "student"
+    for group in (first, *others):
+        assert group.label
+        assert group.role in ("student", "other")
+    assert first.about.endswith(".")
+
+
+@each_method
+@each_task
+def test_a_training_waits_only_for_the_tasks_teachers_and_for_trainings_before_it(name: str, task: Task) -> None:
+    made = {one for number in range(task.students) for one in task.teachers(number)}
+    for job in plan_of(name, task).jobs:
+        needed = [*(job.teacher.artifacts if job.teacher is not None else ()), *filter(None, [job.start_from])]
+        assert all(one in made or one.startswith("posteriors") for one in needed)
+        made.add(job.name)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +102,7 @@ def test_the_group_is_shown_by_what_it_says_of_itself(name: str) -> None:
 def test_all_methods_stand_beside_each_other_in_one_run(systems: Callable[[], Systems]) -> None:
     found = systems()
     groups = {group.name for group in found.groups}
-    assert {plan.group.name for plan in planned(ALL, TASKS[0])} < groups
+    assert {group.name for plan in planned(ALL, TASKS[0]) for group in plan.groups} < groups
     assert Systems.from_json(found.to_json()) == found
 
 
@@ -127,7 +147,7 @@ def test_two_methods_that_make_one_group_are_refused() -> None:
     with pytest.raises(UserError, match="hinton is named twice with systems called 'distilled'"):
         planned([named("method", "hinton")] * 2, TASKS[0])
     cohorts = [Named("method", "mutual", MutualMethodSettings(networks=number)) for number in (2, 4)]
-    assert [plan.group.name for plan in planned(cohorts, TASKS[0])] == ["mutual-2", "mutual-4"]
+    assert [plan.groups[0].name for plan in planned(cohorts, TASKS[0])] == ["mutual-2", "mutual-4"]
 
 
 def test_losses_in_words() -> None:

@@ -74,6 +74,13 @@ def test_the_network_on_inputs_is_the_same_function_and_the_trained_one_is_kept(
     assert torch.allclose(plain(inputs), model(inputs), atol=1e-4)
     assert plain.as_saved() is plain
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    again = new_network(named("network", "dnn", settings), inputs, (3, 4), 7, 2)
+    again.start_from(plain)
+    for name, tensor in again.state_dict().items():
+        assert torch.allclose(tensor, before[name], atol=1e-4), name
+    direct = DNN((3, 4), 7, plain.settings)
+    direct.start_from(plain)
+    assert torch.equal(direct.eval()(inputs), plain(inputs))
 
 
 def test_only_the_network_is_trained() -> None:

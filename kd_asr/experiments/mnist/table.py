@@ -46,9 +46,15 @@ class DigitTask:
         """Students of each method."""
         return self.settings.seeds
 
-    def taught(self, name: str, number: int, losses: Sequence[Weighted]) -> Job:
-        """A student of the teacher of the same number."""
-        asked = network_as_teacher(self.settings, teacher_name(number))
+    def teachers(self, number: int) -> Sequence[str]:
+        """The teacher of the same number."""
+        return (teacher_name(number),)
+
+    def taught(
+        self, name: str, number: int, losses: Sequence[Weighted], *, teacher: TeacherSpec | None = None
+    ) -> Job:
+        """A student of the teacher of the same number, or of another teacher."""
+        asked = teacher or network_as_teacher(self.settings, teacher_name(number))
         return _distilled(self.settings, _artifact(name, number), asked, losses)
 
     def untaught(self, name: str, number: int, losses: Sequence[Weighted], *, networks: int = 1) -> Job:
@@ -90,11 +96,11 @@ def table_plans(settings: MnistSettings) -> list[Plan]:
     )
     return [
         _plan(hard, [_on_hard_labels(settings, f"networks/hard-{one:02d}") for one in range(settings.seeds)]),
-        *(replace(plan, group=replace(plan.group, note=plan.group.note or "student")) for plan in methods),
+        *(plan.grouped(lambda group: replace(group, note=group.note or "student")) for plan in methods),
         _plan(
             of_ensemble,
             [
-                _distilled(settings, f"networks/ensemble-student-{one:02d}", asked, methods[0].jobs[0].losses)
+                _distilled(settings, f"networks/ensemble-student-{one:02d}", asked, methods[0].students[0].losses)
                 for one in range(number)
             ],
         ),
@@ -102,7 +108,7 @@ def table_plans(settings: MnistSettings) -> list[Plan]:
 
 
 def _plan(group: Group, jobs: Sequence[Job]) -> Plan:
-    return Plan(tuple(jobs), group, single_systems(group.name, [job.name for job in jobs]))
+    return Plan(tuple(jobs), (group,), single_systems(group.name, [job.name for job in jobs]))
 
 
 def table_systems(settings: MnistSettings) -> Systems:
@@ -116,12 +122,14 @@ def table_systems(settings: MnistSettings) -> Systems:
     *students, of_ensemble = table_plans(settings)
     teachers = single_systems("teacher", [teacher_name(number) for number in range(settings.seeds)])
     shown = [
-        (teacher, teachers),
-        *((plan.group, plan.systems) for plan in students),
-        (ensemble, (System("ensemble", "ensemble", members),)),
-        *([(of_ensemble.group, of_ensemble.systems)] if of_ensemble.systems else []),
+        ((teacher,), teachers),
+        *((plan.groups, plan.systems) for plan in students),
+        ((ensemble,), (System("ensemble", "ensemble", members),)),
+        *([(of_ensemble.groups, of_ensemble.systems)] if of_ensemble.systems else []),
     ]
-    return Systems(tuple(group for group, _ in shown), tuple(one for _, systems in shown for one in systems))
+    return Systems(
+        tuple(group for groups, _ in shown for group in groups), tuple(one for _, systems in shown for one in systems)
+    )
 
 
 def table(run_dir: Path, settings: MnistSettings) -> Artifact:
