@@ -6,15 +6,14 @@ results beside settings, or uses both, checks first that they belong together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kd_asr.artifacts import Artifact, finished, making_command
+from kd_asr.artifacts import finished, making_command
 from kd_asr.errors import UserError
-from kd_asr.fingerprints import canonical
+from kd_asr.jobs.agreement import check_settings
 from kd_asr.jobs.job import Job
-from kd_asr.settings.build import shown
 from kd_asr.settings.files import SETTINGS_FILE
 from kd_asr.stages import (
     align,
@@ -78,12 +77,7 @@ def check_agreement(run_dir: Path, settings: Settings, names: Iterable[str]) -> 
                 f"{user} was made with {artifact.name}, which the settings in {file} leave out: run "
                 f"`{making_command(run_dir, user)}` to make it anew, or set them back with `kd-asr configure`"
             )
-        for setting, made, now in _differences(artifact, expected[artifact.name]):
-            values = (settings.seed, "another one") if setting == "seed" else (now, made)
-            raise UserError(
-                f"{setting} is {values[0]} in {file}, but {artifact.name} was made with {values[1]}: run "
-                f"`{making_command(run_dir, artifact.name)}` to make it anew, or set it back with `kd-asr configure`"
-            )
+        check_settings(run_dir, artifact, expected[artifact.name], seed=settings.seed)
 
 
 def decided(settings: Settings) -> dict[str, Job | dict[str, Any]]:
@@ -112,33 +106,3 @@ def decided(settings: Settings) -> dict[str, Job | dict[str, Any]]:
         found[decode.tuning_name(group)] = decode.decides(settings, systems.of_group(group))
     found |= {f"decode/{system.name}": decode.decides(settings, [system]) for system in systems.systems}
     return found
-
-
-def _differences(artifact: Artifact, decides: Job | dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Name, value then and value now of each setting that was another one."""
-    for path, then, now in _apart(artifact.settings, canonical(decides)):
-        yield ".".join("train" if key == "budget" else key for key in path if key != "loss"), then, now
-
-
-def _apart(one: Any, other: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, str]]:
-    """Path and both values wherever two canonical forms differ; a named thing's settings follow its name."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        if "name" in one and "settings" in one and one.get("name") == other.get("name"):
-            yield from _apart(one["settings"], other.get("settings"), (*path, str(one["name"])))
-            return
-        # What only one of them has is the content of files, a result of another stage, or another version's.
-        keys = {**one, **other} if path == ("networks",) else [key for key in one if key in other]
-        for key in keys:
-            yield from _apart(one.get(key), other.get(key), (*path, str(key)))
-    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for first, second in zip(one, other, strict=True):
-            yield from _apart(first, second, path)
-    elif one != other:
-        yield path, _said(one), _said(other)
-
-
-def _said(value: Any) -> str:
-    """A value on one line; of named things their names."""
-    if isinstance(value, list) and all(isinstance(one, Mapping) and "name" in one for one in value):
-        return ", ".join(str(one["name"]) for one in value)
-    return shown(value)

@@ -1,18 +1,23 @@
 """All experiments of the MNIST recipe on the bundled digits, with networks in miniature."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from every_setting import changed, leaves
 
 from kd_asr.artifacts import load_artifact
 from kd_asr.cli import main
 from kd_asr.cli.mnist import MNIST_STAGES
 from kd_asr.distillation.posterior_store import PosteriorStore
+from kd_asr.errors import UserError
+from kd_asr.experiments.mnist.agreement import check_experiments
 from kd_asr.experiments.mnist.networks import digit_log_posteriors, load_digit_network
 from kd_asr.experiments.mnist.reduced import reduced_jobs
+from kd_asr.experiments.mnist.report import EXPERIMENTS, report
 from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.features.images import Images
 from kd_asr.jobs.systems import NetworkRef
@@ -20,7 +25,7 @@ from kd_asr.networks.ensemble import Ensemble
 from kd_asr.networks.inference import log_posteriors
 from kd_asr.presets import find_preset
 from kd_asr.settings.files import load_settings_of
-from kd_asr.tasks.digits import DigitArrays
+from kd_asr.tasks.digits import DIGITS, DigitArrays
 
 pytestmark = pytest.mark.early
 
@@ -207,3 +212,36 @@ def test_a_report_needs_an_experiment(tmp_path, capsys) -> None:
     assert load_settings_of(MnistSettings, tmp_path / "run", "mnist configure").data.source == "digits"
     assert main(["mnist", "report", str(tmp_path / "run")]) == 2
     assert "holds no experiment: run `kd-asr mnist table" in " ".join(capsys.readouterr().err.split())
+
+
+# What decides how work is shared and results are called, and where the digits are read.
+NOT_SHOWN = ("preset", "jobs", "device", "batch_jobs", "executor", "data.root")
+
+
+def test_every_setting_is_compared_with_what_was_made(run) -> None:
+    """A report whose networks were trained with other settings is refused, whichever setting it is."""
+    settings = load_settings_of(MnistSettings, run, "mnist configure")
+    digits = load_artifact(run, DIGITS)
+    experiments = [load_artifact(run, name) for name in EXPERIMENTS]
+    check_experiments(run, settings, digits, experiments)
+    accepted = []
+    for path, _ in leaves(settings):
+        name = ".".join(path)
+        try:
+            other = changed(settings, path)
+            check_experiments(run, other, digits, experiments)
+        except (UserError, ValueError):
+            continue
+        accepted.append(name)
+    assert [name for name in accepted if not name.startswith(NOT_SHOWN)] == []
+    assert "preset" in accepted
+
+
+def test_a_setting_that_differs_is_named_with_its_remedy(run) -> None:
+    settings = load_settings_of(MnistSettings, run, "mnist configure")
+    other = replace(settings, losses=replace(settings.losses, temperature=7.5))
+    with pytest.raises(UserError, match=r"temperature is 7\.5 in .*, but networks/loss.* run `kd-asr mnist losses"):
+        report(run, other)
+    more = replace(settings, seeds=settings.seeds + 1)
+    with pytest.raises(UserError, match=r"was made without networks/.*ask for: run `kd-asr mnist table"):
+        report(run, more)

@@ -17,6 +17,7 @@ from kd_asr.artifacts import MANIFEST, Artifact, build_artifact, load_artifact, 
 from kd_asr.corpora.mnist import CLASSES
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.errors import UserError
+from kd_asr.experiments.mnist.agreement import check_experiments
 from kd_asr.experiments.mnist.networks import posteriors_name, teacher_name
 from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.jobs.systems import Systems, groups_of
@@ -44,7 +45,7 @@ def report(run_dir: Path, settings: MnistSettings) -> Artifact:
     """Write `report/`: `report.md`, `report.json` and PNG files of all finished experiments.
 
     Raises:
-        UserError: no experiment has been run, or one is out of date.
+        UserError: no experiment has been run, or one is out of date or was made with other settings.
     """
     done = {
         name: load_artifact(run_dir, name, remedy=f"kd-asr mnist {name} {run_dir}")
@@ -54,6 +55,7 @@ def report(run_dir: Path, settings: MnistSettings) -> Artifact:
     if not done:
         raise UserError(f"{run_dir} holds no experiment: run `kd-asr mnist table {run_dir}` first")
     digits = load_artifact(run_dir, DIGITS, remedy=f"kd-asr mnist digits {run_dir}")
+    check_experiments(run_dir, settings, digits, done.values())
     stores = posteriors_name(teacher_name(0))
     teacher = load_artifact(run_dir, stores) if (run_dir / stores / MANIFEST).exists() else None
 

@@ -137,8 +137,7 @@ def table(run_dir: Path, settings: MnistSettings) -> Artifact:
     every repetition of every system got wrong, (repetitions, images) bool."""
     source = digits(run_dir, settings)
     systems = table_systems(settings)
-    teachers = [teacher_name(number) for number in range(max(settings.members, settings.seeds))]
-    trained = train_teachers(run_dir, settings, teachers)
+    trained = train_teachers(run_dir, settings, table_teachers(settings))
     members = [one.artifact for one in systems.system("ensemble").members]
     store_posteriors(run_dir, settings, {ENSEMBLE_POSTERIORS: members})
     # Not together with teachers, which would take the cache and a third of the speed from students.
@@ -173,6 +172,11 @@ def table(run_dir: Path, settings: MnistSettings) -> Artifact:
         inputs=[source, *trained],
         work=work,
     )
+
+
+def table_teachers(settings: MnistSettings) -> list[str]:
+    """Members of the ensemble, and teachers of the students."""
+    return [teacher_name(number) for number in range(max(settings.members, settings.seeds))]
 
 
 def student_jobs(settings: MnistSettings) -> list[Job]:

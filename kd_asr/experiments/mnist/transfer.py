@@ -51,9 +51,8 @@ def _transfer(run_dir: Path, settings: MnistSettings, experiment: str) -> Artifa
     seen = SEEN[experiment]
     unseen = tuple(digit for digit in range(CLASSES) if digit not in seen)
     arrays = DigitArrays.load(source.path)
-    share = float(np.isin(arrays.train_labels.numpy(), seen).mean())
     train_teachers(run_dir, settings, [CHOOSING_TEACHER, *_teachers(settings)])
-    jobs = transfer_jobs(settings, experiment, share)
+    jobs = transfer_jobs(settings, experiment, seen_share(arrays, experiment))
     trained = train(run_dir, settings, jobs, f"{experiment}: {len(jobs)} students")
 
     def work(folder: Path) -> dict[str, Any]:
@@ -94,6 +93,11 @@ def _transfer(run_dir: Path, settings: MnistSettings, experiment: str) -> Artifa
         inputs=[source, *trained],
         work=work,
     )
+
+
+def seen_share(arrays: DigitArrays, experiment: str) -> float:
+    """Share of the training images that students of an experiment see."""
+    return float(np.isin(arrays.train_labels.numpy(), SEEN[experiment]).mean())
 
 
 def _teachers(settings: MnistSettings) -> list[str]:
