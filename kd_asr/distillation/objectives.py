@@ -212,7 +212,8 @@ def described(losses: Sequence[Weighted]) -> str:
     """Losses with settings and weights, such as `soft loss (temperature 2; weight 1), hard loss (weight 0.5)`."""
 
     def one(item: Weighted) -> str:
-        settings = [f"{key.replace('_', ' ')} {value:g}" for key, value in asdict(item.loss.settings).items()]
+        values = {key.replace("_", " "): value for key, value in asdict(item.loss.settings).items()}
+        settings = [f"{key} {value if isinstance(value, str) else f'{value:g}'}" for key, value in values.items()]
         return f"{item.loss.name.replace('_', ' ')} loss ({'; '.join([*settings, f'weight {item.weight:g}'])})"
 
     return ", ".join(map(one, losses))

@@ -125,6 +125,12 @@ def cohort(network: Named, networks: int) -> dict[str, Named]:
     return {f"network-{number}": network for number in range(networks)}
 
 
+def one_teacher(task: Task, number: int) -> str:
+    """Artifact of one network among those that teach a student, in turn, so that every one of them is asked by some."""
+    networks = task.teachers(number)
+    return networks[number % len(networks)]
+
+
 def check_losses(losses: Sequence[Weighted], teacher: TeacherSpec | None, *, who: str) -> None:
     """Refuse losses that need more than a teacher gives and labels; None: the run's, of which posteriors are certain.
 

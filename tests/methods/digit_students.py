@@ -13,31 +13,32 @@ from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.experiments.mnist.table import DigitTask
 from kd_asr.jobs.job import Job
 from kd_asr.jobs.run import run
-from kd_asr.methods.base import Plan
+from kd_asr.methods.base import Plan, Task
 from kd_asr.networks.base import Network
 from kd_asr.networks.files import load_network
 from kd_asr.registry import named
 from kd_asr.settings.files import parse_settings_of
 
 FLAGS = [
-    *("--data.source=digits", "--seeds=1", "--members=1", "--jobs=1", "--device=cpu"),
+    *("--data.source=digits", "--seeds=1", "--members=1", "--jobs=1", "--device=cpu", "--distilled.learning_rate=0.01"),
     *(f"--{name}.network.dnn.hidden_units=12" for name in ("teacher", "hard", "distilled")),
-    *(f"--{name}.epochs=1" for name in ("teacher", "hard", "distilled")),
+    *(f"--{name}.epochs=4" for name in ("teacher", "hard", "distilled")),
     *(f"--{name}.batch_images=64" for name in ("teacher", "hard", "distilled")),
 ]
 SETTINGS = parse_settings_of(MnistSettings, FLAGS)
+DIGIT_TASK = DigitTask(SETTINGS)
 
 
-def plan_of(name: str, method_settings: object = None) -> Plan:
-    """Plan of a method for these digits."""
-    plan: Plan = named("method", name, method_settings).make().plan(DigitTask(SETTINGS))
+def plan_of(name: str, method_settings: object = None, *, task: Task = DIGIT_TASK) -> Plan:
+    """Plan of a method, for these digits unless another task is given."""
+    plan: Plan = named("method", name, method_settings).make().plan(task)
     return plan
 
 
 def trained(run_dir: Path, plan: Plan) -> None:
     """Train what a plan holds, after the teachers."""
     digits(run_dir, SETTINGS)
-    train_teachers(run_dir, SETTINGS, DigitTask(SETTINGS).teachers(0))
+    train_teachers(run_dir, SETTINGS, DIGIT_TASK.teachers(0))
     run(plan.jobs, run_dir, processes=1, device=HOST, description="students", unit="images")
 
 
