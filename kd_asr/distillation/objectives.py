@@ -265,12 +265,17 @@ def tap_losses(objective: Objective) -> dict[str, TapLoss]:
     return {name: loss for name, loss in found.items() if loss is not None}
 
 
+def needs_of(losses: Sequence[Weighted]) -> frozenset[str]:
+    """Everything that some losses need."""
+    return frozenset[str]().union(*(find("loss", item.loss.name).needs for item in losses))
+
+
 def check_needs(losses: Sequence[Weighted], gives: frozenset[str], *, who: str) -> None:
     """Refuse losses that need more than there is.
 
     Args:
         losses: losses of a job.
-        gives: outputs of its teacher, and `labels` if the data has any.
+        gives: outputs of its teacher, `labels` if the data has any, and `heads` if the network has several.
         who: beginning of the error message, such as `the method decoupled`.
 
     Raises:

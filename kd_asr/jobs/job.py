@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Protocol
 
 from kd_asr.device import Precision
 from kd_asr.distillation.losses.base import TapLoss
-from kd_asr.distillation.objectives import Objective, check_needs, objective_of, tap_losses
+from kd_asr.distillation.objectives import Objective, check_needs, needs_of, objective_of, tap_losses
 from kd_asr.distillation.teachers.base import Lesson, Teacher
 from kd_asr.errors import UserError
 from kd_asr.jobs.systems import Average
@@ -157,6 +157,7 @@ class Job:
             raise UserError(f"{self.name}: networks that are trained together must see the data in one way")
         gives = {"labels"} | (find("teacher", self.teacher.teacher.name).gives if self.teacher is not None else set())
         gives |= {"members"} if len(self.networks) > 1 else set()
+        gives |= {"heads"} if len(self.networks) == 1 and network_class(self.network.name).head_layer else set()
         check_needs(self.losses, frozenset(gives), who=self.name)
         on_taps = tap_losses(self.objective())  # refuses losses that make no objective
         if on_taps and len(self.networks) > 1:
@@ -166,6 +167,11 @@ class Job:
     def network(self) -> Named:
         """The first network, whose view all networks share."""
         return next(iter(self.networks.values()))
+
+    @property
+    def needs_more_than_logits(self) -> bool:
+        """Whether a loss looks into the network."""
+        return bool(self.tap_losses) or "heads" in needs_of(self.losses)
 
     @property
     def tap_losses(self) -> dict[str, TapLoss]:

@@ -21,7 +21,9 @@ def stackable(one: Job, other: Job) -> bool:
     Networks that learn from each other are a stack's business no more: each of them sees the others' outputs. Losses
     whose weights change are none either: a stack's updates are recorded once.
     """
-    if max(len(one.networks), len(other.networks)) > 1 or one.tap_losses or other.tap_losses or one.last_weights:
+    if max(len(one.networks), len(other.networks)) > 1 or one.last_weights:
+        return False
+    if one.needs_more_than_logits or other.needs_more_than_logits:
         return False
     shared = [field.name for field in fields(Job) if field.name not in _OWN]
     return all(getattr(one, name) == getattr(other, name) for name in shared)

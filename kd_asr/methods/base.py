@@ -16,6 +16,9 @@ from kd_asr.jobs.job import MODEL, Job, TeacherSpec
 from kd_asr.jobs.systems import Group, NetworkRef, System
 from kd_asr.registry import Named, Weighted, find, named
 
+# Puts a network around another one.
+NetworkAround = Callable[[Named], Named]
+
 
 class Task(Protocol):
     """Data, student network and budget of a run, on speech, digits or anything else, with which methods plan."""
@@ -38,8 +41,23 @@ class Task(Protocol):
         """
         ...
 
+    @property
+    def members(self) -> Sequence[str]:
+        """Artifacts of the networks of the ensemble, to be asked one by one and on the students' inputs.
+
+        Raises:
+            UserError: they see utterances in another way than students.
+        """
+        ...
+
     def taught(
-        self, name: str, number: int, losses: Sequence[Weighted], *, teacher: TeacherSpec | None = None
+        self,
+        name: str,
+        number: int,
+        losses: Sequence[Weighted],
+        *,
+        teacher: TeacherSpec | None = None,
+        network: NetworkAround | None = None,
     ) -> Job:
         """Training of a student on a teacher's signal and hard labels.
 
@@ -48,6 +66,7 @@ class Task(Protocol):
             number: number of the student.
             losses: losses to minimise.
             teacher: teacher; None: the one that the settings of the run name, of all networks in `teachers`.
+            network: makes the student's network from that of the other methods' students; None: the same.
         """
         ...
 
@@ -155,6 +174,32 @@ def plan_students(task: Task, name: str, losses: Sequence[Weighted], group: Grou
     """
     check_losses(losses, None, who=f"the method {group.name}")
     jobs = tuple(task.taught(name, number, losses) for number in range(task.students))
+    return Plan(jobs, (group,), systems_of(jobs, group))
+
+
+def plan_students_of_members(
+    task: Task, name: str, losses: Sequence[Weighted], group: Group, *, network: NetworkAround | None = None
+) -> Plan:
+    """Plan students of the ensemble's members one by one, which are asked in each update.
+
+    Args:
+        task: task to plan for.
+        name: name of the students.
+        losses: losses to minimise.
+        group: group of the systems, which have one student each.
+        network: as in `Task.taught`; the losses may need several heads of it.
+
+    Raises:
+        UserError: a loss needs more than that, or the ensemble has a single member.
+    """
+    teacher, who = live(*task.members), f"the method {group.name}"
+    gives = {"labels", *find("teacher", teacher.teacher.name).gives, *({"heads"} if network is not None else ())}
+    check_needs(losses, frozenset(gives), who=who)
+    if len(teacher.artifacts) < 2:
+        raise UserError(f"{who}: an ensemble of one member has no disagreement to keep: give it two or more")
+    jobs = tuple(
+        task.taught(name, number, losses, teacher=teacher, network=network) for number in range(task.students)
+    )
     return Plan(jobs, (group,), systems_of(jobs, group))
 
 

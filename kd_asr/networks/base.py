@@ -40,12 +40,15 @@ class Network(nn.Module):
             frames.
         num_classes: Number of outputs.
         settings: Settings of this network.
+        head_layer: Submodule with the logits of several heads for the same classes, (labels, heads * classes), of which
+            the network's logits are the mean posterior; empty: it has one head.
         only_labelled: In evaluation mode, whether outputs are wanted only for the labels of a training example, and not
             for every frame. The same for most networks.
     """
 
     Settings: ClassVar[type[Any]]
-    row_axis: ClassVar[int] = 0
+    row_axis: int = 0
+    head_layer: ClassVar[str] = ""
     only_labelled: bool = False
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int, settings: Any) -> None:
@@ -105,21 +108,29 @@ class Network(nn.Module):
 
 
 def outputs_of(model: nn.Module, inputs: Tensor, taps: Collection[str] = ()) -> Outputs:
-    """Logits of any module from inputs to logits, and the outputs of some of its submodules in the same pass.
+    """Logits of any module from inputs to logits, those of its heads if it has several, and the outputs of some of its
+    submodules in the same pass.
 
     Raises:
         UserError: the model has no such tap.
     """
     found: dict[str, Tensor] = {}
-    with _tapping(model, taps, found):
+    heads: list[Tensor] = []
+    with _tapping(model, taps, found, heads):
         logits = model(inputs)
-    return Outputs(logits, found)
+    of_heads = heads[0].view(len(logits), -1, logits.shape[1]).transpose(0, 1) if heads else None
+    return Outputs(logits, found, of_heads)
 
 
 @contextmanager
-def _tapping(model: nn.Module, taps: Collection[str], found: dict[str, Tensor]) -> Iterator[None]:
+def _tapping(
+    model: nn.Module, taps: Collection[str], found: dict[str, Tensor], heads: list[Tensor]
+) -> Iterator[None]:
     handles = []
     network = _unwrapped(model)
+    if isinstance(network, Network) and network.head_layer:
+        layer = network.get_submodule(network.head_layer)
+        handles.append(layer.register_forward_hook(lambda module, inputs, outputs: heads.append(outputs)))
 
     def tap(asked: str) -> None:
         name, submodule = _tapped(network, asked)

@@ -10,12 +10,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Outputs:
-    """Logits, and the outputs of the middle layers that were asked for.
+    """Logits, those of several heads, and the outputs of the middle layers that were asked for.
 
     Attributes:
         logits: (labels, classes) float32.
         taps: (labels, width) outputs of middle layers, by name.
+        heads: (heads, labels, classes) float32 logits of each head; None: the network has one.
     """
 
     logits: Tensor
     taps: Mapping[str, Tensor] = field(default_factory=dict)
+    heads: Tensor | None = None

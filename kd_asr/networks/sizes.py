@@ -11,6 +11,8 @@ from kd_asr.registry import Named
 
 # The setting that makes a network smaller.
 WIDTH = "hidden_units"
+# The setting with the network inside another one.
+BODY = "body"
 # Wide networks stay multiples of this, in which processors and cards are fastest.
 _STEP = 8
 _WIDE = 128
@@ -20,14 +22,14 @@ def of_size(network: Named, share: float, input_shape: tuple[int, ...], num_clas
     """A network with fewer hidden units, whose parameters come nearest to a share of those of `network`.
 
     Args:
-        network: its settings have `hidden_units`, unless the share is 1.
+        network: its settings, or those of its body, have `hidden_units`, unless the share is 1.
         share: of the parameters, above 0 and at most 1.
         input_shape: shape of an input.
         num_classes: number of outputs.
     """
     if share == 1:
         return network
-    full = int(getattr(network.settings, WIDTH))
+    full = _width(network)
     step = _STEP if full % _STEP == 0 and full >= _WIDE else 1
     wanted = share * _parameters(network, full, input_shape, num_classes)
     low, high = 1, full // step  # in steps
@@ -44,8 +46,15 @@ def of_size(network: Named, share: float, input_shape: tuple[int, ...], num_clas
     return _with(network, units)
 
 
+def _width(network: Named) -> int:
+    body = getattr(network.settings, BODY, None)
+    return _width(body) if body is not None else int(getattr(network.settings, WIDTH))
+
+
 def _with(network: Named, units: int) -> Named:
-    return replace(network, settings=replace(network.settings, **{WIDTH: units}))
+    body = getattr(network.settings, BODY, None)
+    changed = {WIDTH: units} if body is None else {BODY: _with(body, units)}
+    return replace(network, settings=replace(network.settings, **changed))
 
 
 def _parameters(network: Named, units: int, input_shape: tuple[int, ...], num_classes: int) -> int:

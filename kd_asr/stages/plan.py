@@ -10,7 +10,7 @@ from kd_asr.distillation.objectives import HARD, hinton_losses
 from kd_asr.errors import UserError
 from kd_asr.features.settings import AugmentSettings
 from kd_asr.jobs.job import MODEL, Job, TeacherSpec, as_name, network_seed, teacher_spec
-from kd_asr.methods.base import Plan, cohort, planned
+from kd_asr.methods.base import NetworkAround, Plan, cohort, planned
 from kd_asr.registry import Named, Weighted
 from kd_asr.stages.settings import Settings
 from kd_asr.tasks.speech import SpeechData
@@ -64,11 +64,22 @@ class SpeechTask:
             raise UserError(f"methods: teachers that are asked one by one {self.settings.views_differ}")
         return member_names(self.settings)
 
+    @property
+    def members(self) -> Sequence[str]:
+        """The members of the ensemble, the teachers of every student."""
+        return self.teachers(0)
+
     def taught(
-        self, name: str, number: int, losses: Sequence[Weighted], *, teacher: TeacherSpec | None = None
+        self,
+        name: str,
+        number: int,
+        losses: Sequence[Weighted],
+        *,
+        teacher: TeacherSpec | None = None,
+        network: NetworkAround | None = None,
     ) -> Job:
         """A student of the ensemble, or of another teacher."""
-        job = soft_job(self.settings, self._artifact(name, number), losses, teacher=teacher)
+        job = soft_job(self.settings, self._artifact(name, number), losses, teacher=teacher, network=network)
         return replace(job, size=self.size)
 
     def untaught(self, name: str, number: int, losses: Sequence[Weighted], *, networks: int = 1) -> Job:
@@ -169,15 +180,16 @@ def soft_job(
     *,
     seed: int | None = None,
     teacher: TeacherSpec | None = None,
+    network: NetworkAround | None = None,
 ) -> Job:
     """A student on the ensemble's soft targets, or another teacher's, and on hard labels, of the training set and
-    `transfer`'s copies."""
-    network, distil = settings.student_network, settings.distil
+    `transfer`'s copies; `network` is that of `Task.taught`."""
+    own, distil = settings.student_network, settings.distil
     if distil.dropout is not None:
-        network = replace(network, settings=replace(network.settings, dropout=distil.dropout))
+        own = replace(own, settings=replace(own.settings, dropout=distil.dropout))
     return Job(
         name=name,
-        networks={MODEL: network},
+        networks={MODEL: network(own) if network is not None else own},
         data=_transfer_set(settings),
         losses=tuple(losses),
         budget=student_budget(settings),

@@ -90,7 +90,8 @@ def step(
     model.train()
     with device.matrix_precision(bf16=bf16):
         outputs = outputs_of(model, batch.inputs, taps)
-    value = objective(Outputs(outputs.logits.float(), outputs.taps), batch)
+    heads = outputs.heads.float() if outputs.heads is not None else None
+    value = objective(Outputs(outputs.logits.float(), outputs.taps, heads), batch)
     optimiser.zero_grad(set_to_none=True)
     (value.total if weight == 1.0 else value.total * weight).backward()  # type: ignore[no-untyped-call]
     optimiser.step()

@@ -331,7 +331,7 @@ def test_what_a_teacher_does_not_give_is_refused_in_one_sentence() -> None:
 @pytest.mark.parametrize("name", names("loss"))
 def test_every_loss_gives_one_finite_value_per_label_and_a_gradient(name: str, device: Device) -> None:
     kind = find("loss", name)
-    assert kind.needs <= {"labels", "posteriors", "members", "taps"}
+    assert kind.needs <= {"labels", "posteriors", "members", "taps", "heads"}
     targets, loss = top_k_targets(draw(1).log_softmax(1), 4), kind(kind.Settings())
     signal = Signal(targets, (draw(2).log_softmax(1), draw(3).log_softmax(1)))
     taps: list[str] = []
@@ -345,7 +345,7 @@ def test_every_loss_gives_one_finite_value_per_label_and_a_gradient(name: str, d
     student = device.put(draw(0)).requires_grad_()
 
     def value_of(logits: torch.Tensor) -> torch.Tensor:
-        outputs = Outputs(logits, dict.fromkeys(taps, logits))
+        outputs = Outputs(logits, dict.fromkeys(taps, logits), torch.stack([logits, 2 * logits]))
         return loss(outputs, signal, Batch(labels, labels, labels, signal))
 
     values = value_of(student)

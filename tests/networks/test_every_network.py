@@ -65,6 +65,8 @@ def small(name: str) -> Named:
     """A network with few units, no dropout, and the defaults of all else."""
     settings = named("network", name).settings
     wanted = {"hidden_units": 12, "channels": 2, "dropout": 0.0, "dilations": (1, 2, 3)}
+    if hasattr(settings, "body"):
+        wanted["body"] = small(settings.body.name)
     own = {key: value for key, value in wanted.items() if hasattr(settings, key)}
     return named("network", name, replace(settings, **own))
 

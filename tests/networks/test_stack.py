@@ -19,6 +19,8 @@ BINS, CLASSES, BATCH = 8, 5, 6
 def small(name: str) -> Named:
     settings = named("network", name).settings
     wanted = {"hidden_units": 12, "channels": 2, "dropout": 0.0, "chunk_frames": 4, "dilations": (1, 3)}
+    if hasattr(settings, "body"):
+        wanted["body"] = small(settings.body.name)
     return named("network", name, replace(settings, **{key: wanted[key] for key in wanted if hasattr(settings, key)}))
 
 

@@ -19,7 +19,7 @@ class Loss(Protocol):
 
     Attributes:
         needs: Inputs of the loss: `labels`, the teacher's `posteriors`, the posteriors of its `members` one by one, or
-            its middle layers, `taps`.
+            its middle layers, `taps`; the logits of several `heads` of the student.
     """
 
     needs: ClassVar[frozenset[str]]
@@ -59,6 +59,20 @@ def posteriors_of(signal: Signal) -> SoftTargets:
     if signal.targets is None:
         raise ValueError("a batch without soft targets: give the examples a teacher")
     return signal.targets
+
+
+def members_of_signal(signal: Signal, logits: Tensor) -> tuple[Tensor, ...]:
+    """The log-posteriors of the teacher's members, of the shape of the student's logits.
+
+    Raises:
+        ValueError: there are fewer than two, or one has another shape.
+    """
+    if len(signal.members) < 2:
+        raise ValueError(f"{len(signal.members)} members to learn from: this loss needs an ensemble of two or more")
+    for member in signal.members:
+        if member.shape != logits.shape:
+            raise ValueError(f"logits of shape {tuple(logits.shape)} beside a member of shape {tuple(member.shape)}")
+    return signal.members
 
 
 def check_shapes(logits: Tensor, targets: SoftTargets) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
+from kd_asr.distillation.objectives import needs_of
 from kd_asr.experiments.mnist.digits import digits
 from kd_asr.experiments.mnist.networks import (
     digit_job,
@@ -23,11 +24,13 @@ from kd_asr.experiments.mnist.networks import (
 from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.jobs.job import Job, TeacherSpec, network_seed, teacher_spec
 from kd_asr.jobs.systems import Group, NetworkRef, System, Systems, single_systems
-from kd_asr.methods.base import Plan, cohort, planned
+from kd_asr.methods.base import NetworkAround, Plan, cohort, planned
 from kd_asr.registry import Weighted
 from kd_asr.tasks.digits import DIGITS, DigitArrays
 
 ENSEMBLE_POSTERIORS = "posteriors/ensemble"
+# What losses can have of one teacher's posteriors.
+_OF_POSTERIORS = frozenset({"posteriors", "labels"})
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,27 @@ class DigitTask:
         """The teacher of the same number."""
         return (teacher_name(number),)
 
+    @property
+    def members(self) -> Sequence[str]:
+        """All teachers."""
+        return [teacher_name(member) for member in range(self.settings.members)]
+
     def taught(
-        self, name: str, number: int, losses: Sequence[Weighted], *, teacher: TeacherSpec | None = None
+        self,
+        name: str,
+        number: int,
+        losses: Sequence[Weighted],
+        *,
+        teacher: TeacherSpec | None = None,
+        network: NetworkAround | None = None,
     ) -> Job:
         """A student of the teacher of the same number, or of another teacher."""
-        asked = teacher or network_as_teacher(self.settings, teacher_name(number))
-        return _distilled(self.settings, _artifact(name, number), asked, losses)
+        settings = self.settings
+        asked = teacher or network_as_teacher(settings, teacher_name(number))
+        if network is not None:
+            around = network(settings.distilled.network)
+            settings = replace(settings, distilled=replace(settings.distilled, network=around))
+        return _distilled(settings, _artifact(name, number), asked, losses)
 
     def untaught(self, name: str, number: int, losses: Sequence[Weighted], *, networks: int = 1) -> Job:
         """The networks of students on hard labels with other losses."""
@@ -78,7 +96,8 @@ def _distilled(settings: MnistSettings, name: str, teacher: TeacherSpec, losses:
 
 
 def table_plans(settings: MnistSettings) -> list[Plan]:
-    """The students of the table: on hard labels, of each method, and of the ensemble, by the first method.
+    """The students of the table: on hard labels, of each method, and of the ensemble, by the first method
+    that learns from posteriors.
 
     Raises:
         UserError: a method cannot work with these settings.
@@ -90,6 +109,7 @@ def table_plans(settings: MnistSettings) -> list[Plan]:
     )  # fmt: skip
     of_ensemble = Group("ensemble student", "distilled from the ensemble", note="student")
     number = min(settings.seeds, settings.ensemble_students)
+    possible = [plan.students[0].losses for plan in methods if needs_of(plan.students[0].losses) <= _OF_POSTERIORS]
     teachers = [teacher_name(member) for member in range(settings.members)]
     asked = teacher_spec(
         settings.distilled.teacher, store=ENSEMBLE_POSTERIORS, networks=teachers, average="arithmetic"
@@ -100,7 +120,8 @@ def table_plans(settings: MnistSettings) -> list[Plan]:
         _plan(
             of_ensemble,
             [
-                _distilled(settings, f"networks/ensemble-student-{one:02d}", asked, methods[0].students[0].losses)
+                _distilled(settings, f"networks/ensemble-student-{one:02d}", asked, losses)
+                for losses in possible[:1]
                 for one in range(number)
             ],
         ),
