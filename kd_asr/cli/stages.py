@@ -148,6 +148,14 @@ FURTHER = (
         "Needs the main job's artifacts up to `decode`. Writes rescore/<system>/{dev,test}.jsonl and prints the word "
         "error rates. Settings: rescore.arpa (the model), rescore.*.",
     ),
+    Stage(
+        "uncertainty",
+        "measure how well each system's uncertainty finds wrong frames, wrong words and odd audio",
+        "Needs the main job's artifacts up to `decode`. The audio unlike the training data (noise, tones, other "
+        "languages by espeak-ng, an 8 kHz chain) is made on the spot. Writes uncertainty/uncertainty.md, .tsv and "
+        ".json, and prints the table.",
+        "kd_asr.experiments.uncertainty",
+    ),
 )
 
 
@@ -180,5 +188,5 @@ def make(name: str, run_dir: Path, settings: Settings) -> None:
         made = getattr(module, name)(run_dir, settings)
     if name in ("report", "reduced_report"):
         module.print_table(run_dir / name / "report.json")
-    elif name in ("beams", "rescore"):
+    elif name in ("beams", "rescore", "uncertainty"):
         module.print_table(made)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -268,6 +268,13 @@ def tap_losses(objective: Objective) -> dict[str, TapLoss]:
 def needs_of(losses: Sequence[Weighted]) -> frozenset[str]:
     """Everything that some losses need."""
     return frozenset[str]().union(*(find("loss", item.loss.name).needs for item in losses))
+
+
+def concentrations_of(losses: Sequence[Weighted]) -> Callable[[Tensor], Tensor] | None:
+    """The Dirichlet distribution that losses teach a student to predict: (labels, classes) concentrations as a function
+    of its logits. None if they teach it none."""
+    made = (item.loss.make() for item in losses)
+    return next((loss.concentrations for loss in made if hasattr(loss, "concentrations")), None)
 
 
 def check_needs(losses: Sequence[Weighted], gives: frozenset[str], *, who: str) -> None:

@@ -21,6 +21,7 @@ from kd_asr.cli import main
 from kd_asr.decoding.arpa import write_arpa
 from kd_asr.decoding.ngram import estimate_ngrams
 from kd_asr.errors import UserError
+from kd_asr.experiments.uncertainty import uncertainty as experiment
 from kd_asr.jobs.systems import NetworkRef
 from kd_asr.networks.settings import AdaptSettings
 from kd_asr.settings.files import save_settings
@@ -249,3 +250,22 @@ def test_the_graph_s_own_language_model_changes_nothing_and_another_one_is_liste
         assert artifact.metrics["dev"]["after"] <= artifact.metrics["dev"]["before"]
     with pytest.raises(UserError, match=r"rescore\.arpa: name an ARPA"):
         rescore(decoded, saved)
+
+
+def test_every_system_says_how_unsure_it_is_of_its_errors_and_of_odd_audio(
+    decoded: Path, settings: Settings, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(experiment, "_MOST_SPEECH", 3)
+    found = experiment.uncertainty(decoded, load_settings(decoded))
+    rows = {(row["question"], row["unit"], row["group"], row["measure"]): row for row in found.metrics["rows"]}
+    odd = {(kind, unit) for kind in ("8 kHz", "noise", "tones", "foreign", "English") for unit in ("file", "frame")}
+    assert {key[:2] for key in rows} == {("wrong frames", "frame"), ("wrong words", "word"), *odd}
+    for group, measures in (("baseline", 1), ("distilled", 1), ("ensemble", 3)):
+        of_group = [row for key, row in rows.items() if key[:3] == ("wrong frames", "frame", group)]
+        assert len(of_group) == measures and all(0 <= row["area"] <= 1 for row in of_group)
+        assert {row["systems"] for row in of_group} == {1 if group == "ensemble" else 2}
+    experiment.print_table(found)
+    assert "distilled" in capsys.readouterr().out
+    lines = (found.path / "uncertainty.tsv").read_text().splitlines()
+    assert len(lines) == 1 + 12 * (4 + 3)  # two baselines, two students, three measures of the ensemble
+    assert "# Uncertainty on" in (found.path / "uncertainty.md").read_text()

@@ -97,6 +97,10 @@ class DirichletLoss:
     def __init__(self, settings: DirichletSettings) -> None:
         self.settings = settings
 
+    def concentrations(self, logits: Tensor) -> Tensor:
+        """`concentrations` of (labels, classes) logits."""
+        return concentrations(logits)
+
     def __call__(self, outputs: Outputs, signal: Signal, batch: Batch) -> Tensor:
         """(labels,) nats."""
         members = members_of_signal(signal, outputs.logits)

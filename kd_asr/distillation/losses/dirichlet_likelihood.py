@@ -23,6 +23,11 @@ from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below
 _LARGEST_LOGIT = 60.0
 
 
+def tempered_concentrations(logits: Tensor, temperature: float) -> Tensor:
+    """alpha = exp(z / T) of (labels, classes) logits z."""
+    return (logits / temperature).clamp_max(_LARGEST_LOGIT).exp()
+
+
 def dirichlet_likelihood_loss(
     logits: Tensor, members: Sequence[Tensor], *, temperature: float, smoothing: float
 ) -> Tensor:
@@ -37,7 +42,7 @@ def dirichlet_likelihood_loss(
     Returns:
         (labels,) nats; negative where the density is above 1.
     """
-    alpha = (logits / temperature).clamp_max(_LARGEST_LOGIT).exp()
+    alpha = tempered_concentrations(logits, temperature)
     classes = logits.shape[1]
     uniform = math.log(smoothing / classes)
     tempered = torch.stack([(member / temperature).log_softmax(dim=1) for member in members])
@@ -68,6 +73,10 @@ class DirichletLikelihoodLoss:
 
     def __init__(self, settings: DirichletLikelihoodSettings) -> None:
         self.settings = settings
+
+    def concentrations(self, logits: Tensor) -> Tensor:
+        """`tempered_concentrations` of (labels, classes) logits at temperature 1, of posteriors as they are."""
+        return tempered_concentrations(logits, 1.0)
 
     def __call__(self, outputs: Outputs, signal: Signal, batch: Batch) -> Tensor:
         """(labels,) nats."""
