@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,25 @@ import pytest
 from kd_asr.cli import main, mnist, stages
 from kd_asr.cli.run import EXPERIMENTS, REDUCED_STAGES
 from kd_asr.cli.stages import STAGES
+from kd_asr.distillation.objectives import weighted
 from kd_asr.errors import UserError
+from kd_asr.experiments.mnist.settings import MnistSettings
+from kd_asr.jobs.systems import Group
+from kd_asr.methods.base import Plan, Task, plan_students
 from kd_asr.presets import find_preset, preset_names
-from kd_asr.stages.settings import load_settings
+from kd_asr.registry import _CLASSES, names
+from kd_asr.stages.settings import load_settings, parse_settings
 
 PROJECT = Path(__file__).parent.parent
-RECIPES = {"run_librispeech_subset.sh": "speech", "run_reduced_data.sh": "reduced-data", "run_mnist.sh": "digits"}
+# What each recipe puts before and behind `--home ROOT`; words of its own come first.
+RECIPES = {
+    "run_librispeech_subset.sh": ([], "speech", []),
+    "run_reduced_data.sh": ([], "reduced-data", []),
+    "run_mnist.sh": ([], "digits", []),
+    "run_methods.sh": ([], "speech", ["--methods", "all", "--compare"]),
+    "run_methods.sh --task digits": (["--task", "digits"], "digits", ["--methods", "all", "--compare"]),
+    "run_methods.sh --task=digits": (["--task=digits"], "digits", ["--methods", "all", "--compare"]),
+}
 EMBEDDED = ("--preset", "tiny", "--corpus", "embedded")
 
 OPTIONS = [
@@ -46,6 +60,8 @@ SPEECH_OPTIONS = [
     *OPTIONS,
     (["--stage", "training"], "unknown stage 'training'; the stages are: corpus prepare"),
     (["--stage", "report", "--stop-stage", "align"], "--stage report comes after --stop-stage align"),
+    (["--compare", "--stop-stage", "decode"], "--compare needs the stage report: leave out --stop-stage"),
+    (["--methods", "hinton,mutul"], "methods: there is no method 'mutul', do you mean 'mutual'?"),
 ]
 REDUCED_OPTIONS = [
     *OPTIONS,
@@ -63,9 +79,27 @@ DIGIT_OPTIONS = [
     (["--preset", "huge"], "unknown preset 'huge'; there are: paper quick tiny"),
     (["--experiment", "tables"], "unknown experiment 'tables'; do you mean 'table'?; there are: table temperature"),
     (["--seeds", "0"], "--seeds must be a whole number of 1 or more, not '0'"),
+    (["--compare", "--experiment", "losses"], "--compare needs the experiment table: leave out --experiment"),
     (["--source", "letters"], "--source is auto, mnist or digits, not 'letters'"),
     (["--teacher.epochs=0"], "teacher.epochs: 0 is less than 1"),
 ]
+
+
+@dataclass(frozen=True)
+class _ImpossibleSettings:
+    """None."""
+
+
+class _Impossible:
+    """Students of a teacher that want its single members."""
+
+    Settings = _ImpossibleSettings
+
+    def __init__(self, settings: _ImpossibleSettings) -> None:
+        self.settings = settings
+
+    def plan(self, task: Task) -> Plan:
+        return plan_students(task, "impossible", (weighted("peers"),), Group("impossible", "impossible", "student"))
 
 
 @pytest.fixture(autouse=True)
@@ -187,6 +221,30 @@ def test_a_network_can_be_named(made) -> None:
     assert (settings.network.name, settings.student_network.name) == ("cnn", "dnn")
 
 
+def test_all_methods_are_those_of_the_preset_and_the_other_registered_ones(made, capsys) -> None:
+    options = [*EMBEDDED, "--preset", "quick", "--methods", "all", "--methods.mutual.networks", "3"]
+    assert main(["run", "speech", *options]) == 0
+    methods = load_settings(Path("exp/librispeech_quick")).methods
+    assert methods[0] == parse_settings([], find_preset("quick")).methods[0]
+    left_out = [line for line in capsys.readouterr().err.splitlines() if "is left out: " in line]
+    assert len(methods) + len(left_out) == len(names("method"))
+    assert {method.name for method in methods} >= {"hinton", "decoupled", "mutual"}
+    assert next(one for one in methods if one.name == "mutual").settings.networks == 3
+    assert main(["run", "digits", "--preset", "tiny", "--source", "digits", "--methods=hinton,mutual"]) == 0
+    of_digits = mnist.load_mnist_settings(Path("exp/mnist_tiny"))
+    assert [method.name for method in of_digits.methods] == ["hinton", "mutual"]
+    assert of_digits.methods[0] == MnistSettings().methods[0]  # with the temperature that the preset has
+
+
+def test_a_method_that_cannot_work_with_the_settings_is_left_out_of_all(monkeypatch, made, capsys) -> None:
+    # The classes do not tell what a run must provide; a plan does.
+    monkeypatch.setitem(_CLASSES["method"], "impossible", _Impossible)
+    assert main(["run", *EMBEDDED, "--methods=all"]) == 0
+    assert "impossible" not in {method.name for method in load_settings(Path("exp/librispeech_tiny")).methods}
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the method impossible is left out: the method impossible: the loss 'peers' needs members" in said
+
+
 def test_a_preset_can_be_a_file(tmp_path, made) -> None:
     (tmp_path / "mine.yaml").write_text("preset: mine\nseed: 5\n")
     options = ["--preset", str(tmp_path / "mine.yaml"), "--corpus", "embedded"]
@@ -246,9 +304,18 @@ def test_a_recipe_hands_its_options_to_run_and_its_status_back(name: str, tmp_pa
     (programs / "kd-asr").chmod(0o755)
     stamp = 'printf "%s\\n" "$(cat pyproject.toml constraints.txt | cksum) $PWD" > .venv/.kd_asr_stamp'
     subprocess.run(["bash", "-c", stamp], cwd=root, check=True)
-    command = ["bash", str(root / "recipes" / name), "--preset", "tiny", "--x.y", "two words"]
+    own, task, added = RECIPES[name]
+    command = [
+        "bash",
+        str(root / "recipes" / name.split(maxsplit=1)[0]),
+        *own,
+        "--preset",
+        "tiny",
+        "--x.y",
+        "two words",
+    ]
     environment = {**os.environ, "PYTHON": "/nonexistent"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 130
-    expected = ["run", RECIPES[name], "--home", str(root), "--preset", "tiny", "--x.y", "two words"]
+    expected = ["run", task, "--home", str(root), *added, "--preset", "tiny", "--x.y", "two words"]
     assert done.stdout.splitlines() == expected

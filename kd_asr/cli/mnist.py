@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.artifacts import locked
+from kd_asr.cli.methods import with_methods
 from kd_asr.cli.parsing import check_run_folder, one_of, setting_flags
 from kd_asr.console import say
 from kd_asr.executors.shares import executing
@@ -178,17 +179,13 @@ def choose_digit_settings(
     from kd_asr.corpora.mnist import choose_digits
     from kd_asr.device import find_device
     from kd_asr.executors.base import make_executor
-    from kd_asr.experiments.mnist.settings import IMAGE_SHAPES
-    from kd_asr.experiments.mnist.table import student_jobs, table_systems
-    from kd_asr.jobs.taps import check_taps
 
     if config is not None and names_no_preset(config):
         flags = [f"--preset={config.stem}", *flags]
     # Errors in the settings are reported before the digits are looked for.
+    flags = with_methods(flags, lambda some: parse_settings_of(MnistSettings, some, config), _check_methods)
     early = parse_settings_of(MnistSettings, flags, config)
-    table_systems(early)  # refuses methods that cannot work
-    shape = IMAGE_SHAPES[early.data.source]
-    check_taps(student_jobs(early), teacher=early.teacher.network, shape_of=lambda network: shape)
+    _check_methods(early)
     find_device(early.device, make_executor(early.executor))
     check_run_folder(arguments.run)
     choice = choose_digits(arguments.source, arguments.mnist, data)
@@ -196,6 +193,17 @@ def choose_digit_settings(
     chosen = [f"--data.source={choice.source}", f"--data.root={choice.root}"]
     fitting = flags_for_bundled_digits(early) if choice.source == "digits" else []
     return parse_settings_of(MnistSettings, [*fitting, *flags, *chosen], config)
+
+
+def _check_methods(settings: MnistSettings) -> None:
+    """Refuse methods that cannot work with the other settings."""
+    from kd_asr.experiments.mnist.settings import IMAGE_SHAPES
+    from kd_asr.experiments.mnist.table import student_jobs, table_systems
+    from kd_asr.jobs.taps import check_taps
+
+    table_systems(settings)
+    shape = IMAGE_SHAPES[settings.data.source]
+    check_taps(student_jobs(settings), teacher=settings.teacher.network, shape_of=lambda network: shape)
 
 
 def save(run: Path, settings: MnistSettings) -> None:

@@ -116,6 +116,7 @@ def _add_speech(tasks: argparse._SubParsersAction[Any]) -> None:
         "  kd-asr run speech --unlabelled podcasts --distil.epochs 18 --distil.sizes '[1, 0.5, 0.25]'\n"
         "                                                        audio without transcripts, longer training and\n"
         "                                                        smaller networks for the students\n"
+        "  kd-asr run speech --methods all --compare             every way of teaching students, side by side\n"
         "  kd-asr run speech --stage decode --decode.beam 13     on with the default run folder, from there\n\n"
         + _AGAIN,
         digits=False,
@@ -127,8 +128,17 @@ def _add_speech(tasks: argparse._SubParsersAction[Any]) -> None:
         metavar="N",
         help="students trained; the report gives their mean (default: 3)",
     )
+    _add_compare(command)
     command.add_argument("--stage", metavar="NAME", default=STAGES[0].name, help="begin with this stage")
     command.add_argument("--stop-stage", metavar="NAME", default=STAGES[-1].name, help="end after this stage")
+
+
+def _add_compare(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--compare",
+        action="store_true",
+        help="at the end, set all systems side by side in RUN/comparison, as `kd-asr compare` does",
+    )
 
 
 def _add_reduced_data(tasks: argparse._SubParsersAction[Any]) -> None:
@@ -193,6 +203,7 @@ def _add_digits(tasks: argparse._SubParsersAction[Any]) -> None:
     command.add_argument(
         "--experiment", default="table", metavar="NAME", help=f"{', '.join(EXPERIMENTS)}, or all (default: table)"
     )
+    _add_compare(command)
     command.add_argument(
         "--seeds",
         type=whole_number("--seeds", 1),
@@ -258,7 +269,15 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     place = obstacle(arguments.run)
     if place is not None:
         raise UserError(f"--out {arguments.run}: '{place}' is no folder that can be written into")
+    compares = getattr(arguments, "compare", False)
+    if compares and not {"table" if digits else "report", "report"} <= set(names):
+        needs = "the experiment table: leave out --experiment" if digits else "the stage report: leave out --stop-stage"
+        raise UserError(f"--compare needs {needs}")
     (_run_digits if digits else _run_speech)(arguments, flags, config, names)
+    if compares:
+        from kd_asr.experiments.comparison.compare import compare, print_comparison
+
+        print_comparison(compare([arguments.run]))
 
 
 def _stages(arguments: argparse.Namespace) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kd_asr.artifacts import locked
+from kd_asr.cli.methods import with_methods
 from kd_asr.cli.parsing import check_run_folder, existing_file, existing_folder, setting_flags
 from kd_asr.console import say
 from kd_asr.corpora.librispeech import LibriSpeechSettings
@@ -115,11 +116,7 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
     from kd_asr.corpora.unlabelled import list_audio
     from kd_asr.device import find_device
     from kd_asr.executors.base import make_executor
-    from kd_asr.jobs.taps import check_taps
-    from kd_asr.networks.base import view_of
     from kd_asr.stages.lexicon import check_given_files
-    from kd_asr.stages.plan import student_jobs
-    from kd_asr.stages.systems import run_systems
 
     if config is not None and names_no_preset(config):
         flags = [f"--preset={config.stem}", *flags]
@@ -130,6 +127,7 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
         flags = [*flags, f"--unlabelled.folders={json.dumps(folders)}"]
     if arguments.corpus != AUTO:
         flags = [f"--corpus={arguments.corpus}", *flags]
+    flags = with_methods(flags, lambda some: parse_settings([*some, *lm], config), _check_methods)
     early = parse_settings([*flags, *lm], config)
     find_device(early.device, make_executor(early.executor))
     if early.corpus.name != arguments.corpus != AUTO:
@@ -138,12 +136,7 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
         )
     check_given_files(early)
     list_audio(early.unlabelled.folders, early.unlabelled)  # refuses one without audio
-    run_systems(early)  # refuses methods that cannot work
-    check_taps(
-        student_jobs(early),
-        teacher=early.teacher_network,
-        shape_of=lambda network: view_of(network).input_shape(early.features.num_mel_bins),
-    )
+    _check_methods(early)
     if arguments.run is not None:
         check_run_folder(arguments.run)
     wanted = early.corpus if _is_wanted(early, flags, config) else None
@@ -160,6 +153,21 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
     chosen.check()
     say(f"corpus: {chosen.label}, read as {wanted.name}")
     return replace(settings, corpus=settled)
+
+
+def _check_methods(settings: Settings) -> None:
+    """Refuse methods that cannot work with the other settings."""
+    from kd_asr.jobs.taps import check_taps
+    from kd_asr.networks.base import view_of
+    from kd_asr.stages.plan import student_jobs
+    from kd_asr.stages.systems import run_systems
+
+    run_systems(settings)
+    check_taps(
+        student_jobs(settings),
+        teacher=settings.teacher_network,
+        shape_of=lambda network: view_of(network).input_shape(settings.features.num_mel_bins),
+    )
 
 
 def _is_wanted(settings: Settings, flags: Sequence[str], config: Path | None) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import t as student_t
 
-from kd_asr.evaluation.significance import CONFIDENCE
+from kd_asr.evaluation.significance import CONFIDENCE, Difference
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
@@ -18,6 +18,28 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tu
     half = _quantile(len(values), confidence) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
     mean = float(np.mean(values))
     return mean - half, mean + half
+
+
+def mean_difference(
+    first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE
+) -> Difference | None:
+    """Mean of the first minus mean of the second, by Welch's t test (B. L. Welch, Biometrika 34, 1947): the seeds of
+    either are independent of the other's, and their variances may differ.
+
+    Returns:
+        The difference with its interval and two-sided p-value; None for fewer than two values on a side, or where no
+        value differs from the others of its side.
+    """
+    if min(len(first), len(second)) < 2 or len(set(first)) == len(set(second)) == 1:
+        return None
+    value = float(np.mean(first)) - float(np.mean(second))
+    each = [float(np.var(values, ddof=1)) / len(values) for values in (first, second)]  # variances of the means
+    error = math.sqrt(sum(each))
+    freedom = sum(each) ** 2 / sum(
+        one**2 / (len(values) - 1) for one, values in zip(each, (first, second), strict=True)
+    )
+    half = float(student_t.ppf(0.5 + confidence / 2, freedom)) * error
+    return Difference(value, (value - half, value + half), float(2 * student_t.sf(abs(value) / error, freedom)))
 
 
 def ratio_interval(

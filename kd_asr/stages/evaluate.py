@@ -1,4 +1,5 @@
-"""Stage `evaluate`: frame accuracy and cross-entropy of every system on train, dev and test, utterance by utterance."""
+"""Stage `evaluate`: frame accuracy and cross-entropy of every system on train, dev and test, utterance by utterance,
+and its calibration."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from kd_asr.alignment.store import AlignmentStore
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
 from kd_asr.corpora.manifest import SETS
 from kd_asr.device import HOST, Device, find_device
+from kd_asr.evaluation.calibration import Calibration, calibrate, join_calibrations
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.jobs.systems import NetworkRef, System, Systems
@@ -43,10 +45,11 @@ class _Chunk:
 
 @dataclass(frozen=True)
 class _Scored:
-    """Scores of a chunk by system, with those of the members of a combination, and the seconds its networks took; of
-    the teacher, scores of smaller ensembles by their number of members."""
+    """Scores of a chunk by system, with those of the members of a combination, the system's calibration, and the
+    seconds its networks took; of the teacher, scores of smaller ensembles by their number of members."""
 
     scores: dict[str, FrameScores]
+    calibration: Calibration
     seconds: float
     smaller: dict[int, list[FrameScores]]
 
@@ -84,6 +87,7 @@ def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings, device: Device, 
     brought = systems.scored_with(chunk.system)
     _load(run_dir, chunk.system.members, chunk.set_name, settings, device)  # before the clock starts
     scores: dict[str, list[FrameScores]] = {}
+    calibrations: list[Calibration] = []
     smaller: dict[int, list[list[FrameScores]]] = {}
     seconds, started = 0.0, time.perf_counter()
     found = _posteriors(run_dir, settings, chunk.system, chunk.set_name, chunk.utterance_ids, device=device)
@@ -98,6 +102,7 @@ def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings, device: Device, 
         }
         for name, log_probs in scored.items():
             scores.setdefault(name, []).append(score_utterances(alignments, names, log_probs))
+        calibrations.append(_calibration(alignments, names, outputs))
         for size in _compared_sizes(settings, systems, chunk.system):
             of_size = smaller.setdefault(size, [[] for _ in disjoint(len(members), size)])
             for parts, chosen in zip(of_size, disjoint(len(members), size), strict=True):
@@ -106,9 +111,17 @@ def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings, device: Device, 
         started = time.perf_counter()
     return _Scored(
         {name: join_scores(parts) for name, parts in scores.items()},
+        join_calibrations(calibrations),
         seconds,
         {size: [join_scores(parts) for parts in of_size] for size, of_size in smaller.items()},
     )
+
+
+def _calibration(alignments: AlignmentStore, utterance_ids: Sequence[str], log_probs: torch.Tensor) -> Calibration:
+    """Calibration of (frames, pdfs) log-posteriors of some utterances, one after the other."""
+    largest, chosen = HOST.put(log_probs).max(dim=1)
+    pdfs = np.concatenate([alignments.pdfs(name) for name in utterance_ids])
+    return calibrate(largest.exp().numpy(), chosen.numpy() == pdfs)
 
 
 def _compared_sizes(settings: Settings, systems: Systems, system: System) -> list[int]:
@@ -124,7 +137,8 @@ def disjoint(members: int, size: int) -> list[range]:
 
 
 def evaluate(run_dir: Path, settings: Settings) -> Artifact:
-    """Write `evaluate/frames.json`, and `utterance.json` with an utterance of dev, frame by frame.
+    """Write `evaluate/frames.json`, `calibration.json` with frames of dev and test by confidence, and `utterance.json`
+    with an utterance of dev, frame by frame.
 
     The scores of the teacher on train come from the stage `posteriors`.
     """
@@ -153,11 +167,15 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
             )
         )
         parts: dict[str, dict[str, list[FrameScores]]] = {}
+        calibrations: dict[str, dict[str, list[Calibration]]] = {}
         smaller: dict[int, dict[str, list[list[FrameScores]]]] = {}
         seconds: dict[str, float] = {}
         for chunk, result in zip(chunks, results, strict=True):
             for name, scores in result.scores.items():
                 parts.setdefault(name, {}).setdefault(chunk.set_name, []).append(scores)
+            if chunk.set_name != "train":
+                of_system = calibrations.setdefault(chunk.system.name, {})
+                of_system.setdefault(chunk.set_name, []).append(result.calibration)
             for size, of_size in result.smaller.items():
                 smaller.setdefault(size, {}).setdefault(chunk.set_name, []).append(of_size)
             if chunk.set_name == "test":
@@ -192,6 +210,13 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
                     }
                     for size, by_set in sorted(smaller.items())
                 ],
+            },
+        )
+        write_json(
+            folder / "calibration.json",
+            {
+                name: {set_name: join_calibrations(found).to_json() for set_name, found in by_set.items()}
+                for name, by_set in calibrations.items()
             },
         )
         write_json(folder / "utterance.json", _one_utterance(run_dir, settings, device, systems))

@@ -55,7 +55,8 @@ class Settings:
         student: Network of the students.
         augment: Variation of the training data.
         train: Training of a network.
-        methods: Ways of teaching the students, each a row of the report, such as `[hinton, {mutual: {networks: 4}}]`.
+        methods: Ways of teaching the students, each a row of the report, such as `[hinton, {mutual: {networks: 4}}]`;
+            `all` on the command line: those of the preset, and all others that can work with these settings.
         ensemble: Teachers.
         baseline: Networks on hard labels.
         distil: Students.

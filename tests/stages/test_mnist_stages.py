@@ -14,6 +14,7 @@ from kd_asr.cli import main
 from kd_asr.cli.mnist import MNIST_STAGES
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.errors import UserError
+from kd_asr.evaluation.calibration import calibrate
 from kd_asr.experiments.mnist.agreement import check_experiments
 from kd_asr.experiments.mnist.networks import digit_log_posteriors, load_digit_network
 from kd_asr.experiments.mnist.reduced import reduced_jobs
@@ -69,6 +70,52 @@ def test_the_table_counts_what_the_networks_get_wrong(run) -> None:
     }  # fmt: skip
     assert table["parameters"]["teacher"] == 2 * (64 * 64 + 2 * 64) + 64 * 10 + 10  # with batch normalisation
     assert table["parameters"]["ensemble"] == 2 * table["parameters"]["teacher"]
+
+
+def test_a_comparison_has_the_tables_errors_and_measures_posteriors_as_well(run, capsys) -> None:
+    assert main(["compare", str(run)]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines()[:-1])) <= 80
+    content = json.loads((run / "comparison" / "comparison.json").read_text())
+    rows, errors = {row["group"]: row for row in content["rows"]}, metrics(run, "table")["test_errors"]
+    assert {group: row["measures"]["errors"]["values"] for group, row in rows.items()} == {
+        group: pytest.approx(values) for group, values in errors.items()
+    }
+    arrays, settings = DigitArrays.load(run / "digits"), load_settings_of(MnistSettings, run, "mnist configure")
+    [log_probs] = digit_log_posteriors(run, settings, [[NetworkRef("networks/hard-01")]], "test")
+    labels = arrays.test_labels.long()
+    expected = float(torch.nn.functional.nll_loss(torch.from_numpy(log_probs), labels))
+    assert rows["hard"]["measures"]["cross_entropy"]["values"][1] == pytest.approx(expected, rel=1e-5)
+    right = log_probs.argmax(axis=1) == labels.numpy()
+    made = calibrate(np.exp(log_probs.max(axis=1)), right).error
+    assert rows["hard"]["measures"]["calibration_error"]["values"][1] == pytest.approx(made)
+    # 64 pixels, two hidden layers of 32: forward and backward, without a gradient of the pixels.
+    once = 64 * 32 + 32 * 32 + 32 * 10
+    images = metrics(run, "networks/hard-00")["updates"] * 32
+    assert rows["hard"]["cost"]["multiply_adds"] == once
+    assert rows["hard"]["cost"]["training"]["operations"] == 2 * images * (3 * once - 64 * 32)
+    assert rows["mutual-2"]["cost"]["with_teachers"] == rows["mutual-2"]["cost"]["training"]
+    taught, teacher = (rows[name]["cost"] for name in ("distilled", "teacher"))
+    # The teacher of the same number, and its posteriors of all training images.
+    more = teacher["training"]["operations"] + 2 * 1500 * teacher["multiply_adds"]
+    assert taught["with_teachers"]["operations"] == pytest.approx(taught["training"]["operations"] + more)
+    before = (run / "comparison" / "comparison.csv").read_bytes()
+    assert main(["compare", str(run), "--against", "mutual-2"]) == 0
+    assert (run / "comparison" / "comparison.csv").read_bytes() != before
+    assert not list(run.glob(".comparison*"))
+
+
+def test_what_cannot_be_compared_is_one_sentence(run, tmp_path, capsys) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    for arguments, message in (
+        ([run, run], f"{run} is named twice: name each run once"),
+        ([tmp_path], f"{tmp_path} is not a run folder (no settings.yaml): name the folder of a finished run"),
+        ([run, "--out", tmp_path / "mine"], "mine holds something other than a comparison: choose another folder"),
+        ([run, "--against", "decopled"], "--against decopled: no run has such a group; do you mean 'decoupled'?"),
+    ):
+        assert main(["compare", *map(str, arguments)]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
 
 def test_networks_that_were_trained_together_are_measured_and_saved_one_by_one(run) -> None:

@@ -219,7 +219,8 @@ class MnistSettings:
         teacher: Teachers.
         hard: Students on hard labels.
         distilled: Distilled students.
-        methods: Ways of teaching the distilled students, each a row of the table.
+        methods: Ways of teaching the distilled students, each a row of the table; `all` on the command line: those of
+            the preset, and all others that can work with these settings.
         temperature: Grid of widths and temperatures.
         transfer: Students that never see some digits.
         losses: Comparison of losses.

@@ -155,7 +155,8 @@ def table_systems(settings: MnistSettings) -> Systems:
 
 def table(run_dir: Path, settings: MnistSettings) -> Artifact:
     """Train what is missing and count the errors on test; `table/wrong.npy` says which images
-    every repetition of every system got wrong, (repetitions, images) bool."""
+    every repetition of every system got wrong, (repetitions, images) bool. `label_log_posteriors.npy` and
+    `confidences.npy`, of the same shape, float32, hold the log-posterior of the label and the largest posterior."""
     source = digits(run_dir, settings)
     systems = table_systems(settings)
     trained = train_teachers(run_dir, settings, table_teachers(settings))
@@ -171,6 +172,9 @@ def table(run_dir: Path, settings: MnistSettings) -> Artifact:
         outputs = digit_log_posteriors(run_dir, settings, networks, "test")
         wrong = np.stack([one.argmax(axis=1) != labels for one in outputs])
         np.save(folder / "wrong.npy", wrong)
+        of_labels = [one[np.arange(len(labels)), labels] for one in outputs]
+        np.save(folder / "label_log_posteriors.npy", np.stack(of_labels))
+        np.save(folder / "confidences.npy", np.exp(np.stack([one.max(axis=1) for one in outputs])))
         errors = dict(zip((system.name for system in systems.systems), wrong.sum(axis=1).tolist(), strict=True))
         sizes = {artifact.name: artifact.metrics["parameters"] for artifact in trained}
         firsts = {group.name: systems.of_group(group)[0] for group in systems.groups}
