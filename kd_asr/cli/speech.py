@@ -136,13 +136,15 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
         )
     check_given_files(early)
     list_audio(early.unlabelled.folders, early.unlabelled)  # refuses one without audio
+    teacher = early.distil.teacher
+    teacher = replace(teacher, settings=find("teacher", teacher.name).settled(teacher.settings))
     _check_methods(early)
     if arguments.run is not None:
         check_run_folder(arguments.run)
     wanted = early.corpus if _is_wanted(early, flags, config) else None
     if wanted is None or wanted.name in LOOKED_FOR:
         found = _looked_for(arguments, wanted, early, data)
-        return parse_settings([*flags, *found, *lm], config)
+        return _taught_by(teacher, parse_settings([*flags, *found, *lm], config))
     if arguments.librispeech is not None:
         raise UserError(f"--librispeech and the corpus {wanted.name} contradict each other: give one of them")
     sets = {name: getattr(arguments, name) for name in SETS}
@@ -152,7 +154,11 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
     chosen = corpus_of(settled)
     chosen.check()
     say(f"corpus: {chosen.label}, read as {wanted.name}")
-    return replace(settings, corpus=settled)
+    return _taught_by(teacher, replace(settings, corpus=settled))
+
+
+def _taught_by(teacher: Named, settings: Settings) -> Settings:
+    return replace(settings, distil=replace(settings.distil, teacher=teacher))
 
 
 def _check_methods(settings: Settings) -> None:

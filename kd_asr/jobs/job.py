@@ -80,6 +80,9 @@ class TeacherSpec:
         run_dir: Path,
         *,
         utterance_ids: Sequence[str],
+        frames: Sequence[int],
+        num_classes: int,
+        labelled: int,
         expect: Mapping[str, str],
         header: Mapping[str, object],
         precision: Precision,
@@ -93,7 +96,9 @@ class TeacherSpec:
         cls: type[Teacher] = find("teacher", self.teacher.name)
         file = f"{MODEL}.safetensors" if cls.source == "networks" else ""
         paths = [run_dir / artifact / file for artifact in self.artifacts]
-        lesson = Lesson(paths, utterance_ids, expect, header, self.average, precision, taps)
+        lesson = Lesson(
+            paths, utterance_ids, expect, header, self.average, precision, taps, frames, num_classes, labelled
+        )
         return cls.open(lesson, self.teacher.settings)
 
 
@@ -191,6 +196,9 @@ class Job:
         run_dir: Path,
         *,
         utterance_ids: Sequence[str],
+        frames: Sequence[int],
+        num_classes: int,
+        labelled: int,
         expect: Mapping[str, str],
         header: Mapping[str, object],
     ) -> Teacher | None:
@@ -205,6 +213,9 @@ class Job:
         return self.teacher.open(
             run_dir,
             utterance_ids=utterance_ids,
+            frames=frames,
+            num_classes=num_classes,
+            labelled=labelled,
             expect=expect,
             header=header,
             precision=self.budget.precision,

@@ -103,7 +103,15 @@ class DigitData:
         pixels, hard_labels = arrays.train_images[numbers], arrays.train_labels[numbers].long()
         header = {"image_pixels": pixels[0].numel()}
         expect = {"digits": digits.fingerprint}
-        teacher = job.open_teacher(run_dir, utterance_ids=[TRAINING_SET], expect=expect, header=header)
+        teacher = job.open_teacher(
+            run_dir,
+            utterance_ids=[TRAINING_SET],
+            frames=[len(arrays.train_labels)],
+            num_classes=CLASSES,
+            labelled=1,
+            expect=expect,
+            header=header,
+        )
         inputs = Images(pixels, jitter_pixels=self.jitter_pixels)
         examples, followed = Examples(inputs, hard_labels, teacher, numbers if teacher is not None else None), None
         if self.subset is not None:

@@ -300,8 +300,17 @@ class SpeechData:
 
         def teach(utterance_ids: Sequence[str]) -> Teacher | None:
             expect = {name: load_artifact(run_dir, name).fingerprint for name in ("features", self.aligned)}
-            return job.open_teacher(run_dir, utterance_ids=utterance_ids, expect=expect, header=train.store.features)
+            return job.open_teacher(
+                run_dir,
+                utterance_ids=utterance_ids,
+                frames=[one.store.num_frames(name) for one in speech for name in one.utterance_ids],
+                num_classes=num_classes,
+                labelled=sum(len(one.utterance_ids) for one in speech if isinstance(one, LabelledSpeech)),
+                expect=expect,
+                header=train.store.features,
+            )
 
+        num_classes = Topology.load(run_dir / self.aligned / "topology.json").num_pdfs
         examples, followed = examples_of(speech, network, teach=teach, labelled_share=self.labelled_share), None
         if self.subset is not None:
             examples = self.subset.of(examples, self._numbers(train, job, evaluation=False))
@@ -310,7 +319,7 @@ class SpeechData:
         return Material(
             examples=examples,
             dev=examples_of([dev], network, evaluation=True),
-            num_classes=Topology.load(run_dir / self.aligned / "topology.json").num_pdfs,
+            num_classes=num_classes,
             input_shape=view_of(network).input_shape(train.store.num_mel_bins),
             header=train.store.features,
             followed=followed,

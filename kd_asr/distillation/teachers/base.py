@@ -31,6 +31,9 @@ class Lesson:
         average: Mean of its networks' posteriors.
         precision: Arithmetic of its networks' matrix products.
         taps: Middle layers of its first network that losses need.
+        frames: Number of frames of each utterance.
+        num_classes: Number of outputs of the students.
+        labelled: So many of the utterances, the first, have hard labels.
     """
 
     paths: Sequence[Path]
@@ -40,6 +43,9 @@ class Lesson:
     average: Literal["arithmetic", "geometric"] = "arithmetic"
     precision: Precision = "auto"
     taps: Sequence[str] = ()
+    frames: Sequence[int] = ()
+    num_classes: int = 0
+    labelled: int = 0
 
 
 class Teacher(Movable):
@@ -63,6 +69,15 @@ class Teacher(Movable):
             UserError: it does not fit the lesson.
         """
         raise NotImplementedError
+
+    @classmethod
+    def settled(cls, settings: Any) -> Any:
+        """The settings as a run folder keeps them: they hold from any working directory, and tell what files contain.
+
+        Raises:
+            UserError: the teacher cannot work with them.
+        """
+        return settings
 
     @property
     def taps(self) -> Mapping[str, int]:
