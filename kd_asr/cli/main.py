@@ -17,6 +17,7 @@ from kd_asr import __version__
 from kd_asr.artifacts import making_command
 from kd_asr.cli.check import add_check, run_check
 from kd_asr.cli.compare import add_compare, run_compare
+from kd_asr.cli.dump import add_dump, run_dump
 from kd_asr.cli.mnist import add_mnist, run_mnist
 from kd_asr.cli.own_audio import COMMANDS, add_own_audio, run_own_audio
 from kd_asr.cli.parsing import Parser, command_of, fail, known_options, unknown_arguments
@@ -56,6 +57,7 @@ def _parser() -> Parser:
     add_compare(commands)
     add_score(commands)
     add_check(commands)
+    add_dump(commands)
     return parser
 
 
@@ -121,6 +123,8 @@ def _main(argv: Sequence[str]) -> int:
             run_score(arguments)
         elif arguments.command == "compare":
             run_compare(arguments)
+        elif arguments.command == "dump":
+            run_dump(arguments)
         elif arguments.command in COMMANDS:
             run_own_audio(arguments)
         else:

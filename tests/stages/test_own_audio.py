@@ -1,4 +1,4 @@
-"""A user's files through the systems of a run in miniature."""
+"""A user's files through the systems of a run in miniature, and what of the run other programs can read."""
 
 import json
 import os
@@ -8,19 +8,31 @@ from itertools import pairwise
 from pathlib import Path
 
 import jiwer
+import kaldiio
+import lhotse
 import numpy as np
 import pytest
 import soundfile
+import torch
 from test_align_stage import LEXICON, make_run
 
 from kd_asr.alignment.ctm import read_ctm
 from kd_asr.alignment.lexicon import with_positions
 from kd_asr.alignment.store import AlignmentStore
+from kd_asr.alignment.topology import SILENCE, Topology, without_position
 from kd_asr.artifacts import load_artifact
 from kd_asr.cli import main
+from kd_asr.corpora.lhotse import Lhotse, LhotseSettings
+from kd_asr.corpora.manifest import read_manifest
 from kd_asr.decoding.arpa import write_arpa
 from kd_asr.decoding.ngram import estimate_ngrams
+from kd_asr.distillation.posterior_store import PosteriorStore
+from kd_asr.distillation.teachers.base import Lesson
+from kd_asr.distillation.teachers.posteriors import PosteriorsSettings, PosteriorsTeacher
+from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.errors import UserError
+from kd_asr.exchange import FORMATS
+from kd_asr.exchange.dump import write_classes
 from kd_asr.experiments.uncertainty import uncertainty as experiment
 from kd_asr.jobs.systems import NetworkRef
 from kd_asr.networks.settings import AdaptSettings
@@ -269,3 +281,90 @@ def test_every_system_says_how_unsure_it_is_of_its_errors_and_of_odd_audio(
     lines = (found.path / "uncertainty.tsv").read_text().splitlines()
     assert len(lines) == 1 + 12 * (4 + 3)  # two baselines, two students, three measures of the ensemble
     assert "# Uncertainty on" in (found.path / "uncertainty.md").read_text()
+
+
+def dumped(place: Path, out: Path, *options: str) -> Path:
+    assert main(["dump", str(place), "--out", str(out), "--jobs", "1", *options]) == 0
+    return out
+
+
+def test_alignments_are_read_back_by_other_libraries(decoded: Path, tmp_path: Path) -> None:
+    store = AlignmentStore.open(decoded / "align" / "dev")
+    manifest = {item.utterance_id: item for item in read_manifest(decoded / "prepare" / "dev.jsonl")}
+    out = {form: dumped(decoded, tmp_path / form, "--format", form, "--set", "dev") for form in FORMATS}
+    archive = kaldiio.load_scp(str(out["kaldi"] / "pdfs.scp"))
+    with np.load(out["npz"] / "pdfs.npz") as arrays:
+        assert sorted(arrays.files) == sorted(archive) == sorted(store.utterance_ids)
+        for name in store.utterance_ids:
+            np.testing.assert_array_equal(archive[name], store.pdfs(name))
+            np.testing.assert_array_equal(arrays[name], store.pdfs(name))
+    words, phones = (read_ctm(out["ctm"] / f"{tier}.ctm") for tier in ("words", "phones"))
+    supervisions = lhotse.load_manifest(out["lhotse"] / "dev_supervisions.jsonl.gz")
+    recordings = lhotse.load_manifest(out["lhotse"] / "dev_recordings.jsonl.gz")
+    lhotse.validate_recordings_and_supervisions(recordings, supervisions)
+    assert len(supervisions) == len(store.utterance_ids)
+    for item in supervisions:
+        expected = [(one.phone, one.start_frame, one.num_frames) for one in store.phones(item.id)]
+        as_ctm = [(one.phone, round(100 * one.start), round(100 * one.duration)) for one in phones[item.id]]
+        assert as_ctm == [(without_position(phone), *rest) for phone, *rest in expected]
+        assert tuple(item.text.split()) == manifest[item.id].words == tuple(one.phone for one in words[item.id])
+        assert [one.symbol for one in item.alignment["word"]] == item.text.split()
+        for one, timed in zip(item.alignment["word"], words[item.id], strict=True):
+            assert (one.start, one.duration) == (pytest.approx(timed.start), pytest.approx(timed.duration))
+        assert recordings[item.recording_id].num_samples == manifest[item.id].num_samples
+        text = (out["textgrid"] / f"{item.id}.TextGrid").read_text()
+        assert all(f'text = "{word}"' in text for word in manifest[item.id].words)
+    # The corpus reader takes them back.
+    listed = Lhotse(LhotseSettings(train=str(out["lhotse"] / "dev_supervisions.jsonl.gz"))).listing("train")
+    assert {one.utterance_id: (one.text, one.audio_path) for one in listed.utterances} == {
+        name: (" ".join(item.words), item.audio_path) for name, item in manifest.items()
+    }
+
+
+def test_classes_say_which_states_of_which_phones_they_are(decoded: Path, tmp_path: Path) -> None:
+    write_classes(tmp_path / "classes.tsv", decoded)
+    header, *lines = (tmp_path / "classes.tsv").read_text().splitlines()
+    assert header == "class\tstate\tframes\tphones"
+    topology = Topology.load(decoded / "align" / "topology.json")
+    store = AlignmentStore.open(decoded / "align" / "train")
+    counts = np.bincount(store.all_pdfs(), minlength=topology.num_pdfs)
+    rows = [line.split("\t") for line in lines]
+    assert [int(row[0]) for row in rows] == list(range(topology.num_pdfs))
+    assert [int(row[2]) for row in rows] == counts.tolist()
+    for state, pdf in enumerate(topology.pdfs(SILENCE)):
+        assert rows[pdf][1] == str(state) and rows[pdf][3] == SILENCE
+
+
+def test_dumped_posteriors_teach_as_the_ensemble_does(decoded: Path, tmp_path: Path) -> None:
+    out = dumped(decoded / "ensemble", tmp_path / "kaldi", "--format", "kaldi")
+    npz = dumped(decoded / "ensemble", tmp_path / "npz", "--format", "npz")
+    train = AlignmentStore.open(decoded / "align" / "train")
+    num_pdfs = Topology.load(decoded / "align" / "topology.json").num_pdfs
+    names = train.utterance_ids
+    with np.load(npz / "posteriors.npz") as arrays:
+        for name, matrix in kaldiio.load_scp(str(out / "posteriors.scp")).items():
+            np.testing.assert_array_equal(matrix, arrays[name])
+            # Utterances that could not be aligned have frames all the same.
+            assert matrix.shape[1] == num_pdfs and (name not in names or len(matrix) == len(train.pdfs(name)))
+    frames = [len(train.pdfs(name)) for name in names]
+    lesson = Lesson([], names, header={"sample_rate": 16000}, frames=frames, num_classes=num_pdfs, labelled=len(names))
+    outside = PosteriorsTeacher.open(lesson, PosteriorsSettings(str(out / "posteriors.scp"), top_k=4))
+    stored = StoredTeacher(PosteriorStore(decoded / "posteriors"), names)
+    numbers = torch.arange(sum(frames))
+    one, other = (teacher.read(numbers).targets for teacher in (outside, stored))
+    assert one is not None and other is not None
+    torch.testing.assert_close(one.log_probs, other.log_probs, atol=0.02, rtol=0.01)
+    torch.testing.assert_close(one.tail_prior, other.tail_prior, atol=1e-3, rtol=0.01)
+
+
+def test_what_cannot_be_dumped_is_one_sentence(decoded: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    for arguments, message in (
+        ([decoded / "ensemble", "--format", "ctm"], "posteriors are written as kaldi or npz, not as ctm"),
+        ([decoded / "nothing", "--format", "npz"], "is not a system of the run"),
+        ([decoded, "--format", "npz", "--out", tmp_path / "full"], "is not an empty folder"),
+        ([decoded, "--format", "htk"], "--format is ctm, textgrid, lhotse, kaldi or npz, not 'htk'"),
+    ):
+        assert main(["dump", "--out", str(tmp_path / "out"), *map(str, arguments)]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
