@@ -14,6 +14,7 @@ ROOMS = (
     "corpora",
     "features",
     "alignment",
+    "sequence",
     "networks",
     "distillation",
     "training",

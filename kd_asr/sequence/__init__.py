@@ -1,0 +1,1 @@
+"""Sequence training by maximum mutual information: graphs of phone sequences, and sums over all their paths."""
