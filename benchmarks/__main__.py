@@ -15,6 +15,7 @@ from benchmarks import (
     growth,
     peers,
     posterior_store,
+    sequence,
     top_k,
     training_step,
 )
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "growth": (growth.measure, growth.SUMMARY),
     "peers": (peers.measure, peers.SUMMARY),
     "posterior_store": (posterior_store.measure, posterior_store.SUMMARY),
+    "sequence": (sequence.measure, sequence.SUMMARY),
     "top_k": (top_k.measure, top_k.SUMMARY),
     "training_step": (training_step.measure, training_step.SUMMARY),
 }
