@@ -25,8 +25,9 @@ ROOMS = (
     "evaluation",
     "reporting",
 )
-# These join the rooms: stages, experiments and exchange side by side, the command line on top.
-ABOVE = {"stages": 50, "experiments": 50, "exchange": 50, "presets": 60, "cli": 70}
+# These join the rooms: stages and experiments side by side, recognition from their results, exchange with others, the
+# command line on top.
+ABOVE = {"stages": 50, "experiments": 50, "recognition": 55, "exchange": 56, "presets": 60, "cli": 70}
 # The ground floor imports from itself alone.
 # `device`, `machine` and `streams` stand there too, though their code is in fingerprints.
 LEVEL = {name: number for number, name in enumerate(ROOMS, start=1)} | ABOVE

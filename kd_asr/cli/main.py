@@ -18,6 +18,7 @@ from kd_asr.artifacts import making_command
 from kd_asr.cli.check import add_check, run_check
 from kd_asr.cli.compare import add_compare, run_compare
 from kd_asr.cli.dump import add_dump, run_dump
+from kd_asr.cli.export import add_export, run_export
 from kd_asr.cli.mnist import add_mnist, run_mnist
 from kd_asr.cli.own_audio import COMMANDS, add_own_audio, run_own_audio
 from kd_asr.cli.parsing import Parser, command_of, fail, known_options, unknown_arguments
@@ -53,6 +54,7 @@ def _parser() -> Parser:
     add_configure(commands)
     add_stages(commands)
     add_own_audio(commands)
+    add_export(commands)
     add_mnist(commands)
     add_compare(commands)
     add_score(commands)
@@ -125,6 +127,8 @@ def _main(argv: Sequence[str]) -> int:
             run_compare(arguments)
         elif arguments.command == "dump":
             run_dump(arguments)
+        elif arguments.command == "export":
+            run_export(arguments)
         elif arguments.command in COMMANDS:
             run_own_audio(arguments)
         else:

@@ -13,8 +13,8 @@ from kd_asr.errors import UserError
 from kd_asr.text import shown
 
 if TYPE_CHECKING:
+    from kd_asr.recognition.results import Timed
     from kd_asr.stages.own_frames import Failure
-    from kd_asr.stages.own_results import Timed
 
 COMMANDS = ("transcribe", "align-files")
 
@@ -76,7 +76,7 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
 
 def run_own_audio(arguments: argparse.Namespace) -> None:
     """Run one of `COMMANDS`; it is an error only if no file could be used."""
-    from kd_asr.stages.own_audio import align_files, transcribe
+    from kd_asr.recognition.own_audio import align_files, transcribe
 
     options = {
         "one_speaker": arguments.one_speaker,

@@ -30,8 +30,8 @@ from kd_asr.exchange import MATRICES, Format
 from kd_asr.exchange.formats import Interval, kaldi_archive, lhotse_manifests, npz_file
 from kd_asr.features.store import FrameStore
 from kd_asr.parallel import parallel_map
+from kd_asr.recognition.runs import TrainedSystem, find_system
 from kd_asr.stages.agreement import check_agreement
-from kd_asr.stages.own_audio import TrainedSystem, find_system
 from kd_asr.stages.recognise import NetworkScores
 from kd_asr.stages.settings import Settings, load_settings
 from kd_asr.stages.speakers import speakers_of
@@ -74,17 +74,21 @@ def dump_alignments(run_dir: Path, set_name: str, form: Format, out: Path) -> in
     timed = _in_time(run_dir, settings, store, [manifest[name] for name in store.utterance_ids])
     if form == "ctm":
         found = list(timed)
-        for tier, at in (("words", 1), ("phones", 2)):
-            as_ctm = [(one[0].utterance_id, [TimedPhone(w, s, e - s) for w, s, e in one[at]]) for one in found]
+        tiers = {"words": [one[1] for one in found], "phones": [one[2] for one in found]}
+        for tier, intervals in tiers.items():
+            as_ctm = [
+                (one[0].utterance_id, [TimedPhone(w, s, e - s) for w, s, e in spoken])
+                for one, spoken in zip(found, intervals, strict=True)
+            ]
             write_ctm(out / f"{tier}.ctm", as_ctm)
     elif form == "textgrid":
-        for item, words, phones in timed:
-            path = out / f"{item.utterance_id.replace('/', '_')}.TextGrid"
-            write_text_grid(path, {"words": words, "phones": phones}, max(item.seconds, phones[-1][2]))
+        for spoken, words, phones in timed:
+            path = out / f"{spoken.utterance_id.replace('/', '_')}.TextGrid"
+            write_text_grid(path, {"words": words, "phones": phones}, max(spoken.seconds, phones[-1][2]))
     else:
         with lhotse_manifests(out, set_name) as writer:
-            for item, words, phones in timed:
-                writer.add(item, {"word": words, "phone": [one for one in phones if one[0] != SILENCE]})
+            for spoken, words, phones in timed:
+                writer.add(spoken, {"word": words, "phone": [one for one in phones if one[0] != SILENCE]})
     return len(store.utterance_ids)
 
 
@@ -125,9 +129,9 @@ def write_classes(path: Path, run_dir: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.write(table_line(("class", "state", "frames", "phones")))
         for pdf in range(num_pdfs):
-            state = max(range(3), key=lambda one: states[pdf, one]) if frames[pdf] else ""
+            likely = max(range(3), key=lambda one: states[pdf, one]) if frames[pdf] else ""
             named = ",".join(phone for phone, _ in phones.get(pdf, Counter()).most_common())
-            file.write(table_line((pdf, state, frames[pdf], named)))
+            file.write(table_line((pdf, likely, frames[pdf], named)))
 
 
 def system_in(place: Path, *, device: str, jobs: int) -> TrainedSystem:

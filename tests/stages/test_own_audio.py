@@ -36,6 +36,12 @@ from kd_asr.exchange.dump import write_classes
 from kd_asr.experiments.uncertainty import uncertainty as experiment
 from kd_asr.jobs.systems import NetworkRef
 from kd_asr.networks.settings import AdaptSettings
+from kd_asr.presets import find_preset, preset_names
+from kd_asr.recognition.export import export
+from kd_asr.recognition.folder import EXPORT_FILE, MODEL_SETTINGS_FILE, open_export, write_settings
+from kd_asr.recognition.own_audio import align_files, transcribe
+from kd_asr.recognition.runs import find_system
+from kd_asr.settings.fields import dump
 from kd_asr.settings.files import save_settings
 from kd_asr.stages.align import align
 from kd_asr.stages.decode import decode
@@ -43,10 +49,9 @@ from kd_asr.stages.distil import distil
 from kd_asr.stages.ensemble import ensemble
 from kd_asr.stages.graph import graph
 from kd_asr.stages.language_model import language_model
-from kd_asr.stages.own_audio import align_files, find_system, transcribe
 from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.rescore import rescore
-from kd_asr.stages.settings import Settings, load_settings
+from kd_asr.stages.settings import Settings, load_settings, parse_settings
 from kd_asr.stages.systems import run_systems
 from kd_asr.stages.transfer import transfer
 
@@ -207,7 +212,7 @@ def test_a_member_has_the_baselines_scale_and_wrong_folders_are_told(decoded: Pa
     system = find_system(decoded / "ensemble" / "member-01")
     assert (system.scaled_as, system.networks) == ("baseline-00", (NetworkRef("ensemble/member-01"),))
     assert find_system(decoded / "distil" / "student-00").scaled_as == "student-00"
-    with pytest.raises(UserError, match="not in a run folder"):
+    with pytest.raises(UserError, match="neither in a run folder nor an export"):
         find_system(tmp_path)
     with pytest.raises(UserError, match="is not a system of the run"):
         find_system(decoded / "features")
@@ -368,3 +373,64 @@ def test_what_cannot_be_dumped_is_one_sentence(decoded: Path, tmp_path: Path, ca
     ):
         assert main(["dump", "--out", str(tmp_path / "out"), *map(str, arguments)]) == 2
         assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_export_folder_does_what_the_run_does_and_needs_nothing_else(
+    decoded: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for model in ("distil/student-00", "ensemble"):
+        assert main(["export", str(decoded / model), str(tmp_path / model)]) == 0
+    files = speaker_files(folder)
+    said = {model: transcribe(decoded / model, files, jobs=1) for model in ("distil/student-00", "ensemble")}
+    for file in files:
+        shutil.copy(file, tmp_path)
+        (tmp_path / file.name).with_suffix(".txt").write_text("one two")
+    copies = sorted(tmp_path.glob("*.flac"))
+    aligned, _ = align_files(decoded / "distil/student-00", copies, tmp_path / "of_run", jobs=1)
+    before = (tmp_path / "distil/student-00" / EXPORT_FILE).read_bytes()
+    assert main(["export", str(decoded / "distil/student-00"), str(tmp_path / "distil/student-00")]) == 0
+    assert "done before, unchanged" in capsys.readouterr().err
+    assert (tmp_path / "distil/student-00" / EXPORT_FILE).read_bytes() == before
+    with pytest.raises(UserError, match="holds another export: --overwrite replaces it"):
+        export(decoded / BASELINE, tmp_path / "ensemble")
+    with pytest.raises(UserError, match="is no export folder"):
+        export(decoded / BASELINE, tmp_path)
+    away = folder / "elsewhere"
+    decoded.rename(away)
+    try:
+        for model, expected in said.items():
+            moved = (tmp_path / model).rename(tmp_path / f"moved-{Path(model).name}")
+            assert transcribe(moved, files, jobs=1) == expected
+            assert [item.alternatives for item in transcribe(moved, files[:1], alternatives=3, jobs=1)[0]] != [()]
+        moved = tmp_path / "moved-student-00"
+        assert align_files(moved, copies, tmp_path / "of_folder", jobs=1)[0] == aligned
+    finally:
+        away.rename(decoded)
+    card = (moved / "README.md").read_text()
+    assert "The run had no report when" in card and "## Licences" in card
+    classes = [line.split("\t") for line in (moved / "classes.tsv").read_text().splitlines()[1:]]
+    assert [int(line[0]) for line in classes] == list(range(load_artifact(decoded, "align").metrics["pdfs"]))
+    assert export(decoded / BASELINE, moved, overwrite=True) == moved
+    assert open_export(moved).name == "baseline-00"
+    # Every file that is damaged, missing or cut short is one sentence.
+    for file in sorted(path for path in moved.rglob("*") if path.is_file()):
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(UserError, match=f"{file.name} is damaged .*copy the export folder again"):
+            open_export(moved)
+        file.write_bytes(whole)
+    (moved / "prior.npy").unlink()
+    assert main(["transcribe", str(moved), str(files[0])]) == 2
+    assert f"{moved}/prior.npy is damaged (missing)" in capsys.readouterr().err
+    (moved / EXPORT_FILE).unlink()
+    assert main(["transcribe", str(moved), str(files[0])]) == 2
+    assert "neither in a run folder nor an export folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_an_export_s_part_of_the_settings_is_read_as_it_was_in_the_run(preset: str, tmp_path: Path) -> None:
+    settings = parse_settings([], find_preset(preset))
+    write_settings(tmp_path, dump(settings))
+    found = parse_settings([], tmp_path / MODEL_SETTINGS_FILE)
+    for section in ("features", "spelling", "align", "adapt", "decode", "train"):
+        assert getattr(found, section) == getattr(settings, section)

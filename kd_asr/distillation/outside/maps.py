@@ -108,9 +108,10 @@ def read_class_map(path: Path, teacher_classes: int | None = None, our_classes: 
         fault = f"class {missing} is missing" if missing is not None else f"class {max(rows, default=0)} is too much"
         raise UserError(f"the class map {path} must have each of the teacher's {count} classes once: {fault}")
     pairs = [(theirs, one, 1 / len(ours)) for theirs, ours in rows.items() for one in ours]
-    theirs, ours, shares = (np.array(column) for column in zip(*pairs, strict=True)) if pairs else (np.zeros(0),) * 3
-    width = our_classes if our_classes is not None else int(ours.max(initial=0)) + 1
-    return ClassMap(csr_array((shares, (theirs.astype(int), ours.astype(int))), shape=(count, width)))
+    table = np.array(pairs, dtype=np.float64).reshape(-1, 3)
+    row, column = table[:, 0].astype(np.int64), table[:, 1].astype(np.int64)
+    width = our_classes if our_classes is not None else int(column.max(initial=0)) + 1
+    return ClassMap(csr_array((table[:, 2], (row, column)), shape=(count, width)))
 
 
 def nearest_frames(

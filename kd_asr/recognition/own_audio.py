@@ -1,6 +1,6 @@
-"""A user's own audio through a trained system: `kd-asr transcribe`, and `kd-asr align` with files.
+"""A user's own audio through a trained system: `kd-asr transcribe`, and `kd-asr align-files`.
 
-Nothing is kept in the run: frames live in a temporary folder, results go to the caller.
+Nothing is kept: frames live in a temporary folder, results go to the caller.
 """
 
 from __future__ import annotations
@@ -14,99 +14,60 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
-from kd_asr.alignment.doubts import doubts, longest_phone
+from kd_asr.alignment.doubts import doubts
 from kd_asr.alignment.g2p import Guess, guess_pronunciations, spelt_with
 from kd_asr.alignment.graphs import training_graph
 from kd_asr.alignment.lexicon import Lexicon, merge, read_lexicon, select, with_positions
-from kd_asr.alignment.store import AlignmentStore, PhoneSegment
+from kd_asr.alignment.store import PhoneSegment
 from kd_asr.alignment.topology import UNKNOWN_PHONE, Topology, without_position
 from kd_asr.alignment.viterbi import best_path
 from kd_asr.alignment.words import (
     WordSegment,
     word_segments,
 )
-from kd_asr.artifacts import load_artifact
 from kd_asr.console import say
 from kd_asr.corpora.settings import SpellingSettings
 from kd_asr.corpora.spelling import normalise_words
-from kd_asr.decoding.decoder import Decoder, Search, search_set, unpickled_scores
+from kd_asr.decoding.decoder import Decoder, Scores, search_set, unpickled_scores
 from kd_asr.decoding.nbest import Alternative
 from kd_asr.device import find_device
-from kd_asr.errors import UserError
-from kd_asr.features.usual_speaker import UsualSpeaker
-from kd_asr.jobs.systems import Average, NetworkRef
 from kd_asr.parallel import Workers
-from kd_asr.settings.files import SETTINGS_FILE
-from kd_asr.stages.agreement import check_agreement
-from kd_asr.stages.features import USUAL_SPEAKER_FILE
+from kd_asr.recognition.folder import is_export, open_export
+from kd_asr.recognition.networks import RecogniserScores
+from kd_asr.recognition.recogniser import Engine, Recogniser
+from kd_asr.recognition.results import Timed, check_results, write_results
+from kd_asr.recognition.runs import find_system, recogniser_of
 from kd_asr.stages.lexicon import dictionary_file
 from kd_asr.stages.own_frames import PIECE_SECONDS, Failure, OwnAudio, store_frames
-from kd_asr.stages.own_results import Timed, check_results, write_results
-from kd_asr.stages.recognise import NetworkScores, log_prior, recognising_workers
-from kd_asr.stages.settings import Settings, load_settings
-from kd_asr.stages.systems import run_systems
+from kd_asr.stages.recognise import recognising_workers
 from kd_asr.text import shown
 
 # All scores of a file that is aligned are in memory at once.
 MOST_ALIGNED_SECONDS = 600.0
 
 
-@dataclass(frozen=True)
-class TrainedSystem:
-    """Networks of a run, and the run they are from.
+def open_recogniser(
+    model: Path, *, searching: bool = True, engine: Engine = "torch", device: str = "auto", jobs: int = 0
+) -> Recogniser:
+    """The recogniser in an export folder, or that of a system of a run.
 
-    Attributes:
-        run_dir: the run.
-        settings: of the run.
-        scaled_as: the compared system whose acoustic scale and insertion penalty hold: a member of an ensemble has
-            those of the first system of one network.
-        networks: combined if several.
-        average: how they are combined.
-    """
-
-    run_dir: Path
-    settings: Settings
-    scaled_as: str
-    networks: tuple[NetworkRef, ...]
-    average: Average
-
-
-def find_system(model: Path) -> TrainedSystem:
-    """The system in a folder such as `RUN/distil/student-00`, `RUN/baseline/baseline-00` or `RUN/ensemble`.
+    Args:
+        model: what `kd-asr export` wrote, or a folder that `find_system` takes.
+        searching: for recognition; otherwise it need only align.
+        engine: what computes the networks' outputs.
+        device: where the networks are applied, see `find_device`.
+        jobs: processes, 0 for one per core.
 
     Raises:
-        UserError: the folder is no system of a run, or one of its networks is not trained, or was trained with other
-            settings than those of the run now.
+        UserError: the system is missing or damaged, or cannot do what is asked for.
     """
-    place = model.resolve()
-    run_dir = next((folder for folder in place.parents if (folder / SETTINGS_FILE).is_file()), None)
-    example = "RUN/distil/student-00, RUN/baseline/baseline-00 or RUN/ensemble"
-    if run_dir is None:
-        raise UserError(f"{model} is not in a run folder: name a trained system, such as {example}")
-    settings = load_settings(run_dir)
-    name = place.relative_to(run_dir).as_posix()
-    systems = run_systems(settings)
-    for system in systems.systems:
-        own = [network for network in system.members if network.artifact == name]
-        if name == system.name or own:
-            single = name != system.name and len(system.members) > 1
-            chosen = tuple(own[:1]) if single else system.members
-            for network in chosen:
-                load_artifact(run_dir, network.artifact)
-            check_agreement(run_dir, settings, [network.artifact for network in chosen])
-            of_one = [one.name for one in systems.systems if len(one.members) == 1]
-            scaled_as = of_one[0] if single and of_one else system.name
-            return TrainedSystem(run_dir, settings, scaled_as, chosen, system.combine)
-    raise UserError(f"{model} is not a system of the run {run_dir}: name {example}")
-
-
-def _system_on(device: str, model: Path, jobs: int) -> TrainedSystem:
-    """`find_system` for another device and number of processes than those of its run."""
     find_device(device)
-    system = find_system(model)
-    return replace(system, settings=replace(system.settings, device=device, jobs=jobs))
+    found = open_export(model) if is_export(model) else recogniser_of(find_system(model), searching=searching)
+    made = replace(found, engine=engine, settings=replace(found.settings, device=device, jobs=jobs))
+    made.check_engine()
+    return made
 
 
 def transcribe(
@@ -118,35 +79,28 @@ def transcribe(
     alternatives: int = 0,
     jobs: int = 0,
     device: str = "auto",
+    engine: Engine = "torch",
     piece_seconds: float = PIECE_SECONDS,
 ) -> tuple[list[Timed], list[Failure]]:
     """Words of audio files, in time.
 
     Args:
-        model: see `find_system`.
+        model: see `open_recogniser`.
         files: in any format that soundfile reads, at any rate.
         one_speaker: normalise the frames of all files together, as those of a speaker in training, and adapt the
-            networks to all of them, where the run adapts; otherwise to each file for itself.
+            networks to all of them, where the system adapts; otherwise to each file for itself.
         channel: the one that is used, counted from 1; None: the mean of all.
         alternatives: word sequences wanted of each file, of which the cheapest is what was said; 0: the single best.
         jobs: processes, 0 for one per core.
         device: where the networks are applied, see `find_device`.
+        engine: what computes the networks' outputs.
         piece_seconds: longer files are recognised in pieces, cut where they are quietest.
 
     Raises:
         UserError: the system or the decoding graph is missing, or has not been decoded with.
     """
-    system = _system_on(device, model, jobs)
-    graph = load_artifact(system.run_dir, "graph")
-    decoded = load_artifact(system.run_dir, f"decode/{system.scaled_as}")
-    check_agreement(system.run_dir, system.settings, [graph.name, decoded.name])
-    decode = system.settings.decode
-    search = Search(
-        acoustic_scale=decoded.metrics["acoustic_scale"],
-        insertion_penalty=decoded.metrics["insertion_penalty"],
-        beam=decode.beam,
-        max_active=decode.max_active,
-    )
+    system = open_recogniser(model, engine=engine, device=device, jobs=jobs)
+    graph, search = system.searches_with
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kd_asr-")))
         features = system.settings.features
@@ -154,7 +108,7 @@ def transcribe(
             files,
             folder / "frames",
             features,
-            usual=_usual_speaker(system),
+            usual=system.usual,
             one_speaker=one_speaker,
             channel=channel,
             piece_seconds=piece_seconds,
@@ -169,13 +123,12 @@ def transcribe(
         if not audio:
             return [], failed
         workers = stack.enter_context(recognising_workers(system.settings))
-        prior = _prior(system)
-        scores = _scores(system, folder / "frames", audio, prior, one_speaker=one_speaker)
+        scores = _scores(system, folder / "frames", audio, one_speaker=one_speaker)
         pieces = [piece for item in audio for piece in item.pieces]
         wanted = [(piece.name, piece.frames) for piece in pieces]
         lists: list[list[Alternative]] = [[] for _ in pieces]
         searched = partial(
-            search_set, graph.path, wanted, scores, search, workers, scratch=folder, description="transcribe"
+            search_set, graph, wanted, scores, search, workers, scratch=folder, description="transcribe"
         )
         if alternatives:
             lattice_beam = system.settings.rescore.lattice_beam
@@ -183,10 +136,9 @@ def transcribe(
             words = [found[0].words if found else () for found in lists]
         else:
             words = [hypothesis.words for hypothesis in searched(method=Decoder.decode)]
-        lexicon = read_lexicon(system.run_dir / "lexicon" / "lexicon.txt")
-        used, _ = select(lexicon, {word for line in words for word in line})
+        used, _ = select(read_lexicon(system.lexicon), {word for line in words for word in line})
         said = {piece.name: line for piece, line in zip(pieces, words, strict=True)}
-        timed, unaligned = _in_time(_task(system, scores, prior, used), audio, said, workers)
+        timed, unaligned = _in_time(_task(system, scores, used), audio, said, workers)
         of_file = {item.pieces[0].name: tuple(lists[pieces.index(item.pieces[0])]) for item in audio}
         first = {item.file: item.pieces[0].name for item in audio}
         timed = [replace(item, alternatives=of_file[first[item.file]]) for item in timed]
@@ -203,15 +155,16 @@ def align_files(
     overwrite: bool = False,
     jobs: int = 0,
     device: str = "auto",
+    engine: Engine = "torch",
 ) -> tuple[list[Timed], list[Failure]]:
     """Align audio files with their transcripts; write `<name>.TextGrid` and `<name>.ctm` of each into `out`.
 
-    The transcript of `a.wav` is `a.txt` beside it. Words that neither the run's lexicon nor its dictionary has are
+    The transcript of `a.wav` is `a.txt` beside it. Words that neither the system's lexicon nor its dictionary has are
     pronounced by espeak-ng, and named. How sure each word is (`WordSegment.posterior`) is the sixth field of the CTM
     and the tier `confidence` of the TextGrid.
 
     Args:
-        model: see `find_system`.
+        model: see `open_recogniser`.
         files: in any format that soundfile reads, at any rate.
         out: folder, made if it is not there.
         one_speaker: as in `transcribe`.
@@ -219,11 +172,12 @@ def align_files(
         overwrite: replace results that are in `out` already.
         jobs: processes, 0 for one per core.
         device: where the networks are applied, see `find_device`.
+        engine: what computes the networks' outputs.
 
     Raises:
         UserError: the system is missing, two files have the same name, or `out` cannot be written into or has results.
     """
-    system = _system_on(device, model, jobs)
+    system = open_recogniser(model, searching=False, engine=engine, device=device, jobs=jobs)
     check_results(files, out, overwrite=overwrite)
     failed: list[Failure] = []
     transcripts: dict[Path, tuple[str, ...]] = {}
@@ -239,7 +193,7 @@ def align_files(
             list(transcripts),
             folder / "frames",
             system.settings.features,
-            usual=_usual_speaker(system),
+            usual=system.usual,
             one_speaker=one_speaker,
             channel=channel,
             piece_seconds=MOST_ALIGNED_SECONDS,
@@ -252,10 +206,9 @@ def align_files(
             return [], failed
         lexicon = _pronounced(system, {word for item in audio for word in transcripts[item.file]})
         workers = stack.enter_context(recognising_workers(system.settings))
-        prior = _prior(system)
-        scores = _scores(system, folder / "frames", audio, prior, one_speaker=one_speaker)
+        scores = _scores(system, folder / "frames", audio, one_speaker=one_speaker)
         said = {item.pieces[0].name: transcripts[item.file] for item in audio}
-        timed, unaligned = _in_time(_task(system, scores, prior, lexicon), audio, said, workers)
+        timed, unaligned = _in_time(_task(system, scores, lexicon), audio, said, workers)
     write_results(timed, out)
     return timed, [*failed, *unaligned]
 
@@ -274,19 +227,19 @@ def _transcript(file: Path, spelling: SpellingSettings) -> tuple[str, ...] | str
     return words or f"the transcript {shown(path)} holds no words"
 
 
-def _pronounced(system: TrainedSystem, words: Iterable[str]) -> Lexicon:
-    """Pronunciations of all words in the phones of the run."""
-    known, missing = select(read_lexicon(system.run_dir / "lexicon" / "lexicon.txt"), words)
+def _pronounced(system: Recogniser, words: Iterable[str]) -> Lexicon:
+    """Pronunciations of all words in the phones of the system."""
+    known, missing = select(read_lexicon(system.lexicon), words)
     if not missing:
         return known
     with dictionary_file(system.settings) as path:
         if not path.is_file():
-            say(f"{path}, the run's dictionary, is gone: the words that its lexicon lacks are guessed")
+            say(f"{path}, the system's dictionary, is gone: the words that its lexicon lacks are guessed")
         whole = read_lexicon(path, system.settings.spelling) if path.is_file() else Lexicon({})
     found, guessed = select(whole, missing)
     more = [Guess(word, variants, (), word) for word, variants in found.pronunciations.items()]
     more += guess_pronunciations(guessed, whole.pronunciations)
-    phones = Topology.load(system.run_dir / "align" / "topology.json").phones
+    phones = Topology.load(system.topology).phones
     plain = set(map(without_position, phones))
     spelt = Lexicon({guess.word: spelt_with(guess, plain).variants for guess in more})
     placed = spelt if plain == set(phones) else with_positions(spelt)
@@ -303,40 +256,24 @@ def _pronounced(system: TrainedSystem, words: Iterable[str]) -> Lexicon:
 
 
 def _scores(
-    system: TrainedSystem, frames: Path, audio: Sequence[OwnAudio], prior: torch.Tensor, *, one_speaker: bool
-) -> NetworkScores:
+    system: Recogniser, frames: Path, audio: Sequence[OwnAudio], *, one_speaker: bool
+) -> RecogniserScores:
     """Scores of the files, each of which is a speaker's of its own, unless `one_speaker`."""
     speakers = {piece.name: "one" if one_speaker else item.pieces[0].name for item in audio for piece in item.pieces}
-    return NetworkScores(
-        system.run_dir, frames, system.networks, system.settings, prior, average=system.average, speakers=speakers
-    )
-
-
-def _usual_speaker(system: TrainedSystem) -> UsualSpeaker | None:
-    """That of the training set; None in a run of an older version, which has none."""
-    path = load_artifact(system.run_dir, "features").path / USUAL_SPEAKER_FILE
-    return UsualSpeaker.load(path) if path.exists() else None
-
-
-def _prior(system: TrainedSystem) -> torch.Tensor:
-    aligned = load_artifact(system.run_dir, "align")
-    num_pdfs = Topology.load(aligned.path / "topology.json").num_pdfs
-    return log_prior(AlignmentStore.open(aligned.path / "train"), num_pdfs)
+    return RecogniserScores(system, frames, speakers)
 
 
 @dataclass(frozen=True)
 class _Task:
     """What a worker needs to align."""
 
-    run_dir: Path
-    settings: Settings
+    system: Recogniser
     scores: bytes
-    prior: tuple[float, ...]
     lexicon: Lexicon
 
 
-def _task(system: TrainedSystem, scores: NetworkScores, prior: torch.Tensor, lexicon: Lexicon) -> _Task:
-    return _Task(system.run_dir, system.settings, pickle.dumps(scores), tuple(prior.tolist()), lexicon)
+def _task(system: Recogniser, scores: Scores, lexicon: Lexicon) -> _Task:
+    return _Task(system, pickle.dumps(scores), lexicon)
 
 
 @lru_cache(maxsize=1)
@@ -348,15 +285,26 @@ def _align(
     item: tuple[str, Sequence[str]], task: _Task
 ) -> tuple[tuple[WordSegment, ...], tuple[PhoneSegment, ...]] | None:
     name, words = item
-    scores = unpickled_scores(task.scores)(name)
-    align = task.settings.align
-    topology = _topology(task.run_dir / "align" / "topology.json")
-    graph = training_graph(words, task.lexicon, topology, silence_probability=align.silence_probability)
+    return align_words(task.system, unpickled_scores(task.scores)(name), words, task.lexicon)
+
+
+def align_words(
+    system: Recogniser, scores: NDArray[np.float32], words: Sequence[str], lexicon: Lexicon
+) -> tuple[tuple[WordSegment, ...], tuple[PhoneSegment, ...]] | None:
+    """Words and phones in time; None if there is no path.
+
+    Args:
+        system: which made the scores.
+        scores: (frames, pdfs) log posterior - log prior.
+        words: what was said.
+        lexicon: with the pronunciations of these words.
+    """
+    align = system.settings.align
+    graph = training_graph(words, lexicon, _topology(system.topology), silence_probability=align.silence_probability)
     path = best_path(scores, graph, beam=align.beam, retry_beam=align.retry_beam)
     if path is None:
         return None
-    log_posteriors = scores + np.asarray(task.prior, dtype=np.float32)
-    return tuple(word_segments(path, words, log_posteriors)), path.phones
+    return tuple(word_segments(path, words, scores + system.log_prior)), path.phones
 
 
 def _in_time(
@@ -371,8 +319,8 @@ def _in_time(
         unit="files",
     )
     found = dict(zip((piece.name for piece in pieces), results, strict=True))
-    longest = longest_phone(AlignmentStore.open(task.run_dir / "align" / "train"))
-    frame_shift = task.settings.features.frame_shift
+    longest = task.system.longest_phone
+    frame_shift = task.system.settings.features.frame_shift
     timed: list[Timed] = []
     failures: list[Failure] = []
     for item in audio:

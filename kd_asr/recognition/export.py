@@ -1,0 +1,177 @@
+"""`kd-asr export`: a system of a run as a folder that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from kd_asr import __version__
+from kd_asr.alignment.topology import STATES_PER_PHONE, Topology
+from kd_asr.alignment.tree import Leaf, Node, StateTree
+from kd_asr.artifacts import load_artifact, write_array, write_json
+from kd_asr.checksums import described, own_checksum
+from kd_asr.console import say
+from kd_asr.decoding.graph import GRAPH_FILE, WORDS_FILE
+from kd_asr.errors import UserError
+from kd_asr.fingerprints import digest
+from kd_asr.recognition.card import model_card
+from kd_asr.recognition.folder import (
+    DICTIONARY_FILE,
+    EXPORT_FILE,
+    FORMAT,
+    GRAPH_FOLDER,
+    LEXICON_FILE,
+    PRIOR_FILE,
+    TOPOLOGY_FILE,
+    USUAL_FILE,
+    is_export,
+    open_export,
+    read_manifest,
+    write_settings,
+)
+from kd_asr.recognition.recogniser import Recogniser
+from kd_asr.recognition.runs import TrainedSystem, find_system, recogniser_of
+from kd_asr.reporting.tables import byte_size
+from kd_asr.settings.fields import dump
+from kd_asr.stages.lexicon import dictionary_file
+
+
+def export(model: Path, out: Path, *, overwrite: bool = False) -> Path:
+    """Write an export folder, whole or not at all; one that is there already and has the same content is kept.
+
+    Args:
+        model: a system of a run that has been decoded with, see `find_system`.
+        out: the folder.
+        overwrite: replace an export folder of another content.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: the system is missing, or `out` is there and is not to be replaced.
+    """
+    system = find_system(model)
+    recogniser = recogniser_of(system, searching=True)
+    made_of = _made_of(system)
+    if _is_done(out, made_of, overwrite=overwrite):
+        say(f"{out}: done before, unchanged")
+        return out
+    partial = out.absolute().with_name(f".{out.absolute().name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        _write(partial, system, recogniser, made_of)
+        open_export(partial)
+        old = partial.with_name(f".{out.absolute().name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if out.exists():
+            out.rename(old)
+        partial.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    say(f"{out}: {byte_size(sum(one['bytes'] for one in read_manifest(out)['files'].values()))}")
+    return out
+
+
+def _made_of(system: TrainedSystem) -> str:
+    """Digest of all that decides the content of the folder."""
+    names = [*(one.artifact for one in system.networks), "features", "align", "lexicon", "graph"]
+    artifacts = [load_artifact(system.run_dir, name) for name in (*names, f"decode/{system.scaled_as}")]
+    report = system.run_dir / "report" / "report.json"
+    return digest(
+        {
+            "version": __version__,
+            "format": FORMAT,
+            "system": [system.name, system.average],
+            "artifacts": {one.name: one.fingerprint for one in artifacts},
+            "report": report.read_text(encoding="utf-8") if report.is_file() else "",
+        }
+    )
+
+
+def _is_done(out: Path, made_of: str, *, overwrite: bool) -> bool:
+    """Whether the folder is there with this content; a `UserError` if it may not be written."""
+    if is_export(out):
+        try:
+            if read_manifest(out, thorough=True)["made_of"] == made_of:
+                return True
+        except UserError as error:
+            if not overwrite:
+                raise UserError(f"{error}; --overwrite replaces it") from error
+        if not overwrite:
+            raise UserError(f"{out} holds another export: --overwrite replaces it, or name another folder")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is there and is no export folder: name a folder that is not there yet")
+    return False
+
+
+def _write(folder: Path, system: TrainedSystem, recogniser: Recogniser, made_of: str) -> None:
+    write_settings(folder, dump(recogniser.settings))
+    single = len(recogniser.networks) == 1
+    networks = ["model.safetensors"] if single else [
+        f"model-{number:02d}.safetensors" for number in range(len(recogniser.networks))
+    ]  # fmt: skip
+    for source, name in zip(recogniser.networks, networks, strict=True):
+        shutil.copyfile(source, folder / name)
+    write_array(folder / PRIOR_FILE, recogniser.log_prior)
+    shutil.copyfile(recogniser.topology, folder / TOPOLOGY_FILE)
+    _write_classes(folder / "classes.tsv", Topology.load(recogniser.topology))
+    shutil.copyfile(recogniser.lexicon, folder / LEXICON_FILE)
+    if recogniser.settings.lexicon.path:
+        with dictionary_file(recogniser.settings) as dictionary:
+            shutil.copyfile(dictionary, folder / DICTIONARY_FILE)
+    if recogniser.usual is not None:
+        recogniser.usual.save(folder / USUAL_FILE)
+    graph, search = recogniser.searches_with
+    (folder / GRAPH_FOLDER).mkdir()
+    for name in (GRAPH_FILE, WORDS_FILE):
+        shutil.copyfile(graph / name, folder / GRAPH_FOLDER / name)
+    (folder / "README.md").write_text(model_card(system, folder, networks), encoding="utf-8")
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "version": __version__,
+        "made_of": made_of,
+        "name": recogniser.name,
+        "networks": networks,
+        "average": recogniser.average,
+        "acoustic_scale": search.acoustic_scale,
+        "insertion_penalty": search.insertion_penalty,
+        "longest_phone": recogniser.longest_phone,
+        "files": described(folder),
+    }
+    manifest["blake2b"] = own_checksum(json.loads(json.dumps(manifest)))
+    write_json(folder / EXPORT_FILE, manifest)
+
+
+def _write_classes(path: Path, topology: Topology) -> None:
+    """Write a table of what each class, a pdf, stands for: phones, state, and the answers that lead to it in the
+    tree."""
+    rows: list[tuple[int, str, int, str]] = []
+    if topology.tree is None:
+        phones: dict[tuple[int, int], list[str]] = {}
+        for phone in topology.phones:
+            for state, pdf in enumerate(topology.pdfs(phone)):
+                phones.setdefault((pdf, state), []).append(phone)
+        rows = [(pdf, " ".join(names), state, "") for (pdf, state), names in phones.items()]
+    else:
+        rows = _tied_classes(topology.tree)
+    lines = [f"{pdf}\t{names}\t{state}\t{context}\n" for pdf, names, state, context in sorted(rows)]
+    path.write_text(f"class\tphones\tstate of {STATES_PER_PHONE}\tcontext\n" + "".join(lines), encoding="utf-8")
+
+
+def _tied_classes(tree: StateTree) -> list[tuple[int, str, int, str]]:
+    rows = []
+    for root in tree.roots:
+        for state, node in enumerate(root.states):
+            waiting: list[tuple[Node, tuple[str, ...]]] = [(node, ())]
+            while waiting:
+                one, answers = waiting.pop()
+                if isinstance(one, Leaf):
+                    rows.append((one.pdf, " ".join(root.phones), state, ", ".join(answers)))
+                    continue
+                waiting.append((one.yes, (*answers, f"{one.place} in {one.question}")))
+                waiting.append((one.no, (*answers, f"{one.place} not in {one.question}")))
+    return rows

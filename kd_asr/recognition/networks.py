@@ -1,0 +1,79 @@
+"""Outputs of a recogniser's networks, by whichever engine, and scores for the search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kd_asr.device import HOST, find_device
+from kd_asr.features.store import FrameStore
+from kd_asr.networks.ensemble import average_log_posteriors
+from kd_asr.networks.files import load_network
+from kd_asr.recognition.recogniser import Recogniser
+from kd_asr.stages.networks import posteriors_of
+from kd_asr.stages.speakers import SpeakerAdaptation
+
+# Scores that a worker keeps: words are searched for and then aligned with the same ones.
+_KEPT_BYTES = 200_000_000
+
+
+class LoadedNetworks:
+    """The networks of a recogniser, ready to be applied."""
+
+    def __init__(self, recogniser: Recogniser, features: Mapping[str, object]) -> None:
+        """Load the networks for frames with these settings of features.
+
+        Raises:
+            UserError: a file is missing or damaged, or its network was trained on other features.
+        """
+        self.settings = recogniser.settings
+        device = find_device(self.settings.device)
+        self.models = device.put([load_network(path, features) for path in recogniser.engine_files])
+        self._average = recogniser.average
+
+    def log_posteriors(self, store: FrameStore, utterance_id: str) -> NDArray[np.float32]:
+        """(frames, pdfs) float32, averaged over the networks."""
+        members = posteriors_of(self.models, store, [utterance_id], precision=self.settings.train.precision)
+        averaged = average_log_posteriors(members, self._average) if len(members) > 1 else members[0]
+        return np.asarray(HOST.put(averaged).numpy(), dtype=np.float32)
+
+
+class RecogniserScores:
+    """Log-likelihoods of a frame store's utterances, up to a constant for each frame: log posterior - log prior.
+
+    The networks are loaded on first use, so that an object is cheap to send to a worker. With `adapt.prior_frames`
+    they are adapted to the speaker.
+    """
+
+    def __init__(self, recogniser: Recogniser, frames: Path, speakers: Mapping[str, str]) -> None:
+        """Prepare the scores for the frame store `frames`; `speakers` has the speaker of each utterance."""
+        self._recogniser = recogniser
+        self._frames = frames
+        self._speakers = speakers
+        self._loaded: tuple[LoadedNetworks, FrameStore] | None = None
+        self._adaptation: SpeakerAdaptation | None = None
+        self._kept: dict[str, NDArray[np.float32]] = {}
+        self._room = _KEPT_BYTES
+
+    def __call__(self, utterance_id: str) -> NDArray[np.float32]:
+        """(frames, pdfs) float32 scores of an utterance; read only."""
+        if utterance_id in self._kept:
+            return self._kept[utterance_id]
+        networks, store = self._loaded or self._load()
+        if self._adaptation is not None:
+            self._adaptation.adapt_to(utterance_id)
+        likelihoods: NDArray[np.float32] = networks.log_posteriors(store, utterance_id) - self._recogniser.log_prior
+        if likelihoods.nbytes <= self._room:
+            self._kept[utterance_id] = likelihoods
+            self._room -= likelihoods.nbytes
+        return likelihoods
+
+    def _load(self) -> tuple[LoadedNetworks, FrameStore]:
+        store, settings = FrameStore.open(self._frames), self._recogniser.settings
+        self._loaded = LoadedNetworks(self._recogniser, store.features), store
+        if settings.adapt.prior_frames > 0:
+            self._adaptation = SpeakerAdaptation(self._loaded[0].models, store, self._speakers, settings)
+        return self._loaded
