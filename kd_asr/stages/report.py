@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from kd_asr.alignment.lexicon import read_lexicon
@@ -35,6 +36,8 @@ from kd_asr.reporting.contents import console_table
 from kd_asr.reporting.control_plots import plot_controls
 from kd_asr.reporting.figures import run_figures
 from kd_asr.reporting.markdown import page, summary
+from kd_asr.reporting.page.speech import write_speech_page
+from kd_asr.reporting.page.utterances import Sources
 from kd_asr.reporting.palette import coloured
 from kd_asr.reporting.paper import paper_beside
 from kd_asr.reporting.plots import plot_dev_grid, plot_frame_accuracy, plot_training_curves, plot_wer
@@ -54,7 +57,9 @@ from kd_asr.settings.fields import dump
 from kd_asr.stages.agreement import check_agreement
 from kd_asr.stages.controls import share_jobs
 from kd_asr.stages.decode import tuning_name
+from kd_asr.stages.recognise import set_scores
 from kd_asr.stages.settings import Settings
+from kd_asr.stages.speakers import speakers_of
 from kd_asr.stages.systems import run_systems
 
 DECODED_SETS = ("dev", "test")
@@ -63,7 +68,8 @@ _OPTIONAL = ("features", "language_model", "augment", "transfer", "graph", "swee
 
 
 def report(run_dir: Path, settings: Settings) -> Artifact:
-    """Write `report/`: `report.md`, `report.json`, five PNG files, and a TSV per system and decoded set.
+    """Write `report/`: the page `index.html` with what it needs, `report.md`, `report.json`, five PNG files, and a TSV
+    per system and decoded set.
 
     Raises:
         UserError: a stage has not been run, its result is out of date or made with other settings, or a file of it is
@@ -148,10 +154,7 @@ def _write_report(
         )
         for set_name in DECODED_SETS
     }
-    speakers = {
-        utterance.utterance_id: utterance.speaker_id
-        for utterance in read_manifest(artifacts["prepare"].path / "test.jsonl")
-    }
+    speakers = speakers_of(run_dir, "test")
     utterance_files = []
     for set_name, by_system in decoded.items():
         for name, utterances in by_system.items():
@@ -191,16 +194,19 @@ def _write_report(
     }
     # Tables and page are made from the written JSON, so that the file alone is enough to make them.
     content = json.loads(json.dumps(content))
+    histories = _histories(artifacts, systems)
     label = content["corpus"]["source_label"]
     plot_frame_accuracy(content, folder / "frame_accuracy.png")
     plot_wer(content, folder / "wer.png")
-    plot_training_curves(_histories(artifacts, systems), systems, label, folder / "training_curves.png")
+    plot_training_curves(histories, systems, label, folder / "training_curves.png")
     choices = {group.label: content["choices"][group.name] for group in systems.groups}
     plot_dev_grid(choices, label, folder / "dev_grid.png")
     plot_controls(content, folder)
     plot_utterance(content["example"], systems, _frames(run_dir, content["example"]), label, folder / "utterance.png")
     (folder / "report.md").write_text(page(content), encoding="utf-8")
     write_json(folder / "report.json", content)
+    sources = _sources(run_dir, artifacts, systems, settings)
+    write_speech_page(folder, content, histories, decoded["test"], sources=sources, settings=settings.page)
     return {
         "test_frame_accuracy": {
             name: by_set["test"]["frame_accuracy"] for name, by_set in content["figures"]["systems"].items()
@@ -211,6 +217,26 @@ def _write_report(
             for name, share in content["figures"]["share_of_gain"]["test"]["frame_accuracy"].items()
         },
     }
+
+
+def _sources(
+    run_dir: Path, artifacts: Mapping[str, Artifact], systems: Systems, settings: Settings
+) -> Sources:
+    """Where the page finds utterances of test, and their posteriors by a system of each main group."""
+    shown = [group for group in systems.groups if group.role != "other" and group.size == 1]
+    return Sources(
+        read_manifest(artifacts["prepare"].path / "test.jsonl"),
+        run_dir / "features" / "test",
+        artifacts["align"].path / "test",
+        artifacts["align"].path / "topology.json",
+        read_lexicon(artifacts["lexicon"].path / "lexicon.txt"),
+        settings.features,
+        # With a prior of 1, scores are log-posteriors.
+        {
+            group.name: set_scores(run_dir, "test", systems.of_group(group)[0], settings, torch.zeros(1))
+            for group in shown
+        },
+    )
 
 
 def _controls(

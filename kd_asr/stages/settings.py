@@ -22,6 +22,7 @@ from kd_asr.networks.base import problems_of, view_of
 from kd_asr.networks.settings import AdaptSettings, StudentSettings, TeacherSettings
 from kd_asr.networks.sizes import WIDTH
 from kd_asr.registry import Named, find, named
+from kd_asr.reporting.page.settings import PageSettings
 from kd_asr.settings.files import load_settings_of, parse_settings_of
 from kd_asr.settings.ranges import AtLeast, AtMost, DecidesNothing, NotEmpty, OfKind
 from kd_asr.training.settings import TrainSettings
@@ -64,6 +65,7 @@ class Settings:
         decode: Search.
         beams: Comparison of search beams.
         rescore: Rescoring with another language model.
+        page: What can be heard and seen on the page of the report.
         reduced: Reduced-data experiment.
     """
 
@@ -96,6 +98,7 @@ class Settings:
     decode: DecodeSettings = field(default_factory=DecodeSettings)
     beams: BeamsSettings = field(default_factory=BeamsSettings)
     rescore: RescoreSettings = field(default_factory=RescoreSettings)
+    page: PageSettings = field(default_factory=PageSettings)
     reduced: ReducedSettings = field(default_factory=ReducedSettings)
 
     @property

@@ -12,6 +12,7 @@ import jiwer
 import numpy as np
 import pytest
 from miniature_run import settings, write_run
+from page_checks import check_page
 
 from kd_asr.artifacts import read_json
 from kd_asr.distillation.settings import DistilSettings
@@ -45,7 +46,8 @@ def test_files(run: Path) -> None:
     plots = {"frame_accuracy.png", "wer.png", "training_curves.png", "dev_grid.png", "utterance.png"}
     systems = ("baseline-00", "baseline-01", "ensemble", "student-00", "student-01", "student-02")
     tables = {f"{set_name}-{name}.tsv" for set_name in ("dev", "test") for name in systems}
-    assert names == {"manifest.json", "report.json", "report.md", *plots, *tables}
+    assert names == {"manifest.json", "report.json", "report.md", "index.html", "page", *plots, *tables}
+    check_page(run / "report")
     page = (run / "report" / "report.md").read_text()
     for link in re.findall(r"\]\(([^)]+)\)", page):
         assert (run / "report" / link).exists()
@@ -185,10 +187,10 @@ def test_same_run_same_bytes(run: Path, tmp_path: Path) -> None:
     write_run(tmp_path, settings(), sweep=True)
     report(tmp_path, settings())
     speed = re.compile(rb'(?<="operations_per_second": )[0-9.]+|(?<= at )[0-9,]+(?= GFLOP/s)')  # measured anew
-    for path in (run / "report").iterdir():
+    for path in (path for path in (run / "report").rglob("*") if path.is_file()):
         if path.name != "manifest.json":  # holds the wall time
-            again, before = (tmp_path / "report" / path.name).read_bytes(), path.read_bytes()
-            assert speed.sub(b"", again) == speed.sub(b"", before), path.name
+            again = (tmp_path / "report" / path.relative_to(run / "report")).read_bytes()
+            assert speed.sub(b"", again) == speed.sub(b"", path.read_bytes()), path.name
 
 
 def _drop_last_line(path: Path) -> None:

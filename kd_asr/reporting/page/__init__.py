@@ -1,0 +1,1 @@
+"""The page of a report: one folder with HTML, opened from disk, that shows and plays what was found."""
