@@ -206,8 +206,8 @@ def training_plots(histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]
         for number, group in enumerate(systems.groups):
             several = systems.is_combined(group)
             for place, history in enumerate(histories.get(group.name, [])):
-                points = [(line["epoch"], of_line(line)) for line in history]
-                points = [(epoch, value) for epoch, value in points if value is not None and math.isfinite(value)]
+                found = [(line["epoch"], of_line(line)) for line in history]
+                points = [(epoch, value) for epoch, value in found if value is not None and math.isfinite(value)]
                 points = points[:: max(1, -(-len(points) // _MOST_POINTS))]
                 line = {"color": group.colour, "width": 1 if several else 2, "dash": _DASHES[number % len(_DASHES)]}
                 data.append(
