@@ -30,6 +30,8 @@ from kd_asr.parallel import Workers
 
 # States kept in each frame even outside the beam: Kaldi's default.
 _MIN_ACTIVE = 20
+# Systems whose scores a worker keeps, with their networks.
+_KEPT_SCORES = 8
 
 Scores = Callable[[str], NDArray[np.float32]]
 Found = TypeVar("Found")
@@ -211,15 +213,18 @@ class _Task:
     scores: bytes
 
 
-# A worker serves one set after another and keeps the graph and the networks while they stay the same.
+# A worker serves one set after another and keeps the graph while it stays the same.
 @lru_cache(maxsize=1)
 def _decoder(graph_folder: Path, graph_file: Path, written: int, penalty: float) -> Decoder:
     return Decoder(graph_folder, Search(1.0, penalty), graph_file=graph_file)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=_KEPT_SCORES)
 def unpickled_scores(pickled: bytes) -> Scores:
-    """Scores for functions that run in workers: the same object, with what it has loaded, for the same bytes."""
+    """Scores for functions that run in workers: the same object, with what it has loaded, for the same bytes.
+
+    Those of several systems are kept, since a point of the grid is tried with all seeds of a group in turn.
+    """
     scores: Scores = pickle.loads(pickled)  # made by the parent process, never read from a file
     return scores
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -25,8 +27,10 @@ from kd_asr.stages.settings import Settings
 from kd_asr.stages.speakers import SpeakerAdaptation, speakers_of
 from kd_asr.stages.systems import load_networks
 
-# Scores that each worker keeps, since dev is decoded with the same scores at every point of the grid.
-_KEPT_BYTES = 200_000_000
+# Scores that each worker keeps of all systems together, since dev is decoded with the same scores at every point of the
+# grid, by all seeds in turn. What came first stays: of a round that does not fit, the latest would never be asked for
+# again in time.
+_KEPT_BYTES = 300_000_000
 
 Recognised = tuple[list[Utterance], list[Hypothesis]]
 
@@ -34,10 +38,12 @@ Recognised = tuple[list[Utterance], list[Hypothesis]]
 class NetworkScores:
     """Log-likelihoods of a frame store's utterances, up to a constant for each frame: log posterior - log prior.
 
-    The networks are loaded on first use, so that an object is cheap to send to a worker. The worker keeps up to 200 MB
-    of scores for the next search with the same object. With `adapt.prior_frames` the networks are adapted to the
-    speaker, if the speakers are known.
+    The networks are loaded on first use, so that an object is cheap to send to a worker. The worker keeps up to 300 MB
+    of scores of all such objects for the next search with the same one. With `adapt.prior_frames` the networks are
+    adapted to the speaker, if the speakers are known.
     """
+
+    _alive: ClassVar[WeakSet[NetworkScores]] = WeakSet()
 
     def __init__(
         self,
@@ -63,7 +69,7 @@ class NetworkScores:
         self._loaded: tuple[list[Network], FrameStore] | None = None
         self._adaptation: SpeakerAdaptation | None = None
         self._kept: dict[str, NDArray[np.float32]] = {}
-        self._room = _KEPT_BYTES
+        self._bytes = 0
 
     def __call__(self, utterance_id: str) -> NDArray[np.float32]:
         """(frames, pdfs) float32 scores of an utterance; read only."""
@@ -81,9 +87,10 @@ class NetworkScores:
         members = posteriors_of(models, store, [utterance_id], precision=self._settings.train.precision)
         scores = average_log_posteriors(members, self._average) if len(members) > 1 else members[0]
         likelihoods = np.asarray(HOST.put(scores).numpy() - self._log_prior, dtype=np.float32)
-        if likelihoods.nbytes <= self._room:
+        self._alive.add(self)
+        if likelihoods.nbytes + sum(one._bytes for one in self._alive) <= _KEPT_BYTES:
             self._kept[utterance_id] = likelihoods
-            self._room -= likelihoods.nbytes
+            self._bytes += likelihoods.nbytes
         return likelihoods
 
 

@@ -1,7 +1,9 @@
 """A user's files through the systems of a run in miniature, and what of the run other programs can read."""
 
+import gc
 import json
 import os
+import pickle
 import shutil
 from dataclasses import replace
 from itertools import pairwise
@@ -25,6 +27,7 @@ from kd_asr.cli import main
 from kd_asr.corpora.lhotse import Lhotse, LhotseSettings
 from kd_asr.corpora.manifest import read_manifest
 from kd_asr.decoding.arpa import write_arpa
+from kd_asr.decoding.decoder import unpickled_scores
 from kd_asr.decoding.ngram import estimate_ngrams
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.distillation.teachers.base import Lesson
@@ -43,12 +46,14 @@ from kd_asr.recognition.own_audio import align_files, transcribe
 from kd_asr.recognition.runs import find_system
 from kd_asr.settings.fields import dump
 from kd_asr.settings.files import save_settings
+from kd_asr.stages import recognise
 from kd_asr.stages.align import align
 from kd_asr.stages.decode import decode
 from kd_asr.stages.distil import distil
 from kd_asr.stages.ensemble import ensemble
 from kd_asr.stages.graph import graph
 from kd_asr.stages.language_model import language_model
+from kd_asr.stages.networks import posteriors_of
 from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.rescore import rescore
 from kd_asr.stages.settings import Settings, load_settings, parse_settings
@@ -434,3 +439,34 @@ def test_an_export_s_part_of_the_settings_is_read_as_it_was_in_the_run(preset: s
     found = parse_settings([], tmp_path / MODEL_SETTINGS_FILE)
     for section in ("features", "spelling", "align", "adapt", "decode", "train"):
         assert getattr(found, section) == getattr(settings, section)
+
+
+def test_a_worker_keeps_the_scores_of_all_seeds(decoded: Path, monkeypatch) -> None:
+    """A point of the grid is tried with one system after another, and so is the next one."""
+    settings, asked = load_settings(decoded), []
+
+    def counted(models, store, utterance_ids, **options):  # type: ignore[no-untyped-def]
+        asked.append(utterance_ids)
+        return posteriors_of(models, store, utterance_ids, **options)
+
+    monkeypatch.setattr(recognise, "posteriors_of", counted)
+    num_pdfs = Topology.load(decoded / "align" / "topology.json").num_pdfs
+    prior = recognise.log_prior(AlignmentStore.open(decoded / "align" / "train"), num_pdfs)
+    name = AlignmentStore.open(decoded / "align" / "dev").utterance_ids[0]
+
+    def rounds(room: int, settings: Settings) -> list[list[np.ndarray]]:
+        monkeypatch.setattr(recognise, "_KEPT_BYTES", room)
+        asked.clear()
+        systems = [one for one in run_systems(settings).systems if one.name.startswith("baseline")]
+        scores = [pickle.dumps(recognise.set_scores(decoded, "dev", one, settings, prior)) for one in systems]
+        return [[unpickled_scores(one)(name) for one in scores] for _ in range(2)]
+
+    first, second = rounds(10**9, settings)
+    assert len(asked) == 2 and all(one is other for one, other in zip(first, second, strict=True))
+    gc.collect()
+    kept = sum(one.nbytes for one in first)
+    other = replace(settings, decode=replace(settings.decode, beam=5.0))  # further objects, whose scores do not fit
+    again, _ = rounds(kept + first[0].nbytes, other)
+    assert len(asked) == 3
+    for one, before in zip(again, first, strict=True):
+        np.testing.assert_array_equal(one, before)
