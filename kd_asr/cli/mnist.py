@@ -76,6 +76,13 @@ MNIST_STAGES = (
         "Settings: reduced.*, hard.*, distil.*.",
     ),
     MnistStage(
+        "privileged",
+        "privileged",
+        "few images: students that see less of each than their teachers, by Lopez-Paz and others",
+        "A teacher on images as they are, students on images at a low resolution: on hard labels, distilled, and "
+        "distilled from a teacher at the low resolution. Test is read once. Settings: privileged.*.",
+    ),
+    MnistStage(
         "report",
         "report",
         "write one page of tables and plots of the finished experiments",

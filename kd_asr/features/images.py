@@ -40,3 +40,17 @@ class Images(Movable):
             drawn = torch.randint(count, (len(examples),), device=pixels.device, generator=generator_of(pixels))
             pixels = pixels.gather(1, self._windows[drawn])
         return pixels.float().div_(255)
+
+
+def averaged(pixels: Tensor, scale: int) -> Tensor:
+    """Images at a lower resolution: each pixel is the rounded mean of a square of `scale` times `scale` pixels.
+
+    Args:
+        pixels: (images, height, width) uint8.
+        scale: a divisor of height and width.
+    """
+    if scale == 1:
+        return pixels
+    count, height, width = pixels.shape
+    squares = pixels.reshape(count, height // scale, scale, width // scale, scale)
+    return squares.float().mean(dim=(2, 4)).round().to(torch.uint8)

@@ -8,6 +8,7 @@ from typing import Any
 from kd_asr.jobs.systems import Group, Systems, groups_of
 from kd_asr.machine import machine_sentence
 from kd_asr.reporting.contents import key_table
+from kd_asr.reporting.privileged import privileged_section
 from kd_asr.reporting.reduced_page import with_role
 from kd_asr.reporting.tables import (
     NOT_KNOWN,
@@ -301,6 +302,8 @@ def page(report: Report) -> str:
             "\n".join(reduced_sentences(report)),
             "![Accuracy over updates](reduced.png)",
         ]
+    if "privileged" in report:
+        sections += privileged_section(report["privileged"], comparable=report["comparable"])
     if report["dark_knowledge"]:
         sections += [
             "## Dark knowledge",

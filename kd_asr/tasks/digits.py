@@ -13,7 +13,7 @@ from torch import Tensor
 from kd_asr.artifacts import load_artifact, read_array
 from kd_asr.corpora.mnist import CLASSES
 from kd_asr.corpora.subsets import subset_of_frames
-from kd_asr.features.images import Images
+from kd_asr.features.images import Images, averaged
 from kd_asr.jobs.job import Job, Material
 from kd_asr.settings.ranges import AbsentMeans
 from kd_asr.tasks.labelled_subset import LabelledSubset, evenly_spaced
@@ -56,9 +56,9 @@ class DigitArrays:
         is_dev[dev] = True
         return cls(**arrays, dev=dev, train=(~is_dev).nonzero()[:, 0])
 
-    def dev_examples(self) -> Examples:
-        """Images of dev, without jitter."""
-        return Examples(Images(self.train_images[self.dev]), self.train_labels[self.dev].long())
+    def dev_examples(self, scale: int = 1) -> Examples:
+        """Images of dev, without jitter, at a resolution that is lower by `scale`."""
+        return Examples(Images(averaged(self.train_images[self.dev], scale)), self.train_labels[self.dev].long())
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,15 @@ class DigitData:
         jitter_pixels: Largest shift of an image, drawn again for each epoch.
         classes: Digits in the transfer set.
         subset: Images that keep their labels; None: all do.
+        scale: Side of the squares of pixels that the network sees as one, see `averaged`. A store knows images by their
+            numbers, so that a teacher may have seen them at another resolution.
     """
 
     images: Literal["all", "all but dev"] = "all"
     jitter_pixels: int = 0
     classes: tuple[int, ...] = tuple(range(CLASSES))
     subset: Annotated[LabelledSubset | None, AbsentMeans(None)] = None
+    scale: Annotated[int, AbsentMeans(1)] = 1
 
     def artifacts(self) -> Sequence[str]:
         """Names of the input artifacts."""
@@ -100,7 +103,7 @@ class DigitData:
         digits = load_artifact(run_dir, DIGITS)
         arrays = DigitArrays.load(digits.path)
         numbers = self.numbers(arrays)
-        pixels, hard_labels = arrays.train_images[numbers], arrays.train_labels[numbers].long()
+        pixels, hard_labels = averaged(arrays.train_images[numbers], self.scale), arrays.train_labels[numbers].long()
         header = {"image_pixels": pixels[0].numel()}
         expect = {"digits": digits.fingerprint}
         teacher = job.open_teacher(
@@ -120,7 +123,7 @@ class DigitData:
             examples = self.subset.of(examples, labelled)
         return Material(
             examples=examples,
-            dev=arrays.dev_examples() if self.images == "all but dev" else None,
+            dev=arrays.dev_examples(self.scale) if self.images == "all but dev" else None,
             num_classes=CLASSES,
             input_shape=tuple(pixels.shape[1:]),
             header=header,

@@ -1,6 +1,6 @@
 import torch
 
-from kd_asr.features.images import Images
+from kd_asr.features.images import Images, averaged
 
 
 def shifted(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
@@ -45,3 +45,16 @@ def test_jitter_repeats_with_torchs_generator() -> None:
     torch.manual_seed(5)
     assert torch.equal(images[some], first)
     assert not torch.equal(first, second)
+
+
+def test_a_lower_resolution_is_the_rounded_mean_of_squares() -> None:
+    images = torch.randint(0, 256, (2, 4, 6), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    found = averaged(images, 2)
+    assert found.shape == (2, 2, 3)
+    assert found.dtype == torch.uint8
+    for number in range(2):
+        for row in range(2):
+            for column in range(3):
+                square = images[number, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2].double()
+                assert abs(int(found[number, row, column]) - square.mean()) <= 0.5
+    assert averaged(images, 1) is images

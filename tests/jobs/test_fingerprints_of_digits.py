@@ -7,6 +7,7 @@ from every_setting import changed, leaves
 
 from kd_asr.experiments.mnist.losses import losses_jobs
 from kd_asr.experiments.mnist.networks import CHOOSING_TEACHER, teacher_job, teacher_name
+from kd_asr.experiments.mnist.privileged import privileged_jobs
 from kd_asr.experiments.mnist.reduced import reduced_jobs
 from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.experiments.mnist.table import student_jobs
@@ -17,7 +18,11 @@ from kd_asr.jobs.job import Job
 from kd_asr.settings.files import parse_settings_of
 
 SETTINGS = parse_settings_of(
-    MnistSettings, ["--seeds=2", "--members=2", "--ensemble_students=1", "--temperature.students=[1, 1, 1, 1]"]
+    MnistSettings,
+    [
+        *("--seeds=2", "--members=2", "--ensemble_students=1", "--temperature.students=[1, 1, 1, 1]"),
+        *("--privileged.seeds=2", "--privileged.scale=4"),
+    ],
 )
 
 
@@ -28,6 +33,7 @@ def plan(settings: MnistSettings) -> dict[str, dict[str, str]]:
         "temperature": [job for _, job in temperature_jobs(settings)],
         "transfer": transfer_jobs(settings, "omit3", 0.9),
         "losses": [job for _, job in losses_jobs(settings)],
+        "privileged": [one.job for one in privileged_jobs(settings, 60_000)],
     }
     for job in student_jobs(settings):
         kind = "hard" if "/hard-" in job.name else "distilled"
@@ -64,6 +70,9 @@ EXPECTED: dict[str, set[str]] = {
     "reduced.losses.1.weight": SOFT_AND_HARD,
     "reduced.epochs": REDUCED,
     "reduced.validations": REDUCED,
+    "privileged": {"privileged"},
+    "privileged.images": set(),  # other jobs, under other names
+    "privileged.seeds": set(),
 }
 
 

@@ -17,6 +17,7 @@ from kd_asr.errors import UserError
 from kd_asr.evaluation.calibration import calibrate
 from kd_asr.experiments.mnist.agreement import check_experiments
 from kd_asr.experiments.mnist.networks import digit_log_posteriors, load_digit_network
+from kd_asr.experiments.mnist.privileged import privileged_jobs
 from kd_asr.experiments.mnist.reduced import reduced_jobs
 from kd_asr.experiments.mnist.report import EXPERIMENTS, report
 from kd_asr.experiments.mnist.settings import MnistSettings
@@ -216,6 +217,36 @@ def test_reduced_networks_are_measured_on_all_of_test_and_on_their_part(run) -> 
     assert system["test_frame_accuracy"]["values"] == [correct[last].mean()]
     # All labels teach more than one in twenty of them.
     assert correct[by_kind[1.0, "hard_best"]].sum() > correct[best].sum()
+
+
+def test_students_see_less_than_their_teacher_and_learn_its_answers_for_the_same_images(run) -> None:
+    arrays, found = DigitArrays.load(run / "digits"), metrics(run, "privileged")
+    wrong = np.load(run / "privileged" / "wrong.npy")
+    assert (found["side"], found["low_side"], found["test"]) == (8, 4, 297)
+    assert [row["errors"] for row in found["rows"]] == wrong.sum(axis=1).tolist()
+    low = arrays.test_images.double().unfold(1, 2, 2).unfold(2, 2, 2).mean(dim=(3, 4)).round()
+    for number, kind in [(0, "teacher"), (2, "distilled")]:
+        assert (found["rows"][number]["kind"], found["rows"][number]["images"]) == (kind, 200)
+        model = load_digit_network(run, NetworkRef(f"privileged_networks/200-{kind}-0"))
+        seen = (arrays.test_images if kind == "teacher" else low).float().flatten(1) / 255
+        with torch.no_grad():
+            assert (model(seen).argmax(1) != arrays.test_labels).tolist() == wrong[number].tolist()
+    settings = load_settings_of(MnistSettings, run, "mnist configure")
+    teacher = load_digit_network(run, NetworkRef("privileged_networks/200-teacher-0"))
+    [job] = [one.job for one in privileged_jobs(settings, 1500) if one.kind == "distilled" and one.repetition == 0]
+    examples = job.data.open(run, job).examples
+    assert len(examples) == metrics(run, job.name)["examples"] == 200
+    batch = examples.batch(torch.tensor([7, 199]))
+    numbers = job.data.labelled(1500)[[7, 199]]
+    with torch.no_grad():
+        expected = teacher(arrays.train_images[numbers].float().flatten(1) / 255).log_softmax(1)
+    assert torch.allclose(batch.signal.targets.dense_log_probs(1.0), expected, atol=2e-2)
+    assert batch.inputs.shape == (2, 16)
+    rows = json.loads((run / "report" / "report.json").read_text())["privileged"]["systems"]
+    assert [one["values"] for one in rows if one["kind"] == "plain"] == [
+        [1 - wrong[number].mean() for number, row in enumerate(found["rows"]) if row["kind"] == "plain"]
+    ]
+    assert "## Privileged information" in (run / "report" / "report.md").read_text()
 
 
 def test_the_report_says_that_it_is_not_mnist(run) -> None:

@@ -20,11 +20,12 @@ from kd_asr.distillation.objectives import HARD
 from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
 from kd_asr.distillation.signal import tail_sum, top_k_targets
 from kd_asr.experiments.mnist.settings import DigitNetworkSettings, MnistSettings
-from kd_asr.features.images import Images
+from kd_asr.features.images import Images, averaged
 from kd_asr.fingerprints import digest
 from kd_asr.jobs.job import MODEL, Job, TeacherSpec, network_seed, teacher_spec
 from kd_asr.jobs.run import run
 from kd_asr.jobs.systems import NetworkRef
+from kd_asr.networks.base import Network
 from kd_asr.networks.ensemble import Ensemble
 from kd_asr.networks.files import load_network
 from kd_asr.networks.inference import log_posteriors
@@ -84,7 +85,7 @@ def train(run_dir: Path, settings: MnistSettings, jobs: Sequence[Job], descripti
     )
 
 
-def load_digit_network(run_dir: Path, network: NetworkRef) -> nn.Module:
+def load_digit_network(run_dir: Path, network: NetworkRef) -> Network:
     """A trained network of a run."""
     return load_network(load_artifact(run_dir, network.artifact).path / network.file)
 
@@ -108,7 +109,9 @@ def _log_posteriors(wanted: _Outputs) -> Tensor:
         "test": arrays.test_images,
     }[wanted.images]
     models = [load_digit_network(wanted.run_dir, one) for one in wanted.networks]
-    model = wanted.device.put(models[0] if len(models) == 1 else Ensemble(models, "arithmetic"))
+    pixels = averaged(pixels, pixels.shape[1] // models[0].input_shape[0])
+    one_model: nn.Module = models[0] if len(models) == 1 else Ensemble(models, "arithmetic")
+    model = wanted.device.put(one_model)
     inputs = Images(pixels)
     parts = torch.split(torch.arange(len(inputs)), _PIECE)
     found = [log_posteriors(model, inputs, part, precision=TrainSettings().precision) for part in parts]
@@ -118,7 +121,8 @@ def _log_posteriors(wanted: _Outputs) -> Tensor:
 def digit_log_posteriors(
     run_dir: Path, settings: MnistSettings, systems: Sequence[Sequence[NetworkRef]], images: Literal["dev", "test"]
 ) -> list[np.ndarray]:
-    """(images, 10) float32 log-posteriors of each system, a network or the average of several."""
+    """(images, 10) float32 log-posteriors of each system, a network or the average of several, for the images at the
+    resolution that its networks have learnt from."""
     outputs, device = [], find_device(settings.device)
     with progress() as bars, _one_thread():
         task = bars.add_task(f"posteriors on {images}", total=len(systems), unit="systems")

@@ -32,13 +32,14 @@ from kd_asr.reporting.mnist_figures import (
 from kd_asr.reporting.mnist_page import console_table, page, summary
 from kd_asr.reporting.mnist_plots import TEMPERATURES, pictures
 from kd_asr.reporting.palette import coloured, coloured_groups
+from kd_asr.reporting.privileged import privileged_figures
 from kd_asr.reporting.reduced_figures import counts_by_key, reduced_figures
 from kd_asr.reporting.reduced_plots import plot_convergence, read_histories
 from kd_asr.reporting.tables import to_rich
 from kd_asr.settings.fields import dump
 from kd_asr.tasks.digits import DIGITS, DigitArrays
 
-EXPERIMENTS = ("table", "temperature", "omit3", "only78", "losses", "reduced")
+EXPERIMENTS = ("table", "temperature", "omit3", "only78", "losses", "reduced", "privileged")
 
 
 def report(run_dir: Path, settings: MnistSettings) -> Artifact:
@@ -141,6 +142,8 @@ def _content(
         content["losses"] = losses_figures(done["losses"].metrics)
     if "reduced" in done:
         content["reduced"] = _reduced(done["reduced"])
+    if "privileged" in done:
+        content["privileged"] = privileged_figures(done["privileged"].metrics)
     return content
 
 

@@ -20,6 +20,8 @@ Positive = Annotated[float, Above(0)]
 Probability = Annotated[float, AtLeast(0), Below(1)]
 # Height and width, in pixels.
 IMAGE_SHAPES = {"mnist": (28, 28), "digits": (8, 8)}
+# Side of the squares of pixels that students of `privileged` see as one.
+LOW_RESOLUTION = {"mnist": 4, "digits": 2}
 # Temperature 20 (Hinton and others 2015, section 3), and labels that hardly count.
 PAPER_LOSSES = hinton_losses(temperature=20.0, soft_weight=1.0, hard_weight=0.01)
 
@@ -197,6 +199,32 @@ class ReducedDigitSettings:
 
 
 @dataclass(frozen=True)
+class PrivilegedSettings(DigitNetworkSettings):
+    """Privileged information (Lopez-Paz and others 2016): the teachers see more of an image than their students will.
+
+    All networks have the same hidden layers, budget and few images; see `DigitNetworkSettings`. An epoch has as many
+    updates as one over all training images.
+
+    Attributes:
+        images: Numbers of training images to compare, at most those that there are (paper: 300 and 500).
+        seeds: Repetitions, each with other images and initial weights.
+        scale: Side of the squares of pixels that students see as one; null: 4 of MNIST's 28 pixels (as in the paper), 2
+            of the 8 of scikit-learn's digits.
+        losses: Losses of the distilled students and their weights.
+    """
+
+    network: Annotated[Named, OfKind("network")] = field(
+        default_factory=lambda: _dnn(20, dropout=0.0, batch_normalisation=False)
+    )
+    epochs: Count = 8
+    learning_rate: Positive = 3e-3
+    images: Annotated[tuple[Count, ...], NotEmpty, Distinct()] = (300, 500)
+    seeds: Count = 5
+    scale: Annotated[int | None, AtLeast(1), AtMost(28), Unit("pixels")] = None
+    losses: tuple[Weighted, ...] = hinton_losses(temperature=4.0, soft_weight=1.0, hard_weight=0.5)
+
+
+@dataclass(frozen=True)
 class MnistSettings:
     """Everything that decides an MNIST run.
 
@@ -225,6 +253,7 @@ class MnistSettings:
         transfer: Students that never see some digits.
         losses: Comparison of losses.
         reduced: Reduced-data experiment.
+        privileged: Privileged information.
     """
 
     preset: Annotated[str, DecidesNothing()] = "mnist_quick"
@@ -249,14 +278,24 @@ class MnistSettings:
     transfer: TransferSettings = field(default_factory=TransferSettings)
     losses: LossesSettings = field(default_factory=LossesSettings)
     reduced: ReducedDigitSettings = field(default_factory=ReducedDigitSettings)
+    privileged: PrivilegedSettings = field(default_factory=PrivilegedSettings)
+
+    @property
+    def low_resolution(self) -> int:
+        """`privileged.scale`, or that of the digits."""
+        return self.privileged.scale or LOW_RESOLUTION[self.data.source]
 
     def problems(self) -> list[str]:
         """What does not go together."""
         found = device_problems(self.device)
+        side = IMAGE_SHAPES[self.data.source][0]
+        if side % self.low_resolution:
+            found.append(f"privileged.scale: images of {side} pixels have no squares of {self.low_resolution}")
         students, widths = len(self.temperature.students), len(self.temperature.widths)
         if students != widths:
             found.append(f"temperature.students: {students} numbers for {widths} temperature.widths")
-        for section, recipe in (("teacher", self.teacher), ("hard", self.hard), ("distilled", self.distilled)):
+        networks: dict[str, DigitNetworkSettings] = {"teacher": self.teacher, "hard": self.hard}
+        for section, recipe in {**networks, "distilled": self.distilled, "privileged": self.privileged}.items():
             problems = problems_of(recipe.network, IMAGE_SHAPES[self.data.source])
             found += [f"{section}.network.{problem}" for problem in problems]
         if not hasattr(self.distilled.network.settings, "hidden_units"):
@@ -269,5 +308,5 @@ def flags_for_bundled_digits(settings: MnistSettings) -> list[str]:
 
     Less jitter, and batches of 32, so that an epoch still has some fifty updates.
     """
-    flags = [f"--{name}.batch_images=32" for name in ("teacher", "hard", "distilled")]
+    flags = [f"--{name}.batch_images=32" for name in ("teacher", "hard", "distilled", "privileged")]
     return [*flags, f"--teacher.jitter_pixels={min(settings.teacher.jitter_pixels, 1)}"]
