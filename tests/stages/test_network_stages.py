@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_prepared
+from made_up_words import write_decoded
 
 import kd_asr.stages.evaluate as evaluate_stage
 from kd_asr.alignment.store import Alignment, AlignmentStore, PhoneSegment, write_alignments
@@ -21,6 +22,8 @@ from kd_asr.distillation.signal import SoftTargets, top_k_targets
 from kd_asr.distillation.teachers.live import LiveTeacher
 from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.errors import UserError
+from kd_asr.evaluation.calibration import calibrate
+from kd_asr.experiments.comparison.compare import compare
 from kd_asr.features.store import FrameStore
 from kd_asr.jobs.job import network_seed
 from kd_asr.jobs.systems import Group, NetworkRef, System, Systems
@@ -32,13 +35,14 @@ from kd_asr.networks.files import load_network
 from kd_asr.networks.settings import AdaptSettings, StudentSettings, TeacherSettings
 from kd_asr.networks.tdnn import TdnnSettings
 from kd_asr.registry import named
+from kd_asr.settings.files import save_settings
 from kd_asr.stages.augment import augment
 from kd_asr.stages.baseline import baseline
 from kd_asr.stages.distil import distil
 from kd_asr.stages.ensemble import ensemble
 from kd_asr.stages.evaluate import evaluate
 from kd_asr.stages.features import features
-from kd_asr.stages.networks import log_posteriors_of_inputs
+from kd_asr.stages.networks import log_posteriors_of_inputs, posteriors_by_group
 from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.recognise import set_scores
 from kd_asr.stages.settings import Settings
@@ -118,6 +122,28 @@ def test_from_labels_to_frame_accuracies(aligned, settings, dilations, monkeypat
         on_dev = frames["systems"][one["system"]]["dev"]
         summed = on_dev["cross_entropy_sum"][on_dev["utterance_ids"].index(example["utterance_id"])]
         assert -np.log(one["posteriors"]).sum() == pytest.approx(summed, rel=1e-3)
+
+    # A comparison has the same figures, those of the student computed here, and what systems cost.
+    store = FrameStore.open(aligned / "features" / "test")
+    students = load_networks(aligned, [NetworkRef("distil/student-00")], store.features)
+    alignments = AlignmentStore.open(aligned / "align" / "test")
+    [(_, [log_probs])] = posteriors_by_group(
+        students, store, alignments, alignments.utterance_ids, precision="auto"
+    )
+    largest, chosen = log_probs.max(dim=1)
+    write_decoded(aligned, settings)
+    save_settings(aligned, settings)
+    content = json.loads((compare([aligned]) / "comparison.json").read_text())
+    rows = {row["group"]: row for row in content["rows"]}
+    measures = rows["distilled"]["measures"]
+    right = chosen.numpy() == alignments.all_pdfs()
+    assert measures["calibration_error"]["value"] == pytest.approx(calibrate(largest.exp(), right).error)
+    assert measures["frame_accuracy"]["value"] == pytest.approx(right.mean())
+    assert (measures["wer"]["value"], rows["ensemble"]["measures"]["wer"]["value"]) == (1 / 8, 0)
+    assert rows["ensemble"]["cost"]["multiply_adds"] == 2 * rows["distilled"]["cost"]["multiply_adds"]
+    assert rows["ensemble"]["cost"]["search_real_time_factor"] == 0.25
+    costs = [rows[name]["cost"]["with_teachers"]["operations"] for name in ("baseline", "ensemble", "distilled")]
+    assert 2 * costs[0] == costs[1] < costs[2]
 
     # The stored posteriors are those of the live ensemble.
     store = FrameStore.open(aligned / "features" / "train")
