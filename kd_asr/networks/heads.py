@@ -78,6 +78,11 @@ class Heads(Network):
             return self
         return Heads(self.input_shape, self.num_classes, self.settings, body).train(self.training)
 
+    def start_from(self, saved: Network) -> None:
+        """Take the weights of another body."""
+        assert isinstance(saved, Heads)
+        self.body.start_from(saved.body)
+
     @property
     def only_labelled(self) -> bool:
         """That of the body."""
