@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kd_asr.cli.parsing import add_device_option, whole_number
+from kd_asr.cli.parsing import add_device_option, one_of, whole_number
 from kd_asr.console import say
 from kd_asr.errors import UserError
 from kd_asr.text import shown
@@ -41,7 +41,8 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
         command.add_argument(
             "model",
             type=Path,
-            help="folder of a trained system: RUN/distil/student-00, RUN/baseline/baseline-00, RUN/ensemble",
+            help="folder of a trained system (RUN/distil/student-00, RUN/baseline/baseline-00, RUN/ensemble), or one "
+            "that `kd-asr export` wrote",
         )
         command.add_argument("files", type=Path, nargs="+", metavar="FILE", help="audio: FLAC, WAV, OGG, MP3, any rate")
         command.add_argument(
@@ -59,6 +60,14 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
         )
         command.add_argument(
             "--jobs", type=whole_number("--jobs", 0), default=0, help="processes (default: one per core)"
+        )
+        command.add_argument(
+            "--engine",
+            type=one_of("--engine", ("torch", "onnx", "int8")),
+            default="torch",
+            metavar="torch|onnx|int8",
+            help="what computes the network's outputs: torch (default), or of an export folder ONNX Runtime, in fp32 "
+            "or in 8 bits; only torch adapts to the speaker",
         )
         add_device_option(command, "where the networks are applied")
     transcribe.add_argument("--json", action="store_true", help="print JSON with word times")
@@ -83,6 +92,7 @@ def run_own_audio(arguments: argparse.Namespace) -> None:
         "channel": arguments.channel,
         "jobs": arguments.jobs,
         "device": arguments.device or "auto",
+        "engine": arguments.engine,
     }
     if arguments.command == "transcribe":
         timed, failed = transcribe(arguments.model, arguments.files, alternatives=arguments.alternatives, **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from kd_asr.artifacts import MANIFEST, load_artifact, read_json
 from kd_asr.corpora.base import corpus_of
 from kd_asr.networks.base import count_parameters
 from kd_asr.networks.files import load_network
+from kd_asr.recognition.recogniser import ENDINGS
 from kd_asr.recognition.runs import TrainedSystem
 from kd_asr.registry import name_of
 from kd_asr.reporting.contents import main_table
@@ -29,13 +30,16 @@ _DICTIONARY = "Pronunciations: CMUdict (BSD, copyright Carnegie Mellon Universit
 _OWN_DICTIONARY = "Pronunciations: a dictionary of the user's, under its own licence; espeak-ng guessed the rest."
 
 
-def model_card(system: TrainedSystem, folder: Path, networks: Sequence[str]) -> str:
+def model_card(
+    system: TrainedSystem, folder: Path, networks: Sequence[str], converted: Mapping[str, Mapping[str, Any]]
+) -> str:
     """The card as Markdown.
 
     Args:
         system: that is exported.
         folder: of the export, with its files but for this one.
         networks: names of its networks' files.
+        converted: what was seen when each of them was written in other formats.
     """
     settings, corpus = system.settings, corpus_of(system.settings.corpus)
     prepared = load_artifact(system.run_dir, "prepare").metrics
@@ -48,6 +52,7 @@ def model_card(system: TrainedSystem, folder: Path, networks: Sequence[str]) -> 
         lines += [f"The {len(networks)} networks are averaged ({system.average}).", ""]
     features = ", ".join(f"{name} {value}" for name, value in dump(settings.features).items())
     lines += [f"Features: {features}.", ""]
+    lines += [_converted_sentence(name, folder, found) for name, found in converted.items() if found]
     lines += ["## Trained on", "", f"{in_markdown(corpus.label)}. {in_markdown(corpus.description)}", ""]
     lines += [_sets_sentence(prepared), ""]
     lines += ["## Figures", "", *_figures(system), ""]
@@ -75,6 +80,23 @@ def _network_table(folder: Path, networks: Sequence[str]) -> Table:
             (name, name_of("network", type(model)), str(model.num_classes), count(count_parameters(model)), size, shape)
         )
     return Table(("file", "network", "classes", "parameters", "size", "settings"), tuple(rows))
+
+
+def _converted_sentence(name: str, folder: Path, found: Mapping[str, Any]) -> str:
+    stem = name.removesuffix(ENDINGS["torch"])
+    sizes = [
+        f"`{stem}{ending}` has {byte_size((folder / f'{stem}{ending}').stat().st_size)}"
+        for engine, ending in ENDINGS.items()
+        if engine != "torch" and (folder / f"{stem}{ending}").is_file()
+    ]
+    text = f"{' and '.join(sizes)}. On real frames ONNX differs from torch by {found['onnx_difference']:.1g}"
+    if "int8" in found:
+        against = found["int8_against_fp32"]
+        text += (
+            f"; in 8 bits ({found['int8']}) the most probable class is the same for "
+            f"{100 * against['same_class']:.1f} % of the frames, and the divergence is {against['divergence']:.4f} nats"
+        )
+    return f"{text}.\n"
 
 
 def _shown(value: Any) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 from kd_asr import __version__
 from kd_asr.alignment.topology import STATES_PER_PHONE, Topology
@@ -15,7 +20,10 @@ from kd_asr.checksums import described, own_checksum
 from kd_asr.console import say
 from kd_asr.decoding.graph import GRAPH_FILE, WORDS_FILE
 from kd_asr.errors import UserError
+from kd_asr.features.store import FrameStore
 from kd_asr.fingerprints import digest
+from kd_asr.networks.files import load_network
+from kd_asr.networks.views import View
 from kd_asr.recognition.card import model_card
 from kd_asr.recognition.folder import (
     DICTIONARY_FILE,
@@ -31,30 +39,47 @@ from kd_asr.recognition.folder import (
     read_manifest,
     write_settings,
 )
-from kd_asr.recognition.recogniser import Recogniser
+from kd_asr.recognition.onnx_files import Int8, OnnxNetwork, check_extra, write_int8, write_onnx
+from kd_asr.recognition.recogniser import ENDINGS, Engine, Recogniser
 from kd_asr.recognition.runs import TrainedSystem, find_system, recogniser_of
 from kd_asr.reporting.tables import byte_size
 from kd_asr.settings.fields import dump
 from kd_asr.stages.lexicon import dictionary_file
 
+# Utterances on which files are checked, and those on which the ranges of activations are measured.
+_CHECKED, _CALIBRATED = 3, 20
+FORMATS: tuple[Engine, ...] = ("torch", "onnx", "int8")
 
-def export(model: Path, out: Path, *, overwrite: bool = False) -> Path:
+
+def export(
+    model: Path,
+    out: Path,
+    *,
+    formats: Sequence[Engine] = FORMATS,
+    int8: Int8 = "static",
+    overwrite: bool = False,
+) -> Path:
     """Write an export folder, whole or not at all; one that is there already and has the same content is kept.
 
     Args:
         model: a system of a run that has been decoded with, see `find_system`.
         out: the folder.
+        formats: engines that the folder is for; `torch` always is.
+        int8: how activations are quantised in the format `int8`.
         overwrite: replace an export folder of another content.
 
     Returns:
         The folder.
 
     Raises:
-        UserError: the system is missing, or `out` is there and is not to be replaced.
+        UserError: the system is missing, `out` is there and is not to be replaced, the extra `export` is missing, or
+            a network cannot be written in a format.
     """
+    if set(formats) - {"torch"}:
+        check_extra("onnx", "onnxscript", "onnxruntime")
     system = find_system(model)
     recogniser = recogniser_of(system, searching=True)
-    made_of = _made_of(system)
+    made_of = _made_of(system, formats, int8)
     if _is_done(out, made_of, overwrite=overwrite):
         say(f"{out}: done before, unchanged")
         return out
@@ -62,7 +87,8 @@ def export(model: Path, out: Path, *, overwrite: bool = False) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        _write(partial, system, recogniser, made_of)
+        convert = functools.partial(_convert, run_dir=system.run_dir, formats=formats, int8=int8)
+        _write(partial, system, recogniser, made_of, convert)
         open_export(partial)
         old = partial.with_name(f".{out.absolute().name}.old")
         shutil.rmtree(old, ignore_errors=True)
@@ -76,7 +102,7 @@ def export(model: Path, out: Path, *, overwrite: bool = False) -> Path:
     return out
 
 
-def _made_of(system: TrainedSystem) -> str:
+def _made_of(system: TrainedSystem, formats: Sequence[Engine], int8: Int8) -> str:
     """Digest of all that decides the content of the folder."""
     names = [*(one.artifact for one in system.networks), "features", "align", "lexicon", "graph"]
     artifacts = [load_artifact(system.run_dir, name) for name in (*names, f"decode/{system.scaled_as}")]
@@ -85,6 +111,8 @@ def _made_of(system: TrainedSystem) -> str:
         {
             "version": __version__,
             "format": FORMAT,
+            "formats": sorted({"torch", *formats}),
+            "int8": int8 if "int8" in formats else "",
             "system": [system.name, system.average],
             "artifacts": {one.name: one.fingerprint for one in artifacts},
             "report": report.read_text(encoding="utf-8") if report.is_file() else "",
@@ -108,7 +136,13 @@ def _is_done(out: Path, made_of: str, *, overwrite: bool) -> bool:
     return False
 
 
-def _write(folder: Path, system: TrainedSystem, recogniser: Recogniser, made_of: str) -> None:
+def _write(
+    folder: Path,
+    system: TrainedSystem,
+    recogniser: Recogniser,
+    made_of: str,
+    convert: Callable[[Path], dict[str, Any]],
+) -> None:
     write_settings(folder, dump(recogniser.settings))
     single = len(recogniser.networks) == 1
     networks = ["model.safetensors"] if single else [
@@ -116,6 +150,7 @@ def _write(folder: Path, system: TrainedSystem, recogniser: Recogniser, made_of:
     ]  # fmt: skip
     for source, name in zip(recogniser.networks, networks, strict=True):
         shutil.copyfile(source, folder / name)
+    converted = {name: convert(folder / name) for name in networks}
     write_array(folder / PRIOR_FILE, recogniser.log_prior)
     shutil.copyfile(recogniser.topology, folder / TOPOLOGY_FILE)
     _write_classes(folder / "classes.tsv", Topology.load(recogniser.topology))
@@ -129,7 +164,7 @@ def _write(folder: Path, system: TrainedSystem, recogniser: Recogniser, made_of:
     (folder / GRAPH_FOLDER).mkdir()
     for name in (GRAPH_FILE, WORDS_FILE):
         shutil.copyfile(graph / name, folder / GRAPH_FOLDER / name)
-    (folder / "README.md").write_text(model_card(system, folder, networks), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(system, folder, networks, converted), encoding="utf-8")
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "version": __version__,
@@ -140,10 +175,49 @@ def _write(folder: Path, system: TrainedSystem, recogniser: Recogniser, made_of:
         "acoustic_scale": search.acoustic_scale,
         "insertion_penalty": search.insertion_penalty,
         "longest_phone": recogniser.longest_phone,
+        "converted": converted,
         "files": described(folder),
     }
     manifest["blake2b"] = own_checksum(json.loads(json.dumps(manifest)))
     write_json(folder / EXPORT_FILE, manifest)
+
+
+def _convert(weights: Path, *, run_dir: Path, formats: Sequence[Engine], int8: Int8) -> dict[str, Any]:
+    """Write a network in further formats beside its weights; what was seen on frames of dev.
+
+    Files in 8 bits are made from those in fp32, which are deleted where they are not wanted.
+    """
+    if not set(formats) - {"torch"}:
+        return {}
+    view = load_network(weights).own_view
+    dev, train = (FrameStore.open(run_dir / "features" / name) for name in ("dev", "train"))
+    checked = _inputs(view, dev, _CHECKED)
+    plain = weights.with_name(weights.stem + ENDINGS["onnx"])
+    say(f"{weights.stem}: as ONNX")
+    found: dict[str, Any] = {"onnx_difference": write_onnx(weights, plain, checked)}
+    if "int8" in formats:
+        small = weights.with_name(weights.stem + ENDINGS["int8"])
+        say(f"{weights.stem}: in 8 bits, {int8}")
+        write_int8(plain, small, _inputs(view, train, _CALIBRATED), int8)
+        found |= {"int8": int8, "int8_against_fp32": _compare(OnnxNetwork(plain), OnnxNetwork(small), checked)}
+    if "onnx" not in formats:
+        plain.unlink()
+    return found
+
+
+def _inputs(view: View, store: FrameStore, count: int) -> list[Tensor]:
+    """Inputs from utterances that are spread over a set and have several frames."""
+    names = [name for name in store.utterance_ids if store.num_frames(name) > 1]
+    return [batch for name in names[:: max(1, len(names) // count)][:count] for batch in view.utterances(store, [name])]
+
+
+def _compare(plain: OnnxNetwork, small: OnnxNetwork, batches: Sequence[Tensor]) -> dict[str, float]:
+    """Share of frames with the same most probable class, and mean Kullback-Leibler divergence in nats."""
+    one, other = (np.concatenate([network(batch) for batch in batches]) for network in (plain, small))
+    return {
+        "same_class": float((one.argmax(axis=1) == other.argmax(axis=1)).mean()),
+        "divergence": float((np.exp(one) * (one - other)).sum(axis=1).mean()),
+    }
 
 
 def _write_classes(path: Path, topology: Topology) -> None:

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from kd_asr.device import HOST, find_device
 from kd_asr.features.store import FrameStore
+from kd_asr.networks.base import Network
 from kd_asr.networks.ensemble import average_log_posteriors
 from kd_asr.networks.files import load_network
+from kd_asr.recognition.onnx_files import OnnxNetwork
 from kd_asr.recognition.recogniser import Recogniser
 from kd_asr.stages.networks import posteriors_of
 from kd_asr.stages.speakers import SpeakerAdaptation
@@ -21,7 +24,12 @@ _KEPT_BYTES = 200_000_000
 
 
 class LoadedNetworks:
-    """The networks of a recogniser, ready to be applied."""
+    """The networks of a recogniser, ready to be applied.
+
+    Attributes:
+        settings: of the recogniser.
+        models: those that torch computes, which can be adapted to speakers.
+    """
 
     def __init__(self, recogniser: Recogniser, features: Mapping[str, object]) -> None:
         """Load the networks for frames with these settings of features.
@@ -30,13 +38,21 @@ class LoadedNetworks:
             UserError: a file is missing or damaged, or its network was trained on other features.
         """
         self.settings = recogniser.settings
-        device = find_device(self.settings.device)
-        self.models = device.put([load_network(path, features) for path in recogniser.engine_files])
         self._average = recogniser.average
+        self._in_onnx: list[OnnxNetwork] = []
+        self.models: list[Network] = []
+        if recogniser.engine == "torch":
+            device = find_device(self.settings.device)
+            self.models = device.put([load_network(path, features) for path in recogniser.engine_files])
+        else:
+            self._in_onnx = [OnnxNetwork(path, features) for path in recogniser.engine_files]
 
     def log_posteriors(self, store: FrameStore, utterance_id: str) -> NDArray[np.float32]:
         """(frames, pdfs) float32, averaged over the networks."""
         members = posteriors_of(self.models, store, [utterance_id], precision=self.settings.train.precision)
+        for network in self._in_onnx:
+            batches = network.own_view.utterances(store, [utterance_id])
+            members.append(torch.from_numpy(np.concatenate([network(batch) for batch in batches])))
         averaged = average_log_posteriors(members, self._average) if len(members) > 1 else members[0]
         return np.asarray(HOST.put(averaged).numpy(), dtype=np.float32)
 
@@ -45,7 +61,7 @@ class RecogniserScores:
     """Log-likelihoods of a frame store's utterances, up to a constant for each frame: log posterior - log prior.
 
     The networks are loaded on first use, so that an object is cheap to send to a worker. With `adapt.prior_frames`
-    they are adapted to the speaker.
+    those of torch are adapted to the speaker; in ONNX the statistics of batch normalisation are part of the weights.
     """
 
     def __init__(self, recogniser: Recogniser, frames: Path, speakers: Mapping[str, str]) -> None:
@@ -74,6 +90,6 @@ class RecogniserScores:
     def _load(self) -> tuple[LoadedNetworks, FrameStore]:
         store, settings = FrameStore.open(self._frames), self._recogniser.settings
         self._loaded = LoadedNetworks(self._recogniser, store.features), store
-        if settings.adapt.prior_frames > 0:
+        if settings.adapt.prior_frames > 0 and self._loaded[0].models:
             self._adaptation = SpeakerAdaptation(self._loaded[0].models, store, self._speakers, settings)
         return self._loaded

@@ -43,6 +43,7 @@ from kd_asr.presets import find_preset, preset_names
 from kd_asr.recognition.export import export
 from kd_asr.recognition.folder import EXPORT_FILE, MODEL_SETTINGS_FILE, open_export, write_settings
 from kd_asr.recognition.own_audio import align_files, transcribe
+from kd_asr.recognition.recogniser import ENGINES
 from kd_asr.recognition.runs import find_system
 from kd_asr.settings.fields import dump
 from kd_asr.settings.files import save_settings
@@ -384,7 +385,7 @@ def test_an_export_folder_does_what_the_run_does_and_needs_nothing_else(
     decoded: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for model in ("distil/student-00", "ensemble"):
-        assert main(["export", str(decoded / model), str(tmp_path / model)]) == 0
+        assert main(["export", str(decoded / model), str(tmp_path / model), "--formats", "torch"]) == 0
     files = speaker_files(folder)
     said = {model: transcribe(decoded / model, files, jobs=1) for model in ("distil/student-00", "ensemble")}
     for file in files:
@@ -393,13 +394,14 @@ def test_an_export_folder_does_what_the_run_does_and_needs_nothing_else(
     copies = sorted(tmp_path.glob("*.flac"))
     aligned, _ = align_files(decoded / "distil/student-00", copies, tmp_path / "of_run", jobs=1)
     before = (tmp_path / "distil/student-00" / EXPORT_FILE).read_bytes()
-    assert main(["export", str(decoded / "distil/student-00"), str(tmp_path / "distil/student-00")]) == 0
+    student = [str(decoded / "distil/student-00"), str(tmp_path / "distil/student-00")]
+    assert main(["export", *student, "--formats", "torch"]) == 0
     assert "done before, unchanged" in capsys.readouterr().err
     assert (tmp_path / "distil/student-00" / EXPORT_FILE).read_bytes() == before
     with pytest.raises(UserError, match="holds another export: --overwrite replaces it"):
-        export(decoded / BASELINE, tmp_path / "ensemble")
+        export(decoded / BASELINE, tmp_path / "ensemble", formats=["torch"])
     with pytest.raises(UserError, match="is no export folder"):
-        export(decoded / BASELINE, tmp_path)
+        export(decoded / BASELINE, tmp_path, formats=["torch"])
     away = folder / "elsewhere"
     decoded.rename(away)
     try:
@@ -415,7 +417,7 @@ def test_an_export_folder_does_what_the_run_does_and_needs_nothing_else(
     assert "The run had no report when" in card and "## Licences" in card
     classes = [line.split("\t") for line in (moved / "classes.tsv").read_text().splitlines()[1:]]
     assert [int(line[0]) for line in classes] == list(range(load_artifact(decoded, "align").metrics["pdfs"]))
-    assert export(decoded / BASELINE, moved, overwrite=True) == moved
+    assert export(decoded / BASELINE, moved, formats=["torch"], overwrite=True) == moved
     assert open_export(moved).name == "baseline-00"
     # Every file that is damaged, missing or cut short is one sentence.
     for file in sorted(path for path in moved.rglob("*") if path.is_file()):
@@ -424,12 +426,32 @@ def test_an_export_folder_does_what_the_run_does_and_needs_nothing_else(
         with pytest.raises(UserError, match=f"{file.name} is damaged .*copy the export folder again"):
             open_export(moved)
         file.write_bytes(whole)
+    with pytest.raises(UserError, match=r"--engine int8: there is no .*model\.int8\.onnx"):
+        transcribe(moved, files, engine="int8", jobs=1)
     (moved / "prior.npy").unlink()
     assert main(["transcribe", str(moved), str(files[0])]) == 2
     assert f"{moved}/prior.npy is damaged (missing)" in capsys.readouterr().err
     (moved / EXPORT_FILE).unlink()
     assert main(["transcribe", str(moved), str(files[0])]) == 2
     assert "neither in a run folder nor an export folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_every_engine_of_an_export_folder_hears_the_same(decoded: Path, folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    files = speaker_files(folder)
+    for int8 in ("static", "dynamic"):
+        made = export(decoded / BASELINE, tmp_path / int8, int8=int8)
+        found = {engine: transcribe(made, files, engine=engine, jobs=1)[0] for engine in ENGINES}
+        words = {engine: [[word.word for word in item.words] for item in said] for engine, said in found.items()}
+        assert words["torch"] == words["onnx"] == words["int8"]
+        converted = json.loads((made / EXPORT_FILE).read_text())["converted"]["model.safetensors"]
+        assert converted["onnx_difference"] < 1e-4
+        assert converted["int8_against_fp32"]["divergence"] < 0.05
+    shutil.rmtree(tmp_path / "dynamic")
+    both = export(decoded / "ensemble", tmp_path / "ensemble", formats=["int8"])
+    assert sorted(path.name for path in both.glob("*.onnx")) == ["model-00.int8.onnx", "model-01.int8.onnx"]
+    assert transcribe(both, files, engine="int8", jobs=1)[1] == []
 
 
 @pytest.mark.parametrize("preset", preset_names())
