@@ -17,6 +17,7 @@ from kd_asr import __version__
 from kd_asr.artifacts import making_command
 from kd_asr.cli.check import add_check, run_check
 from kd_asr.cli.compare import add_compare, run_compare
+from kd_asr.cli.curves import add_curves, run_curves
 from kd_asr.cli.dump import add_dump, run_dump
 from kd_asr.cli.export import add_export, run_export
 from kd_asr.cli.mnist import add_mnist, run_mnist
@@ -60,6 +61,7 @@ def _parser() -> Parser:
     add_score(commands)
     add_check(commands)
     add_dump(commands)
+    add_curves(commands)
     return parser
 
 
@@ -129,6 +131,8 @@ def _main(argv: Sequence[str]) -> int:
             run_dump(arguments)
         elif arguments.command == "export":
             run_export(arguments)
+        elif arguments.command == "tensorboard":
+            run_curves(arguments)
         elif arguments.command in COMMANDS:
             run_own_audio(arguments)
         else:

@@ -34,6 +34,7 @@ from kd_asr.jobs.systems import Group, Systems
 from kd_asr.machine import Machine
 from kd_asr.reporting.contents import console_table
 from kd_asr.reporting.control_plots import plot_controls
+from kd_asr.reporting.csv_tables import write_page
 from kd_asr.reporting.figures import run_figures
 from kd_asr.reporting.markdown import page, summary
 from kd_asr.reporting.page.speech import write_speech_page
@@ -203,7 +204,7 @@ def _write_report(
     plot_dev_grid(choices, label, folder / "dev_grid.png")
     plot_controls(content, folder)
     plot_utterance(content["example"], systems, _frames(run_dir, content["example"]), label, folder / "utterance.png")
-    (folder / "report.md").write_text(page(content), encoding="utf-8")
+    write_page(folder / "report.md", page(content))
     write_json(folder / "report.json", content)
     sources = _sources(run_dir, artifacts, systems, settings)
     write_speech_page(folder, content, histories, decoded["test"], sources=sources, settings=settings.page)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -26,12 +25,11 @@ from kd_asr.training.checkpoints import (
 )
 from kd_asr.training.distributed import distribute, training_group
 from kd_asr.training.examples import Examples, batches, batches_per_epoch
+from kd_asr.training.history import LiveHistory, write_history
 from kd_asr.training.identity import differing, identity_of
 from kd_asr.training.schedule import learning_rate
 from kd_asr.training.settings import TrainSettings
 from kd_asr.training.step import new_optimiser, set_rate, step
-
-HISTORY = "history.jsonl"
 
 
 @dataclass(frozen=True)
@@ -144,8 +142,8 @@ def fit(
     checkpoint in `folder` is written every `settings.checkpoint_seconds` and after every validation; called again with
     the same arguments, an interrupted training goes on from it, and on the same kind of device ends with the same bits;
     with others it is refused. The checkpoint is removed at the end.
-    `history.jsonl` has one line per validation and some in between. Inside `training.distributed.together` all ranks
-    train the network, and rank 0 alone measures and writes.
+    `history.jsonl` has one line per validation and some in between, each as soon as it is complete. Inside
+    `training.distributed.together` all ranks train the network, and rank 0 alone measures and writes.
 
     Args:
         model: maps inputs to (batch, classes) logits, one row for each label. With a loss on middle layers, a network
@@ -192,6 +190,7 @@ def fit(
         device.seed(seed + 1_000_003 * (state.update * ranks.size + ranks.rank))
     called = distribute(model, pace.batch_size)
     share, weight = ranks.share(pace.batch_size), ranks.weight(pace.batch_size)
+    live = LiveHistory(folder, state.history) if leads else None
     advance(state.update * pace.labels)
     bf16 = device.uses_bf16(settings.precision)
     taps = {loss.student_tap for loss in tap_losses(objective).values()}
@@ -227,6 +226,8 @@ def fit(
                 spent += time.monotonic() - started
                 validated(model, state, validate, pace)
                 started = time.monotonic()
+            if live is not None and pace.noted(state.update):
+                live.follow(state.history)
             if leads and (measured or time.monotonic() - saved > settings.checkpoint_seconds):
                 written = checkpoint(model, optimiser.state_dict(), device.random_state(), state)
                 write_checkpoints([folder], [{**written, "identity": identity}])
@@ -248,8 +249,7 @@ def finished(model: nn.Module, state: State, pace: Pace, examples_per_second: fl
     if state.best is not None:
         model.load_state_dict(state.best["weights"])
     if folder is not None:
-        with (folder / HISTORY).open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(line) + "\n" for line in state.history)
+        write_history(folder, state.history)
     return FitResult(
         updates=state.update,
         best=Validation(state.best["accuracy"], state.best["cross_entropy"]) if state.best else None,

@@ -29,6 +29,7 @@ from kd_asr.streams import Stream, drawing, drawing_as_one
 from kd_asr.training.checkpoints import Checkpoint, State, checkpoint, read_checkpoint, write_checkpoints
 from kd_asr.training.examples import Examples, batch_numbers, batches
 from kd_asr.training.fit import FitResult, Pace, Validation, finished, note, validated
+from kd_asr.training.history import LiveHistory
 from kd_asr.training.settings import TrainSettings
 from kd_asr.training.step import new_optimiser, set_rate, stacked_step
 
@@ -137,6 +138,7 @@ class _Run:
     ) -> None:
         """Make all updates that are left."""
         pace, labels = self.pace, self.pace.labels * len(self.members)
+        live = [LiveHistory(one.folder, state.history) for one, state in zip(self.members, self.states, strict=True)]
         advance(self.update * labels)
         saved = time.monotonic()
         while self.update < pace.updates:
@@ -159,6 +161,9 @@ class _Run:
                     for member, state in zip(self.members, self.states, strict=True):
                         validated(member.network, state, validate, pace)
                     started = time.monotonic()
+                if pace.noted(self.update):
+                    for own, state in zip(live, self.states, strict=True):
+                        own.follow(state.history)
                 if measured or time.monotonic() - saved > self.settings.checkpoint_seconds:
                     write_checkpoints([member.folder for member in self.members], self._checkpoints(rate))
                     saved = time.monotonic()

@@ -46,7 +46,10 @@ def test_files(run: Path) -> None:
     plots = {"frame_accuracy.png", "wer.png", "training_curves.png", "dev_grid.png", "utterance.png"}
     systems = ("baseline-00", "baseline-01", "ensemble", "student-00", "student-01", "student-02")
     tables = {f"{set_name}-{name}.tsv" for set_name in ("dev", "test") for name in systems}
-    assert names == {"manifest.json", "report.json", "report.md", "index.html", "page", *plots, *tables}
+    figures = {name for name in names if name.startswith("table-") and name.endswith(".csv")}
+    others = {"manifest.json", "report.json", "report.md", "index.html", "page"}
+    assert names == {*others, *plots, *tables, *figures}
+    assert len(figures) == (run / "report" / "report.md").read_text().count("\n|---|")
     check_page(run / "report")
     page = (run / "report" / "report.md").read_text()
     for link in re.findall(r"\]\(([^)]+)\)", page):

@@ -18,7 +18,8 @@ from kd_asr.distillation.objectives import objective_of, weighted
 from kd_asr.ranks import joined_ranks
 from kd_asr.training.distributed import together
 from kd_asr.training.examples import Examples
-from kd_asr.training.fit import HISTORY, fit
+from kd_asr.training.fit import fit
+from kd_asr.training.history import HISTORY
 from kd_asr.training.settings import TrainSettings
 
 # Batch sizes: shares of three ranks are equal, unequal, and partly empty.

@@ -19,7 +19,8 @@ from kd_asr.training import examples as examples_module
 from kd_asr.training.checkpoints import CHECKPOINT
 from kd_asr.training.constraints import limit_incoming_norms
 from kd_asr.training.examples import Examples, batches, batches_per_epoch, epoch_order
-from kd_asr.training.fit import HISTORY, Validation, fit
+from kd_asr.training.fit import Validation, fit
+from kd_asr.training.history import HISTORY
 from kd_asr.training.schedule import learning_rate, measuring_points
 from kd_asr.training.settings import TrainSettings
 
@@ -61,6 +62,25 @@ def test_it_learns_and_writes_a_history(tmp_path, device) -> None:
     assert [line["epoch"] for line in lines if line["dev_accuracy"] is not None] == [1, 2, 3]
     assert lines[-1]["train_loss"] == pytest.approx(lines[-1]["losses"]["hard"])
     assert lines[-1]["train_loss"] < lines[0]["train_loss"]
+
+
+def test_the_history_is_there_while_the_training_goes_on(tmp_path) -> None:
+    """Complete lines up to the one that is being measured; after an interruption those of the checkpoint."""
+    seen: list[list[dict[str, object]]] = []
+
+    def validate(model: nn.Module) -> Validation:
+        seen.append([json.loads(line) for line in (tmp_path / HISTORY).read_text().splitlines()])
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return accuracy(model)
+
+    options = {"seed": 1, "device": HOST, "folder": tmp_path, "validate": validate}
+    with pytest.raises(KeyboardInterrupt):
+        fit(network(), problem(), objective_of(HARD), SETTINGS, **options)
+    fit(network(), problem(), objective_of(HARD), SETTINGS, **options)
+    whole = [json.loads(line) for line in (tmp_path / HISTORY).read_text().splitlines()]
+    measured = [number for number, line in enumerate(whole) if line["dev_accuracy"] is not None]
+    assert seen == [whole[: measured[number]] for number in (0, 1, 1, 2)]
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])

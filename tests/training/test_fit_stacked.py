@@ -21,8 +21,9 @@ from kd_asr.registry import Named, named
 from kd_asr.training.checkpoints import CHECKPOINT
 from kd_asr.training.constraints import limit_incoming_norms
 from kd_asr.training.examples import Examples
-from kd_asr.training.fit import HISTORY, FitResult, fit
+from kd_asr.training.fit import FitResult, fit
 from kd_asr.training.fit_stacked import Member, fit_stacked
+from kd_asr.training.history import HISTORY
 from kd_asr.training.measure import measure
 from kd_asr.training.settings import TrainSettings
 

@@ -22,6 +22,7 @@ from kd_asr.experiments.mnist.networks import posteriors_name, teacher_name
 from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.jobs.systems import Systems, groups_of
 from kd_asr.machine import Machine
+from kd_asr.reporting.csv_tables import write_page
 from kd_asr.reporting.mnist_figures import (
     losses_figures,
     paper_beside,
@@ -75,7 +76,7 @@ def report(run_dir: Path, settings: MnistSettings) -> Artifact:
                 folder / "reduced.png",
                 accuracy="accuracy",
             )
-        (folder / "report.md").write_text(page(content), encoding="utf-8")
+        write_page(folder / "report.md", page(content))
         write_json(folder / "report.json", content)
         return {"experiments": list(done)}
 

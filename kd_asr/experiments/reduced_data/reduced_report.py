@@ -15,6 +15,7 @@ from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json,
 from kd_asr.corpora.base import corpus_of
 from kd_asr.evaluation.frame_accuracy import FrameScores
 from kd_asr.jobs.systems import groups_of
+from kd_asr.reporting.csv_tables import write_page
 from kd_asr.reporting.palette import coloured_groups
 from kd_asr.reporting.reduced_figures import PAPER, counts_by_key, reduced_figures
 from kd_asr.reporting.reduced_page import console_table, page, summary
@@ -36,7 +37,7 @@ def reduced_report(run_dir: Path, settings: Settings) -> Artifact:
         histories = read_histories(experiment.metrics["rows"], folders)
         groups = groups_of(content["groups"])
         plot_convergence(histories, groups, corpus_of(settings.corpus).label, folder / "convergence.png")
-        (folder / "report.md").write_text(page(content), encoding="utf-8")
+        write_page(folder / "report.md", page(content))
         write_json(folder / "report.json", content)
         return {"summary": summary(content)}
 
