@@ -33,6 +33,16 @@ from kd_asr.parallel import serve
 from kd_asr.ranks import broadcast, end_all_ranks, joined_ranks
 
 _WITH = "(--jobs 1, --preset, --device cpu of `kd-asr run` and `kd-asr configure`)"
+# Commands that take settings as flags, and those that do not, beside the stages.
+_WITH_SETTINGS = {"configure": configure, "run": run, "check": run_check}
+_FURTHER = {
+    "score": run_score,
+    "compare": run_compare,
+    "dump": run_dump,
+    "export": run_export,
+    "tensorboard": run_curves,
+    **dict.fromkeys(COMMANDS, run_own_audio),
+}
 # A disk with less room than this is full.
 _HARDLY_ANY = 1 << 20
 
@@ -109,32 +119,14 @@ def _main(argv: Sequence[str]) -> int:
         arguments, rest = parser.parse_known_args(words)
         command = command_of(parser, words)
         arguments.options = known_options(command)
-        if arguments.command == "configure":
-            configure(arguments, rest)
-            return 0
-        if arguments.command == "run":
-            run(arguments, rest)
-            return 0
-        if arguments.command == "check":
-            run_check(arguments, rest)
-            return 0
-        if arguments.command == "mnist" and (arguments.mnist_command == "configure" or not rest):
+        if arguments.command in _WITH_SETTINGS:
+            _WITH_SETTINGS[arguments.command](arguments, rest)
+        elif arguments.command == "mnist" and (arguments.mnist_command == "configure" or not rest):
             run_mnist(arguments, rest)
-            return 0
-        if rest:
+        elif rest:
             command.error(unknown_arguments(rest, arguments.options))
-        if arguments.command == "score":
-            run_score(arguments)
-        elif arguments.command == "compare":
-            run_compare(arguments)
-        elif arguments.command == "dump":
-            run_dump(arguments)
-        elif arguments.command == "export":
-            run_export(arguments)
-        elif arguments.command == "tensorboard":
-            run_curves(arguments)
-        elif arguments.command in COMMANDS:
-            run_own_audio(arguments)
+        elif arguments.command in _FURTHER:
+            _FURTHER[arguments.command](arguments)
         else:
             run_stage(arguments.command, arguments.run)
     except KeyboardInterrupt:
