@@ -19,6 +19,9 @@ def test_a_generation_learns_from_the_one_before_and_from_nothing_else(run_dir) 
         batch, signal = asked(run_dir, job, torch.tensor([3, 700, 12]))
         expected = network_of(run_dir, parent)(batch.inputs).softmax(1)
         assert torch.allclose(signal.targets.dense_log_probs(1.0).exp(), expected, atol=1e-6)
+    written = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*.safetensors")}
+    trained(run_dir, plan)
+    assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*.safetensors")} == written
     # Alike in everything but weights.
     first, second = (network_of(run_dir, name) for name in names[1:])
     assert first.settings == second.settings
