@@ -29,9 +29,9 @@ RECIPES = {
     "run_librispeech_subset.sh": ([], "speech", []),
     "run_reduced_data.sh": ([], "reduced-data", []),
     "run_mnist.sh": ([], "digits", []),
-    "run_methods.sh": ([], "speech", ["--methods", "all", "--compare"]),
-    "run_methods.sh --task digits": (["--task", "digits"], "digits", ["--methods", "all", "--compare"]),
-    "run_methods.sh --task=digits": (["--task=digits"], "digits", ["--methods", "all", "--compare"]),
+    "run_methods.sh": ([], "speech", ["--methods", "all", "--compare", "--students", "3"]),
+    "run_methods.sh --task digits": (["--task", "digits"], "digits", ["--methods", "all", "--compare", "--seeds", "3"]),
+    "run_methods.sh --task=digits": (["--task=digits"], "digits", ["--methods", "all", "--compare", "--seeds", "3"]),
 }
 EMBEDDED = ("--preset", "tiny", "--corpus", "embedded")
 
@@ -230,7 +230,8 @@ def test_all_methods_are_those_of_the_preset_and_the_other_registered_ones(made,
     assert len(methods) + len(left_out) == len(names("method"))
     assert {method.name for method in methods} >= {"hinton", "decoupled", "mutual"}
     assert next(one for one in methods if one.name == "mutual").settings.networks == 3
-    assert main(["run", "digits", "--preset", "tiny", "--source", "digits", "--methods=hinton,mutual"]) == 0
+    options = ["--preset", "tiny", "--source", "digits", "--methods=all", "--methods=hinton,mutual"]
+    assert main(["run", "digits", *options]) == 0
     of_digits = mnist.load_mnist_settings(Path("exp/mnist_tiny"))
     assert [method.name for method in of_digits.methods] == ["hinton", "mutual"]
     assert of_digits.methods[0] == MnistSettings().methods[0]  # with the temperature that the preset has

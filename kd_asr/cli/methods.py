@@ -33,9 +33,11 @@ def with_methods(flags: Sequence[str], parse: Callable[[Sequence[str]], Of], che
         UserError: the other flags cannot be parsed, or the methods of preset or file cannot work.
     """
     expanded = []
-    for flag in flags:
+    for number, flag in enumerate(flags):
         text = flag.removeprefix(_FLAG).strip()
         if flag.startswith(_FLAG) and text == ALL:
+            if any(later.startswith(_FLAG) for later in flags[number + 1 :]):
+                continue  # as of every setting, the last value counts
             others = [one for one in flags if not one.startswith((_FLAG, "--methods."))]
             expanded.append(_FLAG + json.dumps(_all_methods(parse(others), check)))
         elif flag.startswith(_FLAG) and re.fullmatch(_NAMES, text):
