@@ -126,12 +126,18 @@ def base_phone(phone: str) -> str:
     return plain.rstrip(_STRESS) or plain
 
 
-def phone_questions(statistics: ContextStatistics) -> dict[str, tuple[str, ...]]:
+def phone_questions(
+    statistics: ContextStatistics, num_states: int = STATES_PER_PHONE
+) -> dict[str, tuple[str, ...]]:
     """Sets of phones for questions: clusters of phones that sound alike, stresses, positions in a word.
 
     The phones without stress and position are merged two by two, first those that lose the least log-likelihood when
     their states are modelled as one, until two clusters are left. Every cluster on the way is a question, including
     single phones. Each phone has the same weight: weighted by their frames, the rarest would gather in one cluster.
+
+    Args:
+        statistics: statistics of the training set.
+        num_states: number of states of a phone.
 
     Returns:
         The phones of each set by its name: a phone, `cluster-1`, `cluster-2`, ..., `stress-0`, `stress-1`, `stress-2`,
@@ -143,11 +149,11 @@ def phone_questions(statistics: ContextStatistics) -> dict[str, tuple[str, ...]]
     for name, phones in variants.items():
         numbers = [statistics.phones.index(phone) for phone in phones]
         own = np.isin(statistics.contexts[:, 1], numbers)
-        of_state = [own & (statistics.contexts[:, 3] == state) for state in range(STATES_PER_PHONE)]
+        of_state = [own & (statistics.contexts[:, 3] == state) for state in range(num_states)]
         joint = statistics.moments.gather(np.array(of_state, dtype=np.float64))
         if joint.counts.all():
             scale = joint.counts[:, None]
-            moments[name] = Moments(np.ones(STATES_PER_PHONE), joint.sums / scale, joint.squares / scale)
+            moments[name] = Moments(np.ones(num_states), joint.sums / scale, joint.squares / scale)
     asked = {name: variants[name] for name in moments}
     for number, names in enumerate(_merges(moments, statistics.variance_floor), start=1):
         asked[f"cluster-{number}"] = tuple(phone for name in names for phone in variants[name])
@@ -212,7 +218,9 @@ class _Candidate:
     answers: NDArray[np.bool_]
 
 
-def grow_tree(statistics: ContextStatistics, *, leaves: int, min_frames: float) -> StateTree:
+def grow_tree(
+    statistics: ContextStatistics, *, leaves: int, min_frames: float, num_states: int = STATES_PER_PHONE
+) -> StateTree:
     """Grow a tree by splitting the node that gains most, again and again.
 
     A phone's variants in stress and position share a root for each of their states, so that rare ones learn from the
@@ -222,8 +230,9 @@ def grow_tree(statistics: ContextStatistics, *, leaves: int, min_frames: float) 
         statistics: statistics of the training set.
         leaves: number of leaves. There are fewer if no further split gains anything, and never fewer than roots.
         min_frames: smallest number of frames of a leaf that a split makes.
+        num_states: number of states of a phone.
     """
-    questions = phone_questions(statistics)
+    questions = phone_questions(statistics, num_states)
     sets = np.array([[phone in asked for phone in statistics.phones] for asked in questions.values()], dtype=np.float64)
     names = list(questions)
     variants = _variants(statistics.phones)
@@ -240,7 +249,7 @@ def grow_tree(statistics: ContextStatistics, *, leaves: int, min_frames: float) 
         own = np.isin(contexts[:, 1], [statistics.phones.index(phone) for phone in phones])
         trees[name] = [
             node(np.flatnonzero(own & (contexts[:, 3] == state)), splits=name not in _CONTEXT_FREE)
-            for state in range(STATES_PER_PHONE)
+            for state in range(num_states)
         ]
     # The best split first; among equal ones, that of the node made first.
     waiting: list[tuple[float, int, _Growing]] = []

@@ -40,7 +40,12 @@ def joined(batches: Sequence[Batch]) -> Batch:
     signals = [batch.signal for batch in batches]
     targets = [signal.targets for signal in signals if signal.targets is not None]
     members = zip(*(signal.members for signal in signals), strict=True)
-    signal = Signal(join_targets(targets) if targets else None, tuple(map(torch.cat, members)))
+    frames = [signal.frames for signal in signals if signal.frames is not None]
+    signal = Signal(
+        join_targets(targets) if targets else None,
+        tuple(map(torch.cat, members)),
+        frames=torch.cat(frames) if frames else None,
+    )
     return Batch(
         torch.cat([batch.examples for batch in batches]),
         torch.cat([batch.inputs for batch in batches]),

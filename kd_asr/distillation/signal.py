@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from kd_asr.sequence.forward_backward import SequenceGraphs
+
 # The log-probability, at any temperature, of classes that a teacher holds for impossible, where a loss needs a number.
 IMPOSSIBLE = -100.0
 _LEAST_TAIL = math.log(1e-30)
@@ -144,14 +146,20 @@ class Signal:
         targets: Soft targets of each label, or None.
         members: (labels, classes) log-posteriors of each of several teachers, or of the networks trained together.
         taps: (labels, width) float32 outputs of middle layers of a teacher, by name.
+        frames: (labels,) int64 numbers of the labels' frames, for losses on sequences.
+        graphs: What such losses compare, by these numbers.
     """
 
     targets: SoftTargets | None = None
     members: tuple[Tensor, ...] = ()
     taps: Mapping[str, Tensor] = field(default_factory=dict)
+    frames: Tensor | None = None
+    graphs: SequenceGraphs | None = None
 
     def select(self, chosen: slice | Tensor) -> Signal:
         """The outputs for some of the labels."""
         targets = self.targets.select(chosen) if self.targets is not None else None
         members = tuple(member[chosen] for member in self.members)
-        return Signal(targets, members, {name: tap[chosen] for name, tap in self.taps.items()})
+        taps = {name: tap[chosen] for name, tap in self.taps.items()}
+        frames = self.frames[chosen] if self.frames is not None else None
+        return Signal(targets, members, taps, frames, self.graphs)

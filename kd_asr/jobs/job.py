@@ -45,7 +45,10 @@ class Material:
 
 
 class Data(Protocol):
-    """A frozen value that describes the training data; its class belongs to a task."""
+    """A frozen value that describes the training data; its class belongs to a task.
+
+    Data that gives more than labels says so in an attribute `gives`, as teachers do.
+    """
 
     def artifacts(self) -> Sequence[str]:
         """Names of the input artifacts."""
@@ -163,6 +166,7 @@ class Job:
         gives = {"labels"} | (find("teacher", self.teacher.teacher.name).gives if self.teacher is not None else set())
         gives |= {"members"} if len(self.networks) > 1 else set()
         gives |= {"heads"} if len(self.networks) == 1 and network_class(self.network.name).head_layer else set()
+        gives |= getattr(self.data, "gives", frozenset())
         check_needs(self.losses, frozenset(gives), who=self.name)
         on_taps = tap_losses(self.objective())  # refuses losses that make no objective
         if on_taps and len(self.networks) > 1:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from kd_asr.device import Movable
 from kd_asr.sequence.denominator import Denominator
-from kd_asr.sequence.numerator import Numerators
+from kd_asr.sequence.numerator import Numerators, NumeratorTable, places_of
 
 # Logits are cut here, so that exponentials stay numbers (Kaldi's `chain-training.cc` does the same).
 LARGEST_LOGIT = 30.0
@@ -162,10 +162,12 @@ class SequenceObjective:
     Attributes:
         log_probs: (chunks,) float, numerator minus denominator, at most 0; 0 without a gradient for broken chunks.
         broken: (chunks,) bool, chunks without a path, or whose logits are not numbers.
+        occupation: (chunks, frames, pdfs) of the pdfs in the numerator, constants; 0 in broken chunks.
     """
 
     log_probs: Tensor
     broken: Tensor
+    occupation: Tensor
 
 
 class _Difference(torch.autograd.Function):
@@ -174,21 +176,22 @@ class _Difference(torch.autograd.Function):
     @staticmethod
     def forward(
         context: Any, logits: Tensor, numerators: Numerators, denominator: DenominatorSums
-    ) -> tuple[Tensor, Tensor]:
-        """(chunks,) objective and broken chunks of (chunks, frames, pdfs) logits."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(chunks,) objective and broken chunks of (chunks, frames, pdfs) logits, and the numerators' occupation."""
         wanted = context.needs_input_grad[0]
         above = numerator_sums(logits, numerators)
         below = denominator(logits, occupied=wanted)
         difference = above.log_probs - below.log_probs
         broken = ~torch.isfinite(difference)
+        occupation = above.occupation.masked_fill_(broken[:, None, None], 0.0)
         if wanted:
-            gradient = above.occupation - below.occupation
+            gradient = occupation - below.occupation
             context.save_for_backward(gradient.masked_fill_(broken[:, None, None], 0.0))
-        context.mark_non_differentiable(broken)
-        return difference.masked_fill(broken, 0.0).to(logits.dtype), broken
+        context.mark_non_differentiable(broken, occupation)
+        return difference.masked_fill(broken, 0.0).to(logits.dtype), broken, occupation
 
     @staticmethod
-    def backward(context: Any, of_difference: Tensor, of_broken: Tensor) -> tuple[Tensor, None, None]:
+    def backward(context: Any, of_difference: Tensor, *constants: Tensor) -> tuple[Tensor, None, None]:
         """Gradient with respect to the logits."""
         (gradient,) = context.saved_tensors
         return gradient * of_difference[:, None, None], None, None
@@ -210,6 +213,29 @@ def lattice_free_mmi(logits: Tensor, numerators: Numerators, denominator: Denomi
         raise ValueError(f"logits of shape {shown} for numerators {numerators.shape}, {denominator.num_pdfs} pdfs")
     limited = logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT)
     return SequenceObjective(*_Difference.apply(limited, numerators, denominator))
+
+
+@dataclass(frozen=True)
+class SequenceGraphs(Movable):
+    """What a sequence loss compares: the alignments of a set of utterances, and all that could have been said.
+
+    Attributes:
+        numerators: Places of the utterances whose frames are numbered one after the other.
+        denominator: Sums over the denominator.
+    """
+
+    numerators: NumeratorTable
+    denominator: DenominatorSums
+
+    def objective(self, logits: Tensor, frames: Tensor) -> SequenceObjective:
+        """`lattice_free_mmi` of chunks.
+
+        Args:
+            logits: (chunks, frames, pdfs) float.
+            frames: (chunks, frames) int64, numbers of the frames to which they belong.
+        """
+        numerators = self.numerators.gather(frames, places_of(frames.shape[1]))
+        return lattice_free_mmi(logits, numerators, self.denominator)
 
 
 @torch.no_grad()
