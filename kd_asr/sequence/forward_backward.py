@@ -150,9 +150,9 @@ def numerator_sums(logits: Tensor, numerators: Numerators) -> Sum:
         old = at - new
         occupied[:, frame, :places], occupied[:, frame, places:] = new, old
         at = old + F.pad(new, (0, 1))[:, 1:]
-    occupation = torch.zeros_like(logits)
-    occupation.scatter_add_(2, wanted, occupied.to(logits.dtype))
-    return Sum(total, occupation)
+    # As a product, because a card adds what is scattered in an order of its own each time.
+    pdf_of = logits.new_zeros(chunks, 2 * places, logits.shape[2]).scatter_(2, wanted[:, 0, :, None], 1.0)
+    return Sum(total, torch.bmm(occupied.to(logits.dtype), pdf_of))
 
 
 @dataclass(frozen=True)

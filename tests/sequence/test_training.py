@@ -42,7 +42,7 @@ NETWORK = named(
         dilations=(1, 3), hidden_units=24, cross_entropy_branch=True, chunk_frames=12, frame_stride=3, dropout=0.0
     ),
 )
-BUDGET = TrainSettings(epochs=12, batch_frames=96, learning_rate=0.01, precision="fp32")
+BUDGET = TrainSettings(epochs=8, batch_frames=96, learning_rate=0.01, precision="fp32")
 # A leaf for each phone and state at least.
 SETTINGS = SequenceSettings(leaves=10, leaf_min_frames=5, longer_histories=5)
 
