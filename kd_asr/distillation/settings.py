@@ -44,7 +44,8 @@ class DistilSettings:
     Attributes:
         teacher: How students ask the ensemble: its posteriors of the unvaried inputs, `stored` once, or its networks
             `live`, in each update and on the inputs that the student sees, varied and perturbed. Live teachers are for
-            graphics cards; on a processor, ten of them take several times as long as the student.
+            graphics cards; on a processor, ten of them take several times as long as the student. Or `posteriors` of
+            any other model, from files.
         students: Students to train with different seeds for each method; the report gives their mean.
         epochs: Budget of the students, in updates of so many passes over the training frames; null: that of
             `train.epochs`. With another budget there is a second group of baselines, which have the students' updates.
