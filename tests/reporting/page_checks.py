@@ -27,7 +27,7 @@ def check_page(folder: Path) -> Page:
                 assert (folder / unquote(link)).is_file(), link
         if tag == "img":
             assert found.get("alt")
-        if found.get("role") in ("img", "region"):
+        if found.get("role") in ("img", "group", "region"):
             assert found.get("aria-label"), found
         assert not [name for name in found if name.startswith("on")], found
         if "for" in found:

@@ -18,6 +18,9 @@ from page_run import HOSTILE, HOSTILE_PHONE, HOSTILE_WORD, SECONDS, Page, hostil
 from kd_asr.alignment.topology import Topology
 from kd_asr.evaluation.wer import align_words
 from kd_asr.jobs.systems import Group, NetworkRef, System, Systems
+from kd_asr.reporting.mnist_figures import paper_beside as mnist_paper
+from kd_asr.reporting.mnist_figures import table_figures
+from kd_asr.reporting.page.digits import DarkKnowledge, mistakes_of, write_digits_page
 from kd_asr.reporting.page.errors import error_rates, length_class, side_by_side, wer_by, word_errors_table
 from kd_asr.reporting.page.posteriors import LOWEST, Confusions, phone_posteriors, phones_of_pdfs, quantised
 from kd_asr.reporting.page.utterances import choose
@@ -240,6 +243,47 @@ def test_verdict_says_what_the_figures_say() -> None:
     _, kept, _ = _verdict(0.005, -0.02, -4.0)
     assert kept.startswith("There is no certain gain for the distilled to keep; ")
     assert "its frame accuracy is worse (-2.00 points" in kept
+
+
+def test_page_of_digits(tmp_path: Path) -> None:
+    roles = (("t", "teacher", "teacher"), ("h", "student, hard", "reference"), ("s", "student", "student"))
+    groups = tuple(Group(*one) for one in roles)  # type: ignore[arg-type]
+    each = (System(f"{name}{n}", name, (NetworkRef(f"{name}/{n}"),)) for name in "ths" for n in (0, 1))
+    systems = Systems(groups, tuple(each))
+    wrong = np.zeros((6, 100), dtype=bool)
+    wrong[2:4, :40], wrong[4, :20], wrong[5, 15:37], wrong[1, 99] = True, True, True, True
+    images = np.arange(100 * 64, dtype=np.uint8).reshape(100, 8, 8)
+    labels = np.arange(100, dtype=np.uint8) % 10
+    found = mistakes_of(systems, wrong, images, labels)
+    assert found.total == 41
+    # Wrong in both students on hard labels and in both others; then in one of them.
+    assert found.labels[:6] == (5, 6, 7, 8, 9, 0)
+    assert [found.shares[name][5] for name in "ths"] == [0.0, 1.0, 0.5]
+    assert found.shares["t"][-1] == 0.5
+    assert (found.images[-1] == images[99]).all()
+    errors = {"t": [0, 1], "h": [40, 40], "s": [20, 22]}
+    table = {"groups": systems.to_json(), "test": 100, "parameters": dict.fromkeys("ths", 10)}
+    report = {
+        "title": HOSTILE, "description": HOSTILE, "preset": "mnist_tiny", "seed": 1, "comparable": False,
+        "paper": mnist_paper(systems), "table": {**table, **table_figures(systems, errors, wrong)},
+    }  # fmt: skip
+    logs = np.log(np.full((20, 10), 0.1, dtype=np.float32))
+    logs[0, 3] = -np.inf
+    dark = DarkKnowledge(images[:20], tuple(range(10)) * 2, logs, (True, False) * 10)
+    for name in ("report.md", "report.json"):
+        (tmp_path / name).touch()
+    write_digits_page(tmp_path, report, dark, found)
+    page = check_page(tmp_path)
+    digits = page.data["digits"]
+    assert digits["side"] == 8
+    assert len(digits["pictures"]) == 20 + 41 == len(page.all("canvas"))
+    assert all(one["aria-label"] for one in page.all("canvas"))
+    assert base64.b64decode(digits["pictures"][20 + 40]) == images[99].tobytes()
+    assert [one["label"] for one in digits["targets"]] == list(dark.labels)
+    assert digits["targets"][0]["logs"][3] == -100  # JSON has no infinity
+    assert "41 of 41 test images" in page.text
+    assert "closes 48 % of the gap" in page.text
+    assert "not the quality" in page.text
 
 
 def test_banner_of_the_smallest_presets_only() -> None:

@@ -32,6 +32,7 @@ from kd_asr.reporting.mnist_figures import (
 )
 from kd_asr.reporting.mnist_page import console_table, page, summary
 from kd_asr.reporting.mnist_plots import TEMPERATURES, pictures
+from kd_asr.reporting.page.digits import DarkKnowledge, Mistakes, mistakes_of, write_digits_page
 from kd_asr.reporting.palette import coloured, coloured_groups
 from kd_asr.reporting.privileged import privileged_figures
 from kd_asr.reporting.reduced_figures import counts_by_key, reduced_figures
@@ -44,7 +45,8 @@ EXPERIMENTS = ("table", "temperature", "omit3", "only78", "losses", "reduced", "
 
 
 def report(run_dir: Path, settings: MnistSettings) -> Artifact:
-    """Write `report/`: `report.md`, `report.json` and PNG files of all finished experiments.
+    """Write `report/`: the page `index.html` with what it needs, `report.md`, `report.json` and PNG files of all
+    finished experiments.
 
     Raises:
         UserError: no experiment has been run, or one is out of date or was made with other settings.
@@ -65,7 +67,8 @@ def report(run_dir: Path, settings: MnistSettings) -> Artifact:
         content = _content(run_dir, settings, digits, done)
         content["dark_knowledge"] = teacher is not None
         content = json.loads(json.dumps(content))  # page and plots are made from the written JSON
-        pictures(content, folder, _dark_knowledge(digits, teacher) if teacher is not None else None)
+        dark = _dark_knowledge(digits, teacher) if teacher is not None else None
+        pictures(content, folder, None if dark is None else _doubtful(dark))
         if "reduced" in done:
             rows = done["reduced"].metrics["rows"]
             folders = {row["network"]: load_artifact(run_dir, row["network"]).path for row in rows}
@@ -78,6 +81,7 @@ def report(run_dir: Path, settings: MnistSettings) -> Artifact:
             )
         write_page(folder / "report.md", page(content))
         write_json(folder / "report.json", content)
+        write_digits_page(folder, content, dark, _mistakes(digits, done["table"]) if "table" in done else None)
         return {"experiments": list(done)}
 
     return build_artifact(
@@ -174,19 +178,40 @@ def _timings(run_dir: Path, done: Mapping[str, Artifact]) -> dict[str, Any]:
     return {"network_seconds": seconds, "trained_on": sorted(devices)}
 
 
-def _dark_knowledge(digits: Artifact, teacher: Artifact) -> dict[str, Any]:
-    """For each digit the training image that the teacher classifies correctly but least certainly, with soft
-    targets."""
+def _mistakes(digits: Artifact, table: Artifact) -> Mistakes:
     arrays = DigitArrays.load(digits.path)
-    store = PosteriorStore(teacher.path, expect={"digits": digits.fingerprint})
-    targets = store.targets(torch.arange(len(arrays.train_labels)))
-    log_probs = targets.dense_log_probs(1.0)
+    wrong = np.load(table.path / "wrong.npy", allow_pickle=False)
+    systems = Systems.from_json(table.metrics["groups"])
+    return mistakes_of(systems, wrong, arrays.test_images.numpy(), arrays.test_labels.numpy())
+
+
+def _dark_knowledge(digits: Artifact, teacher: Artifact) -> DarkKnowledge:
+    """For each digit the training image that the teacher is surest of, and the one that it classifies correctly but
+    least certainly, with their log-posteriors."""
+    arrays = DigitArrays.load(digits.path)
+    log_probs = PosteriorStore(teacher.path, expect={"digits": digits.fingerprint}).targets(
+        torch.arange(len(arrays.train_labels))
+    ).dense_log_probs(1.0)  # fmt: skip
     labels = arrays.train_labels.long()
     own = log_probs.gather(1, labels[:, None])[:, 0]
+    surest = [own.masked_fill(labels != digit, -torch.inf).argmax() for digit in range(CLASSES)]
     own = own.masked_fill(log_probs.argmax(dim=1) != labels, 1.0)  # errors are not shown
-    chosen = torch.stack([own.masked_fill(labels != digit, 1.0).argmin() for digit in range(CLASSES)])
+    doubtful = [own.masked_fill(labels != digit, 1.0).argmin() for digit in range(CLASSES)]
+    chosen = torch.stack([one for pair in zip(surest, doubtful, strict=True) for one in pair])
+    return DarkKnowledge(
+        arrays.train_images[chosen].numpy(),
+        tuple(labels[chosen].tolist()),
+        log_probs[chosen].numpy(),
+        (True, False) * CLASSES,
+    )
+
+
+def _doubtful(dark: DarkKnowledge) -> dict[str, Any]:
+    """The doubtful digits, with soft targets at the temperatures of the picture."""
+    doubtful = [number for number, sure in enumerate(dark.sure) if not sure]
+    log_probs = torch.from_numpy(dark.log_posteriors[doubtful])
     return {
-        "images": arrays.train_images[chosen].numpy(),
-        "labels": labels[chosen].tolist(),
-        "soft_targets": {t: store.targets(chosen).dense_log_probs(t).exp().numpy() for t in TEMPERATURES},
+        "images": dark.images[doubtful],
+        "labels": [dark.labels[number] for number in doubtful],
+        "soft_targets": {t: (log_probs / t).softmax(dim=1).numpy() for t in TEMPERATURES},
     }

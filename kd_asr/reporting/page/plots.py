@@ -59,7 +59,7 @@ class Plot:
             "div",
             id=f"plot-{self.name}",
             class_="plot",
-            role="img",
+            role="group",
             aria_label=self.alt,
             style=f"height:{self.height}px",
         )
@@ -71,7 +71,8 @@ def number_of(systems: Systems) -> dict[str, int]:
     return {group.name: number for number, group in enumerate(systems.groups)}
 
 
-def _trace(systems: Systems, group: Group, **fields: Any) -> dict[str, Any]:
+def group_trace(systems: Systems, group: Group, **fields: Any) -> dict[str, Any]:
+    """A trace that is switched off with its group."""
     number = number_of(systems)[group.name]
     return {"name": group.label, "legendgroup": str(number), "meta": {"group": number}, **fields}
 
@@ -81,7 +82,8 @@ def in_plotly(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
-def _axis(title: str, **fields: Any) -> dict[str, Any]:
+def axis(title: str, **fields: Any) -> dict[str, Any]:
+    """An axis with a title."""
     return {"title": {"text": title}, **fields}
 
 
@@ -94,7 +96,7 @@ def accuracy_plot(report: Report) -> Plot:
         values = [100 * one["frame_accuracy"] for one in found]
         ends = [one.get("frame_accuracy_interval") or [one["frame_accuracy"]] * 2 for one in found]
         data.append(
-            _trace(
+            group_trace(
                 systems, group, type="scatter", mode="markers", x=list(SETS), y=values,
                 marker={"color": group.colour, "size": 12, "symbol": SYMBOLS[number % len(SYMBOLS)]},
                 error_y=_whiskers(values, [[100 * end for end in pair] for pair in ends]),
@@ -107,7 +109,7 @@ def accuracy_plot(report: Report) -> Plot:
         }
         for name, one in alone.items():
             data.append(
-                _trace(
+                group_trace(
                     systems, group, name=name, type="scatter", mode="markers", x=list(SETS), showlegend=False,
                     y=[100 * one[key] for key in SETS], opacity=0.45,
                     marker={"color": group.colour, "size": 6, "symbol": SYMBOLS[number % len(SYMBOLS)]},
@@ -115,8 +117,21 @@ def accuracy_plot(report: Report) -> Plot:
                 )
             )  # fmt: skip
     alt = "Frame accuracy of each system on each set, with 95 % intervals on dev and test; small: networks alone."
-    layout = {"xaxis": _axis("set"), "yaxis": _axis("frame accuracy, %"), "scattermode": "group"}
+    # Not from zero: systems differ by a few points in sixty.
+    drawn = [value + end for one in data for value in one["y"] for end in (0.0, *_ends(one))]
+    margin = 0.08 * (max(drawn) - min(drawn)) or 1.0
+    layout = {
+        "xaxis": axis("set"),
+        "yaxis": axis("frame accuracy, %", range=[min(drawn) - margin, max(drawn) + margin]),
+        "scattermode": "group",
+    }
     return Plot("accuracy", "Frame accuracy", alt, data, layout, "frame_accuracy.png")
+
+
+def _ends(trace: Mapping[str, Any]) -> tuple[float, ...]:
+    """How far the whiskers of a trace reach down and up from its points."""
+    bars = trace.get("error_y")
+    return (-max(bars["arrayminus"]), max(bars["array"])) if bars else ()
 
 
 def _whiskers(values: Sequence[float], intervals: Sequence[Sequence[float]]) -> dict[str, Any]:
@@ -139,7 +154,7 @@ def wer_plot(report: Report) -> Plot:
             "".join(f"<br>{part}: {100 * one[part] / one['reference_words']:.2f} %" for part in _PARTS) for one in found
         ]
         data.append(
-            _trace(
+            group_trace(
                 systems, group, type="bar", x=["dev", "test"], y=values, text=parts, textposition="none",
                 error_y=_whiskers(values, [[100 * end for end in one["wer_interval"]] for one in found]),
                 marker={"color": group.colour, "pattern": {"shape": _PATTERNS[number % 8], "fillmode": "overlay"}},
@@ -147,7 +162,7 @@ def wer_plot(report: Report) -> Plot:
             )
         )  # fmt: skip
     alt = "Word error rate of each system on dev and test, with 95 % intervals; the values hold its kinds of errors."
-    layout = {"xaxis": _axis("set"), "yaxis": _axis("errors per 100 words", rangemode="tozero"), "barmode": "group"}
+    layout = {"xaxis": axis("set"), "yaxis": axis("errors per 100 words", rangemode="tozero"), "barmode": "group"}
     return Plot("wer", "Word error rate", alt, data, layout, "wer.png")
 
 
@@ -160,7 +175,7 @@ def difference_plot(report: Report) -> Plot:
     systems = coloured(systems_of(report))
     pairs = systems.comparisons
     data = []
-    for measure, label, axis in (("frame_accuracy", "frame accuracy", ""), ("wer", "WER", "2")):
+    for measure, label, suffix in (("frame_accuracy", "frame accuracy", ""), ("wer", "WER", "2")):
         found = [report["figures"]["comparisons"]["test"][measure][comparison_key(*pair)] for pair in pairs]
         values = [100 * one["value"] for one in found]
         whiskers = _whiskers(values, [[100 * end for end in one["interval"]] for one in found])
@@ -168,14 +183,14 @@ def difference_plot(report: Report) -> Plot:
             {
                 "type": "scatter", "mode": "markers", "name": label, "x": values, "showlegend": False,
                 "y": [f"{first.label} − {second.label}" for first, second in pairs],  # noqa: RUF001
-                "error_x": {**whiskers, "color": "#888888"}, "xaxis": f"x{axis}", "yaxis": "y",
+                "error_x": {**whiskers, "color": "#888888"}, "xaxis": f"x{suffix}", "yaxis": "y",
                 "marker": {"color": [first.colour for first, _ in pairs], "size": 10},
                 "hovertemplate": f"{label}: %{{x:+.2f}} points",
             }
         )  # fmt: skip
     layout = {
-        "xaxis": _axis("frame accuracy, points", domain=[0, 0.48], zeroline=True),
-        "xaxis2": _axis("WER, points", domain=[0.52, 1], zeroline=True),
+        "xaxis": axis("frame accuracy, points", domain=[0, 0.48], zeroline=True),
+        "xaxis2": axis("WER, points", domain=[0.52, 1], zeroline=True),
         "yaxis": {"automargin": True, "autorange": "reversed"},
     }
     alt = "Paired differences on test with 95 % intervals: those that cross 0 may be chance. Right of 0 is better in "
@@ -209,40 +224,40 @@ def training_plots(histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]
                 found = [(line["epoch"], of_line(line)) for line in history]
                 points = [(epoch, value) for epoch, value in found if value is not None and math.isfinite(value)]
                 points = points[:: max(1, -(-len(points) // _MOST_POINTS))]
-                line = {"color": group.colour, "width": 1 if several else 2, "dash": _DASHES[number % len(_DASHES)]}
+                style = {"color": group.colour, "width": 1 if several else 2, "dash": DASHES[number % len(DASHES)]}
                 data.append(
-                    _trace(
-                        systems, group, name=group.networks_label, type="scatter", mode="lines+markers", line=line,
+                    group_trace(
+                        systems, group, name=group.networks_label, type="scatter", mode="lines+markers", line=style,
                         marker={"size": 4 if several else 6, "symbol": SYMBOLS[number % len(SYMBOLS)]},
                         x=[round(epoch, 4) for epoch, _ in points], y=[round(value, 5) for _, value in points],
                         showlegend=place == 0, opacity=0.7 if several else 1,
                         hovertemplate=f"network {place + 1}, epoch %{{x:.2f}}: %{{y:.4g}}",
                     )
                 )  # fmt: skip
-        layout = {"xaxis": _axis("epoch"), "yaxis": _axis(unit, type=scale)}
+        layout = {"xaxis": axis("epoch"), "yaxis": axis(unit, type=scale)}
         alt = f"{title} over the epochs, a curve for each network, those of the ensemble thin."
         plots.append(Plot(name, title, alt, data, layout, "training_curves.png"))
     return plots
 
 
-_DASHES = ("solid", "dot", "dash", "dashdot", "longdash", "longdashdot")
+DASHES = ("solid", "dot", "dash", "dashdot", "longdash", "longdashdot")
 
 
-def classes_plot(name: str, title: str, axis: str, systems: Systems, found: ByClass) -> Plot:
+def classes_plot(name: str, title: str, classes: str, systems: Systems, found: ByClass) -> Plot:
     """WER of each group by class of utterances."""
     data = [
-        _trace(
+        group_trace(
             systems, group, type="scatter", mode="lines+markers", x=list(found.classes),
             y=[None if value is None else 100 * value for value in found.rates[group.name]],
             text=[f"{words} words" for words in found.words],
-            line={"color": group.colour, "dash": _DASHES[number % len(_DASHES)]},
+            line={"color": group.colour, "dash": DASHES[number % len(DASHES)]},
             marker={"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 8},
             hovertemplate="%{x}: %{y:.2f} % of %{text}",
         )
         for number, group in enumerate(systems.groups)
     ]  # fmt: skip
-    layout = {"xaxis": _axis(axis, type="category"), "yaxis": _axis("errors per 100 words", rangemode="tozero")}
-    return Plot(name, title, f"Word error rate of each system on test by {axis}.", data, layout)
+    layout = {"xaxis": axis(classes, type="category"), "yaxis": axis("errors per 100 words", rangemode="tozero")}
+    return Plot(name, title, f"Word error rate of each system on test by {classes}.", data, layout)
 
 
 def tuning_plot(report: Report) -> Plot:
@@ -254,7 +269,7 @@ def tuning_plot(report: Report) -> Plot:
     panels = len(systems.groups)
     values = [100 * cell["dev_wer"] for group in systems.groups for cell in report["choices"][group.name]["grid"]]
     for number, group in enumerate(systems.groups):
-        choice, axis = report["choices"][group.name], "" if number == 0 else str(number + 1)
+        choice, suffix = report["choices"][group.name], "" if number == 0 else str(number + 1)
         scales, penalties = (
             sorted({cell[key] for cell in choice["grid"]}) for key in ("acoustic_scale", "insertion_penalty")
         )
@@ -263,17 +278,17 @@ def tuning_plot(report: Report) -> Plot:
         data.append(
             {
                 "type": "heatmap", "x": [f"{s:g}" for s in scales], "y": [f"{p:g}" for p in penalties], "z": table,
-                "xaxis": f"x{axis}", "yaxis": f"y{axis}", "zmin": min(values), "zmax": max(values),
+                "xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "zmin": min(values), "zmax": max(values),
                 "colorscale": "Viridis", "reversescale": True, "showscale": number == 0, "name": group.label,
                 "hovertemplate": "scale %{x}, penalty %{y}: %{z} %<extra></extra>",
             }
         )  # fmt: skip
         left, right = number / panels, (number + 0.85) / panels
-        layout[f"xaxis{axis}"] = _axis("acoustic scale", type="category", domain=[left, right])
-        layout[f"yaxis{axis}"] = {
-            **_axis("insertion penalty" if number == 0 else "", type="category"), "anchor": f"x{axis}",
+        layout[f"xaxis{suffix}"] = axis("acoustic scale", type="category", domain=[left, right])
+        layout[f"yaxis{suffix}"] = {
+            **axis("insertion penalty" if number == 0 else "", type="category"), "anchor": f"x{suffix}",
         }  # fmt: skip
-        layout[f"xaxis{axis}"]["anchor"] = f"y{axis}"
+        layout[f"xaxis{suffix}"]["anchor"] = f"y{suffix}"
         chosen = f"{group.label}: {choice['acoustic_scale']:g}, {choice['insertion_penalty']:g}"
         notes.append({"text": chosen, "x": (left + right) / 2, "y": 1.04, "xref": "paper", "yref": "paper"})
     layout["annotations"] = [{**note, "showarrow": False, "yanchor": "bottom"} for note in notes]
@@ -296,8 +311,8 @@ def confusion_plot(name: str, label: str, confusions: Confusions) -> Plot:
         }
     ]  # fmt: skip
     layout = {
-        "xaxis": _axis("phone", type="category", tickfont={"size": 9}, dtick=1),
-        "yaxis": _axis("aligned phone", type="category", autorange="reversed", tickfont={"size": 9}, dtick=1),
+        "xaxis": axis("phone", type="category", tickfont={"size": 9}, dtick=1),
+        "yaxis": axis("aligned phone", type="category", autorange="reversed", tickfont={"size": 9}, dtick=1),
     }
     pairs = ", ".join(f"{aligned} as {other} ({percent(value, 1)} %)" for aligned, other, value in confusions.alike(3))
     alt = f"Mean posterior of each phone in the frames of each aligned phone, {label}. Most alike: {pairs}."

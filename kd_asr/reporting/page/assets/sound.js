@@ -57,8 +57,11 @@
     });
     const rowOf = new Map(rows.map((phone, number) => [phone, number]));
     let temperature = 0;
+    const wide = box.clientWidth > 700;
 
     const start = (frame) => frame * data.shift;
+    // As much as words and phones have room for; a double click shows all.
+    const span = Math.min(start(frames), Math.max(1, box.clientWidth / 250));
     const times = Array.from({ length: frames }, (_, frame) => start(frame + 0.5));
     const wave = bytes(content.wave);
     const mel = bytes(content.mel);
@@ -78,8 +81,10 @@
       return {
         type: "heatmap", x0: start(0.5), dx: data.shift, z, customdata, zmin: -6, zmax: 0, colorscale: data.viridis,
         y: rows.map((_, number) => number), yaxis: `y${4 + place}`, name: data.groups[group].label, meta: { group },
-        showscale: place === 0,
-        colorbar: { title: { text: "posterior" }, tickvals: [-6, -4.6052, -2.3026, -0.6931, 0], ticktext: ["≤0.0025", "0.01", "0.1", "0.5", "1"] },
+        showscale: place === 0 && wide,
+        colorbar: {
+          thickness: 12, lenmode: "pixels", len: 220, yanchor: "top", y: layout.yaxis4.domain[1], title: { text: "posterior" }, tickvals: [-6, -4.6052, -2.3026, -0.6931, 0], ticktext: ["≤0.0025", "0.01", "0.1", "0.5", "1"],
+        },
         hovertemplate: "%{x:.2f} s %{y}: %{customdata:.3f}",
       };
     }
@@ -110,7 +115,7 @@
     const whole = heights.reduce((sum, one) => sum + one + gap, 0);
     const layout = {
       height: whole + 70, hovermode: "closest", margin: { l: 64, r: 10, t: 24, b: 40 }, showlegend: false, dragmode: "zoom",
-      xaxis: { title: { text: "seconds" }, range: [0, start(frames)], anchor: `y${heights.length}` },
+      xaxis: { title: { text: "seconds" }, range: [0, span], anchor: `y${heights.length}` },
       shapes: [{ type: "line", x0: 0, x1: 0, y0: 0, y1: 1, yref: "paper", line: { color: "#CC79A7", width: 2 } }],
       annotations: [],
     };
@@ -127,7 +132,7 @@
       top = bottom - gap / whole;
     });
 
-    const plot = make("div", { className: "plot", id: "posteriorgram", role: "img" });
+    const plot = make("div", { className: "plot", id: "posteriorgram", role: "group" });
     plot.setAttribute("aria-label", "Waveform, words and phones in time, log-mel frames, and the posteriors of phones in each system; the line is the aligned phone. The moment's values stand below.");
     const values = make("ul", { id: "moment-values" });
     const audio = content.audio ? make("audio", { controls: true, preload: "metadata", src: `utterances/${content.audio}` }) : null;
@@ -142,7 +147,12 @@
     }
 
     function moveTo(seconds) {
-      if (plot.data) Plotly.relayout(plot, { "shapes[0].x0": seconds, "shapes[0].x1": seconds });
+      if (!plot.layout) return;
+      const change = { "shapes[0].x0": seconds, "shapes[0].x1": seconds };
+      const [from, to] = plot.layout.xaxis.range;
+      const first = Math.max(0, Math.min(seconds - 0.1 * (to - from), start(frames) - (to - from)));
+      if (seconds < from || seconds > to) change["xaxis.range"] = [first, first + to - from];
+      Plotly.relayout(plot, change);
     }
 
     const [momentLine, moment] = slider("Moment", frames - 1, 0, (value, output) => {
@@ -155,7 +165,10 @@
       temperature = value;
       output.textContent = `T = ${data.temperatures[value]}`;
       tell();
-      if (plot.data) kdAsr.draw(plot, traces(), layout);
+      if (!plot.layout) return;
+      layout.xaxis.range = plot.layout.xaxis.range; // as it is zoomed now
+      layout.shapes = plot.layout.shapes;
+      kdAsr.draw(plot, traces(), layout);
     });
     const alone = audio ?? make("p", {}, `The audio cannot be read: ${row.silent ?? ""}`);
     box.replaceChildren(alone, temperatureLine, momentLine, values, plot);
