@@ -9,6 +9,7 @@ from kd_asr.corpora.manifest import SETS
 from kd_asr.jobs.systems import Group, Systems
 from kd_asr.machine import machine_sentence
 from kd_asr.reporting import contents
+from kd_asr.reporting.banner import banner_in_markdown
 from kd_asr.reporting.contents import Report
 from kd_asr.reporting.controls import control_sections, sweep_sentences
 from kd_asr.reporting.figures import comparison_key
@@ -122,6 +123,7 @@ def page(report: Report) -> str:
     corpus, systems = report["corpus"], contents.systems_of(report)
     sections = [
         f"# {in_markdown(report['title'])}",
+        *banner_in_markdown(report["preset"]),
         f"{in_markdown(corpus['description'])} Train: {as_code(corpus['train'])}, dev: {as_code(corpus['dev'])}, "
         f"test: {as_code(corpus['test'])}. Preset {as_code(report['preset'])}, "
         f"seed {report['seed']}. {targets_sentence(report['stages']['align'])}",

@@ -7,6 +7,7 @@ from typing import Any
 
 from kd_asr.jobs.systems import Group, Systems, groups_of
 from kd_asr.machine import machine_sentence
+from kd_asr.reporting.banner import banner_in_markdown
 from kd_asr.reporting.contents import key_table
 from kd_asr.reporting.privileged import privileged_section
 from kd_asr.reporting.reduced_page import with_role
@@ -253,6 +254,7 @@ def page(report: Report) -> str:
     """The whole report as Markdown; `report` is what `report.json` holds."""
     sections = [
         f"# {in_markdown(report['title'])}",
+        *banner_in_markdown(report["preset"]),
         f"{in_markdown(report['description'])} Preset {as_code(report['preset'])}, seed {report['seed']}. "
         f"{report['images']['train']:,} training images, {report['images']['dev']:,} of them dev; "
         f"{report['images']['test']:,} test images.",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kd_asr.jobs.systems import Group, groups_of
+from kd_asr.reporting.banner import banner_in_markdown
 from kd_asr.reporting.reduced_figures import PAPER, PAPER_ROWS
 from kd_asr.reporting.tables import (
     Table,
@@ -170,6 +171,7 @@ def page(report: Mapping[str, Any]) -> str:
     """The whole page as Markdown."""
     sections = [
         f"# {in_markdown(report['title'])}",
+        *banner_in_markdown(report["preset"]),
         f"{in_markdown(report['description'])} Preset {as_code(report['preset'])}, seed {report['seed']}, "
         f"{report['repetitions']} repetitions, {count(report['updates'])} updates for every network; "
         f"parts are drawn by {report['draw']}.",

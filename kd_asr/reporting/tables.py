@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import rich.table
+from rich.cells import cell_len
 from rich.text import Text
 
 from kd_asr.text import in_markdown
 
+CONSOLE_COLUMNS = 80
+_LEAST_NAME = 12  # columns for the name of a row
 NOT_KNOWN = "–"  # noqa: RUF001 - an en dash, for a cell without a figure
 
 
@@ -40,7 +43,8 @@ def to_markdown(table: Table) -> str:
 
 
 def to_rich(table: Table) -> rich.table.Table:
-    """A table for the console."""
+    """A table for the console, in 80 columns as far as its figures allow."""
+    table = _fitted(table)
     # As text, so that brackets are no markup.
     printed = rich.table.Table(title=Text(table.title) if table.title else None, title_justify="left")
     for number, column in enumerate(table.columns):
@@ -49,6 +53,28 @@ def to_rich(table: Table) -> rich.table.Table:
     for row in table.rows:
         printed.add_row(*map(Text, row))
     return printed
+
+
+def _fitted(table: Table) -> Table:
+    """The table with heads, then names of rows, in several lines where it is wider than `CONSOLE_COLUMNS`."""
+    frame = 3 * len(table.columns) + 1
+
+    def widths(columns: Sequence[str]) -> list[int]:
+        cells = zip(columns, *table.rows, strict=True)
+        return [max(cell_len(line) for cell in column for line in cell.split("\n")) for column in cells]
+
+    if sum(widths(table.columns)) + frame <= CONSOLE_COLUMNS:
+        return table
+    # No head is wider than the figures below it, or else than its longest word.
+    least = widths([max(column.split(), key=len, default="") for column in table.columns])
+    heads = tuple(
+        "\n".join(textwrap.wrap(column, width, break_long_words=False))
+        for column, width in zip(table.columns, least, strict=True)
+    )
+    room = max(_LEAST_NAME, CONSOLE_COLUMNS - frame - sum(widths(heads)[1:]))
+    names = ["\n".join(textwrap.wrap(name, room)) for name in (table.columns[0], *(row[0] for row in table.rows))]
+    rows = tuple((name, *row[1:]) for name, row in zip(names[1:], table.rows, strict=True))
+    return Table((names[0], *heads[1:]), rows, table.title)
 
 
 def in_lines(label: str) -> str:

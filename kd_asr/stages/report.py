@@ -32,6 +32,7 @@ from kd_asr.evaluation.frame_accuracy import FrameScores
 from kd_asr.features.store import FrameStore
 from kd_asr.jobs.systems import Group, Systems
 from kd_asr.machine import Machine
+from kd_asr.reporting.banner import banner
 from kd_asr.reporting.contents import console_table
 from kd_asr.reporting.control_plots import plot_controls
 from kd_asr.reporting.csv_tables import write_page
@@ -97,6 +98,8 @@ def print_table(report_json: Path, file: TextIO | None = None) -> None:
     """Print the main table, the summary and the path of the page of a report on standard output or `file`."""
     content = read_json(report_json)
     console = Console(file=file or sys.stdout, highlight=False)
+    if banner(content["preset"]):
+        console.print(banner(content["preset"]), markup=False, style="bold")
     console.print(to_rich(console_table(content)))
     console.print(summary(content), markup=False)
     console.print(f"Report: {report_json.with_name('report.md')}", markup=False, soft_wrap=True)

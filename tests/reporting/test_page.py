@@ -18,13 +18,14 @@ from page_run import HOSTILE, HOSTILE_PHONE, HOSTILE_WORD, SECONDS, Page, hostil
 from kd_asr.alignment.topology import Topology
 from kd_asr.evaluation.wer import align_words
 from kd_asr.jobs.systems import Group, NetworkRef, System, Systems
+from kd_asr.reporting.banner import banner
 from kd_asr.reporting.mnist_figures import paper_beside as mnist_paper
 from kd_asr.reporting.mnist_figures import table_figures
 from kd_asr.reporting.page.digits import DarkKnowledge, mistakes_of, write_digits_page
 from kd_asr.reporting.page.errors import error_rates, length_class, side_by_side, wer_by, word_errors_table
 from kd_asr.reporting.page.posteriors import LOWEST, Confusions, phone_posteriors, phones_of_pdfs, quantised
 from kd_asr.reporting.page.utterances import choose
-from kd_asr.reporting.page.verdict import banner, judged, verdict
+from kd_asr.reporting.page.verdict import judged, verdict
 from kd_asr.reporting.run_results import DecodedUtterance
 
 

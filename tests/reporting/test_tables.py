@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from rich.cells import cell_len
+from rich.console import Console
 
 from kd_asr.corpora.manifest import Rejected
 from kd_asr.errors import UserError
@@ -27,12 +30,36 @@ from kd_asr.reporting.tables import (
     percent_interval,
     signed_percent,
     to_markdown,
+    to_rich,
 )
 
 
 def test_markdown() -> None:
     table = Table(("system", "WER %"), (("a|b", "1.00"), ("c\nd", "2.00")))
     assert to_markdown(table) == "| system | WER % |\n|---|---:|\n| a\\|b | 1.00 |\n| c d | 2.00 |\n"
+
+
+@pytest.mark.parametrize("columns", [2, 4, 6])
+def test_console_tables_fit_80_columns(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is cut off, whatever the length of names and heads; a narrow table stays on one line a row."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def printed(table: Table) -> str:
+        console = Console(file=io.StringIO(), highlight=False)
+        console.print(to_rich(table))
+        return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+    name = "10 % of the labels: soft targets of all of the unlabelled audio [as well]"
+    heads = ("labelled part, trained on", *["test frame accuracy %"] * (columns - 1))
+    lines = printed(Table(heads, ((name, *["61.23"] * (columns - 1)), ("short", *["1"] * (columns - 1))))).splitlines()
+    assert max(map(cell_len, lines)) <= 80
+    text = "\n".join(lines)
+    assert "…" not in text
+    assert text.count("61.23") == text.count("accuracy") == columns - 1
+    joined = " ".join(line.split("│")[1].strip() for line in lines if line.startswith("│"))
+    assert joined == f"{name} short"
+    narrow = printed(Table(("system", "WER %"), (("a b", "1.00"),))).splitlines()
+    assert len(narrow) == 5
 
 
 def test_ragged_rows_are_refused() -> None:

@@ -22,6 +22,7 @@ from kd_asr.experiments.mnist.networks import posteriors_name, teacher_name
 from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.jobs.systems import Systems, groups_of
 from kd_asr.machine import Machine
+from kd_asr.reporting.banner import banner
 from kd_asr.reporting.csv_tables import write_page
 from kd_asr.reporting.mnist_figures import (
     losses_figures,
@@ -98,6 +99,8 @@ def print_table(report_json: Path, file: TextIO | None = None) -> None:
     """Print the main table, if there is one, and the path of the page on standard output or `file`."""
     content = read_json(report_json)
     console = Console(file=file or sys.stdout, highlight=False)
+    if banner(content["preset"]):
+        console.print(banner(content["preset"]), markup=False, style="bold")
     if "table" in content:
         console.print(to_rich(console_table(content)))
         console.print(summary(content), markup=False)

@@ -15,6 +15,7 @@ from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json,
 from kd_asr.corpora.base import corpus_of
 from kd_asr.evaluation.frame_accuracy import FrameScores
 from kd_asr.jobs.systems import groups_of
+from kd_asr.reporting.banner import banner
 from kd_asr.reporting.csv_tables import write_page
 from kd_asr.reporting.palette import coloured_groups
 from kd_asr.reporting.reduced_figures import PAPER, counts_by_key, reduced_figures
@@ -55,6 +56,8 @@ def print_table(report_json: Path, file: TextIO | None = None) -> None:
     """Print the table and the path of the page on standard output or `file`."""
     content = read_json(report_json)
     console = Console(file=file or sys.stdout, highlight=False)
+    if banner(content["preset"]):
+        console.print(banner(content["preset"]), markup=False, style="bold")
     console.print(to_rich(console_table(content)))
     console.print(summary(content), markup=False)
     console.print(f"Report: {report_json.with_name('report.md')}", markup=False, soft_wrap=True)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_asr.jobs.systems import Systems
+from kd_asr.reporting.banner import banner
 from kd_asr.reporting.mnist_page import Report, main_table, summary, systems_of, temperature_sentences
 from kd_asr.reporting.page.markup import Html, element, joined, table_element
 from kd_asr.reporting.page.plots import DASHES, SYMBOLS, Plot, axis, group_trace
 from kd_asr.reporting.page.posteriors import packed
 from kd_asr.reporting.page.shell import paragraphs, plots_element, write_shell
-from kd_asr.reporting.page.verdict import banner
 from kd_asr.reporting.palette import coloured
 from kd_asr.reporting.tables import count
 
@@ -191,7 +191,11 @@ def _errors_plot(report: Report, systems: Systems) -> Plot:
                 **fields,
             )
         )  # fmt: skip
-    layout = {"xaxis": axis("", type="category"), "yaxis": axis(f"errors of {count(report['table']['test'])}")}
+    layout = {
+        "showlegend": False,
+        "xaxis": axis("", type="category"),
+        "yaxis": axis(f"errors of {count(report['table']['test'])}"),
+    }
     alt = "Test errors of each system, mean with 95 % interval over seeds; small: single networks."
     return Plot("errors", "Test errors", alt, data, layout, "table.png", whole=True)
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from matplotlib import colormaps
 
 from kd_asr.reporting import contents
+from kd_asr.reporting.banner import banner
 from kd_asr.reporting.contents import Report
 from kd_asr.reporting.page import plots
 from kd_asr.reporting.page.errors import (
@@ -26,7 +27,7 @@ from kd_asr.reporting.page.posteriors import LOWEST, TEMPERATURES
 from kd_asr.reporting.page.settings import PageSettings
 from kd_asr.reporting.page.shell import paragraphs, plots_element, write_shell
 from kd_asr.reporting.page.utterances import Details, Sources, write_details
-from kd_asr.reporting.page.verdict import banner, verdict
+from kd_asr.reporting.page.verdict import verdict
 from kd_asr.reporting.palette import coloured
 from kd_asr.reporting.tables import Table, byte_size, percent
 

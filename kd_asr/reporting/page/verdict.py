@@ -1,4 +1,4 @@
-"""What a run found, in three sentences made of its figures, and the banner of runs that say nothing of quality."""
+"""What a run found, in three sentences made of its figures."""
 
 from __future__ import annotations
 
@@ -9,15 +9,6 @@ from kd_asr.jobs.systems import Group
 from kd_asr.reporting.contents import Report, systems_of
 from kd_asr.reporting.figures import comparison_key
 from kd_asr.reporting.tables import count, percent, percent_interval, signed_percent
-
-_SMALLEST = "tiny"  # preset, on speech and, with `mnist_` before it, on digits
-
-
-def banner(preset: str) -> str:
-    """Warning above the results of a preset that only tries everything out; empty for others."""
-    if preset.rsplit("_", maxsplit=1)[-1] != _SMALLEST:
-        return ""
-    return f"Preset {preset}: shows the path, not the quality. Its figures say nothing about distillation."
 
 
 def verdict(report: Report) -> list[str]:
