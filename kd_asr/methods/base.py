@@ -177,8 +177,28 @@ def plan_students(task: Task, name: str, losses: Sequence[Weighted], group: Grou
     return Plan(jobs, (group,), systems_of(jobs, group))
 
 
+def members_that_teach(task: Task, members: int | None, *, who: str) -> Sequence[str]:
+    """Artifacts of the first `members` of a task's ensemble, or of all.
+
+    Raises:
+        UserError: there are not so many, or a single one; names the method `who`.
+    """
+    known = task.members
+    if members is not None and members > len(known):
+        raise UserError(f"the method {who}: {members} members are to teach, but the ensemble has {len(known)}")
+    if len(known) < 2:
+        raise UserError(f"the method {who}: an ensemble of one member has no disagreement to keep: give it two or more")
+    return known[:members]
+
+
 def plan_students_of_members(
-    task: Task, name: str, losses: Sequence[Weighted], group: Group, *, network: NetworkAround | None = None
+    task: Task,
+    name: str,
+    losses: Sequence[Weighted],
+    group: Group,
+    *,
+    members: int | None = None,
+    network: NetworkAround | None = None,
 ) -> Plan:
     """Plan students of the ensemble's members one by one, which are asked in each update.
 
@@ -187,16 +207,15 @@ def plan_students_of_members(
         name: name of the students.
         losses: losses to minimise.
         group: group of the systems, which have one student each.
+        members: number of members that teach, the first ones; None: all.
         network: as in `Task.taught`; the losses may need several heads of it.
 
     Raises:
-        UserError: a loss needs more than that, or the ensemble has a single member.
+        UserError: a loss needs more than that, or the ensemble has a single member, or fewer than asked for.
     """
-    teacher, who = live(*task.members), f"the method {group.name}"
+    teacher, who = live(*members_that_teach(task, members, who=group.name)), f"the method {group.name}"
     gives = {"labels", *find("teacher", teacher.teacher.name).gives, *({"heads"} if network is not None else ())}
     check_needs(losses, frozenset(gives), who=who)
-    if len(teacher.artifacts) < 2:
-        raise UserError(f"{who}: an ensemble of one member has no disagreement to keep: give it two or more")
     jobs = tuple(
         task.taught(name, number, losses, teacher=teacher, network=network) for number in range(task.students)
     )

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from kd_asr.distillation.objectives import described, weighted
 from kd_asr.jobs.systems import Group
 from kd_asr.methods.base import Plan, Task, plan_students_of_members
 from kd_asr.registry import Weighted, method
+from kd_asr.settings.ranges import AtLeast, AtMost
 
 
 @dataclass(frozen=True)
@@ -17,10 +19,13 @@ class DistributionMethodSettings:
     disagree.
 
     Attributes:
+        members: Members of the ensemble that teach, the first ones; each is asked in each update, so fewer are faster;
+            null: all.
         losses: Losses of a student and their weights (Ryabinin and others 2021: `dirichlet` alone; Malinin and others
             2020: `dirichlet_likelihood` alone).
     """
 
+    members: Annotated[int | None, AtLeast(2), AtMost(1000)] = None
     losses: tuple[Weighted, ...] = (weighted("dirichlet"),)
 
 
@@ -46,4 +51,4 @@ class Distribution:
             "student the members' posteriors one by one, as a Dirichlet distribution that keeps how far they disagree: "
             f"{described(losses)}.",
         )
-        return plan_students_of_members(task, "distribution", losses, group)
+        return plan_students_of_members(task, "distribution", losses, group, members=self.settings.members)
