@@ -16,7 +16,7 @@ def add_compare(commands: argparse._SubParsersAction[Any]) -> None:
         "cross-entropy, calibration error, word error rate, the share of the ensemble's gain, the difference from "
         "Hinton's students over utterances and over seeds, and what training and use cost. Several runs must have been "
         "tested on the same data with the same labels; networks that they share are shown once. Writes "
-        "comparison.md, .csv, .json and .png. docs/methods.md says what each column means.",
+        "comparison.md, .csv, .json and .png. docs/comparison.md says what each column means.",
         epilog="examples:\n  kd-asr run speech --methods all && kd-asr compare exp/librispeech_quick\n"
         "  kd-asr compare exp/first exp/second --out exp/both --against decoupled",
         formatter_class=argparse.RawDescriptionHelpFormatter,

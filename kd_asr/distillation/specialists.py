@@ -88,8 +88,8 @@ def corrected_for_oversampling(logits: Tensor, proportion: float) -> Tensor:
 
 
 def combined_posterior(general: Tensor, specialists: Sequence[SpecialPosterior], *, steps: int = 100) -> Tensor:
-    """The posterior q that is least in KL(p_g || q) + sum_m KL(p_m || q_m) (equation 5), where q_m has the sum of q over
-    a specialist's dustbin.
+    """The posterior q that is least in KL(p_g || q) + sum_m KL(p_m || q_m) (equation 5), where q_m has the sum of q
+    over a specialist's dustbin.
 
     The paper goes down the gradient of q's logits. The sum is, but for a constant, the negative log-likelihood of q for
     counts some of which are known only in groups, so that expectation maximisation (Dempster, Laird, Rubin 1977) finds

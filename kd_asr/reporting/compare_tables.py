@@ -254,7 +254,7 @@ def page(content: Content) -> str:
     runs = ", ".join(map(in_markdown, content["runs"]))
     sections = [
         f"# {in_markdown(title(content))}",
-        f"Test: {content['utterances']:,} {over}. Runs: {runs}. `docs/methods.md` says what each column means.",
+        f"Test: {content['utterances']:,} {over}. Runs: {runs}. `docs/comparison.md` says what each column means.",
         to_markdown(quality_table(content)),
         "![Methods side by side](comparison.png)",
     ]

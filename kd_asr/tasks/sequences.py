@@ -74,7 +74,13 @@ class SequenceData:
         def teach(utterance_ids: Sequence[str]) -> SequenceTeacher:
             expect = {name: load_artifact(run_dir, name).fingerprint for name in self.artifacts()}
             inner = job.open_teacher(
-                run_dir, utterance_ids=utterance_ids, expect=expect, header=train.store.features
+                run_dir,
+                utterance_ids=utterance_ids,
+                frames=[train.store.num_frames(name) for name in utterance_ids],
+                num_classes=topology.num_pdfs,
+                labelled=len(utterance_ids),
+                expect=expect,
+                header=train.store.features,
             )
             return SequenceTeacher(self._graphs(denominator, topology, train.alignments, utterance_ids), inner)
 

@@ -19,7 +19,8 @@ class Loss(Protocol):
 
     Attributes:
         needs: Inputs of the loss: `labels`, the teacher's `posteriors`, the posteriors of its `members` one by one, or
-            its middle layers, `taps`; the logits of several `heads` of the student; what could have been said, `graphs`.
+            its middle layers, `taps`; the logits of several `heads` of the student; what could have been said,
+            `graphs`.
     """
 
     needs: ClassVar[frozenset[str]]
