@@ -63,10 +63,10 @@ def _measure(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, against: 
 
 
 def _round_numbers(low: float, high: float) -> list[float]:
-    """A few numbers 1, 2 or 5 times a power of ten, around and between two positive ones."""
+    """A few numbers 1, 2 or 5 times a power of ten, between two positive ones; around them where none is between."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found = [factor * 10.0**decade for decade in decades for factor in (1, 2, 5)]
-    inside = [one for one in found if low / 2 <= one <= 2 * high]
+    inside = [one for one in found if low <= one <= high] or [one for one in found if low / 3 <= one <= 3 * high]
     return inside[:: math.ceil(len(inside) / _MOST_TICKS)]
 
 

@@ -18,7 +18,7 @@ from kd_asr.evaluation.frame_accuracy import FrameScores
 from kd_asr.jobs.costs import Cost
 from kd_asr.jobs.systems import Group, NetworkRef, System, Systems
 from kd_asr.reporting.compare_figures import check_group, comparison
-from kd_asr.reporting.compare_plot import plot_comparison
+from kd_asr.reporting.compare_plot import _round_numbers, plot_comparison
 from kd_asr.reporting.compare_results import GroupCost, RunResult, SystemResult, check_alike
 from kd_asr.reporting.compare_tables import console_table, csv_text, legend, page, si
 from kd_asr.reporting.tables import to_rich
@@ -212,6 +212,21 @@ def test_tables_and_plot(task: str, tmp_path) -> None:
     assert "30.0 T" in text and "15 min 00 s" in text
     plot_comparison(content, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (4.8e7, 6.5e8, [5e7, 1e8, 2e8, 5e8]),
+        (3e9, 4e9, [1e9, 2e9, 5e9, 1e10]),
+        (1.0, 1000.0, [1, 10, 100, 1000]),
+        (7e12, 7e12, [5e12, 1e13, 2e13]),
+    ],
+)
+def test_ticks_are_few_round_numbers(low: float, high: float, ticks: list[float]) -> None:
+    found = _round_numbers(low, high)
+    assert 1 <= len(found) <= 4
+    assert found == pytest.approx(ticks)
 
 
 def test_numbers_with_prefixes() -> None:

@@ -11,10 +11,9 @@ from kd_asr.errors import UserError
 from kd_asr.evaluation.calibration import calibrate
 from kd_asr.evaluation.frame_accuracy import FrameScores
 from kd_asr.experiments.comparison.costs import NetworkCosts, checksums, group_cost, labels_of
-from kd_asr.experiments.mnist.networks import teacher_job
+from kd_asr.experiments.mnist.agreement import check_experiments, experiment_jobs
 from kd_asr.experiments.mnist.settings import MnistSettings
-from kd_asr.experiments.mnist.table import student_jobs, table_systems
-from kd_asr.fingerprints import canonical
+from kd_asr.experiments.mnist.table import table_systems
 from kd_asr.jobs.costs import Costs
 from kd_asr.networks.operations import on_images
 from kd_asr.reporting.compare_results import RunResult, SystemResult
@@ -31,16 +30,12 @@ def digit_result(run_dir: Path, name: str) -> RunResult:
     settings = load_settings_of(MnistSettings, run_dir, "mnist configure")
     systems, table = table_systems(settings), load_artifact(run_dir, "table", remedy=f"kd-asr mnist table {run_dir}")
     digits = load_artifact(run_dir, DIGITS)
-    if table.settings.get("systems") != canonical(systems.systems):
-        raise UserError(
-            f"{table.path} was made of other systems than the settings name: run `kd-asr mnist table {run_dir}` again"
-        )
+    check_experiments(run_dir, settings, digits, [table])
     wrong, of_labels, confidences = (_array(table, one) for one in ("wrong", "label_log_posteriors", "confidences"))
     images = tuple(f"image {number}" for number in range(wrong.shape[1]))
     ones = np.ones(len(images), dtype=np.int64)
     networks = {one.artifact: load_artifact(run_dir, one.artifact) for one in systems.networks}
-    jobs = {job.name: job for job in student_jobs(settings)}
-    jobs |= {one: teacher_job(settings, one) for one in networks if one not in jobs}
+    jobs = {job.name: job for job in experiment_jobs(settings, digits.path)["table"]()}
     counted = NetworkCosts(run_dir, on_images)
     costs = Costs(run_dir, jobs, counted.multiply_adds, labels_of)
     return RunResult(
