@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Annotated, Any
 
 from kd_asr.corpora.base import Corpus, ListedUtterance, Listing, SetsSettings
 from kd_asr.corpora.text_files import decimal, read_lines, start_of_paths
 from kd_asr.errors import UserError
 from kd_asr.registry import corpus
+from kd_asr.settings.ranges import AbsentMeans, AtLeast
 
 # What columns are called where the settings do not name them; Common Voice, NeMo, Hugging Face, others.
 COLUMNS = {
@@ -27,6 +28,7 @@ COLUMNS = {
     "id": ("utterance_id", "utt_id"),
     "start": ("offset", "start"),
     "duration": ("duration",),
+    "confidence": ("confidence",),
 }
 NEEDED = {"audio": "audio files", "text": "transcripts"}
 # Files that stand for the folder around them.
@@ -49,6 +51,8 @@ class TableSettings(SetsSettings):
         id: Column of the utterances' names; empty: utterance_id, else the names of the audio files.
         start: Column of where an utterance begins in its file, in seconds; empty: offset or start, else all are whole.
         duration: Column of its length in seconds, which counts only beside `start`; empty: duration.
+        confidence: Column of how sure a recogniser was of the transcript; empty: confidence, where there is one.
+        least_confidence: Utterances of train below it are left out, where a recogniser wrote the transcripts; 0: none.
         audio_root: Folder that relative paths start from; empty: the table's, clips in it, or the nearest one above it.
     """
 
@@ -58,6 +62,8 @@ class TableSettings(SetsSettings):
     id: str = ""
     start: str = ""
     duration: str = ""
+    confidence: Annotated[str, AbsentMeans("")] = ""
+    least_confidence: Annotated[float, AtLeast(0), AbsentMeans(0.0)] = 0.0
     audio_root: str = ""
 
 
@@ -88,13 +94,19 @@ class Table(Corpus):
         rows = list(_rows(path, listing))
         if not rows:
             raise UserError(f"{path} has no rows")
-        columns = self._columns(path, list(rows[0].values))
+        columns = self._columns(set_name, path, list(rows[0].values))
         files = [row.text(columns["audio"]) for row in rows]
         folder = path.parent
         candidates = [folder, folder / "clips", *islice(folder.parents, FOLDERS_ABOVE)]
         root = start_of_paths(path, files, self.settings.audio_root, candidates, setting="corpus.table.audio_root")
         stems = [PurePath(file).stem for file in files]
         names = stems if len(set(stems)) == len(set(files)) else [_as_name(file) for file in files]
+        least = self.settings.least_confidence if set_name == "train" else 0.0
+        if least and "confidence" not in columns:
+            raise UserError(
+                f"{path} has no column of confidence, which corpus.table.least_confidence needs: name it with "
+                "--corpus.table.confidence"
+            )
         notes: tuple[str, ...] = ()
         if "speaker" not in columns:
             alone = f"{path} has no column of speakers, so each utterance counts as a speaker of its own"
@@ -104,15 +116,19 @@ class Table(Corpus):
             place = f"{path.name}, line {row.number}"
             try:
                 audio = str(root / file) if file else ""
+                if least:
+                    _check_confidence(row.text(columns["confidence"]), least)
                 listing.utterances.append(_utterance(row, columns, audio, name, place))
             except ValueError as error:
                 listing.reject(name or f"line-{row.number}", path, f"{error}; {place}")
         return listing
 
-    def _columns(self, path: Path, header: Sequence[str]) -> dict[str, str]:
+    def _columns(self, set_name: str, path: Path, header: Sequence[str]) -> dict[str, str]:
         """The column of each thing that the table has."""
         found = {}
         for what, known in COLUMNS.items():
+            if what == "confidence" and set_name != "train":
+                continue
             wanted = getattr(self.settings, what)
             if wanted and wanted not in header:
                 raise UserError(f"{path} has no column {wanted!r}; its columns: {', '.join(map(str, header))}")
@@ -202,6 +218,20 @@ def _utterance(row: _Row, columns: Mapping[str, str], audio: str, name: str, pla
     if not speaker:
         raise ValueError("no speaker")
     return ListedUtterance(name, speaker, audio, row.text(columns["text"]), "", segment, place)
+
+
+def _check_confidence(text: str, least: float) -> None:
+    """Refuse what a recogniser was not sure of.
+
+    Raises:
+        ValueError: it is below `least`, or no number.
+    """
+    try:
+        value = decimal(text)
+    except ValueError as error:
+        raise ValueError(f"malformed confidence: {error}") from error
+    if value < least:
+        raise ValueError(f"confidence {value:g} is below corpus.table.least_confidence = {least:g}")
 
 
 def _segment(row: _Row, columns: Mapping[str, str]) -> tuple[float, float | None] | None:

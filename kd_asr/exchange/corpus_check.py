@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -185,7 +186,8 @@ def _of_set(one: Scan, pairs: Sequence[tuple[Utterance, Sounded | None]], settin
 def _left_out(rejected: Sequence[Rejected]) -> list[str]:
     kinds: dict[str, list[Rejected]] = {}
     for entry in rejected:
-        kinds.setdefault(entry.reason.split(":")[0].split(",")[0].split(";")[0].split(" as '")[0], []).append(entry)
+        kind = re.split(r"[:,;=]| as '", entry.reason, maxsplit=1)[0].strip()
+        kinds.setdefault(re.sub(r"\d[\d.]*", "N", kind), []).append(entry)
     return [
         f"{len(entries)} left out, {kind}: {_named([entry.utterance_id for entry in entries])}"
         + (f" ({shown(entries[0].reason)})" if entries[0].reason != kind else "")

@@ -26,7 +26,7 @@ def write(folder: Path, speech: Speech) -> TableSettings:
     )
 
 
-def found_in(path: Path, **settings: str) -> Scan:
+def found_in(path: Path, **settings: str | float) -> Scan:
     return scan([Table(TableSettings(train=str(path), **settings)).listing("train")], jobs=1)[0]
 
 
@@ -49,6 +49,28 @@ def test_nemo_manifests_are_lines_of_json(tmp_path) -> None:
             row = {"audio_filepath": str(path), "duration": seconds, "text": one.text, "speaker": int(one.speaker)}
             file.write(json.dumps(row) + "\n")
     assert essence(found_in(tmp_path / "train_manifest.json").utterances) == expected(spoken)
+
+
+def test_what_a_recogniser_was_not_sure_of_is_left_out_of_train(tmp_path) -> None:
+    spoken = little_speech()["train"]
+    rows = ["file_name,text,how_sure"]
+    for one, sure in zip(spoken, (0.9, 0.5, 0.25, "x"), strict=True):
+        rows.append(f"{one.write(tmp_path).name},{one.text},{sure}")
+    path = tmp_path / "metadata.csv"
+    path.write_text("\n".join(rows) + "\n")
+    (tmp_path / "dev.csv").write_text("\n".join(line.rpartition(",")[0] for line in rows) + "\n")
+    given = {"confidence": "how_sure", "least_confidence": 0.5}
+    found = found_in(path, **given)
+    assert [one.utterance_id for one in found.utterances] == [one.utterance_id for one in spoken[:2]]
+    assert reasons(found) == {
+        spoken[2].utterance_id: "confidence 0.25 is below corpus.table.least_confidence = 0.5; metadata.csv, line 4",
+        spoken[3].utterance_id: "malformed confidence: 'x' is not a number; metadata.csv, line 5",
+    }
+    assert len(found_in(path).utterances) == 4
+    dev = Table(TableSettings(train=str(path), dev=str(tmp_path / "dev.csv"), **given)).listing("dev")
+    assert len(dev.utterances) == 4
+    with pytest.raises(UserError, match="has no column of confidence, which"):
+        found_in(path, least_confidence=0.5)
 
 
 def test_offset_and_duration_are_a_part_of_a_file(tmp_path) -> None:
