@@ -58,6 +58,12 @@ def guess_corpus(place: Path) -> Guess:
             misses.setdefault(candidate.name, str(error))
             continue
         found.append(Guess(candidate, count, others))
+    for root in (place, *_folders(place)) if not found else ():
+        if subset_names(root):
+            misses[name_of("corpus", LibriSpeech)] = (
+                f"not all of train, dev and test are told by the subsets {', '.join(subset_names(root))}: choose with "
+                f"--librispeech {shown(root)} --train, --dev and --test"
+            )
     if not found:
         why = "; ".join(f"{name}: {reason}" for name, reason in misses.items())
         raise UserError(
@@ -122,8 +128,9 @@ def _by_role(
     sets: dict[str, Path] = {}
     others = []
     for name, path in sorted(entries.items()):
-        words = set(re.findall("[a-z]+", name.lower()))
-        role = next((role for role, called in CALLED.items() if words & set(called)), None)
+        words = re.findall("[a-z]+", name.lower())
+        # The first word counts: dev-from-train is dev.
+        role = next((role for word in words for role, called in CALLED.items() if word in called), None)
         if role is None or not usable(path):
             continue
         if role in sets:

@@ -31,6 +31,19 @@ def test_every_layout_is_recognised_with_its_sets(name: str, tmp_path: Path) -> 
     }
 
 
+def test_subsets_of_librispeech_are_told_by_the_first_word_of_their_names(tmp_path: Path) -> None:
+    importlib.import_module("test_librispeech").write(tmp_path, little_speech())
+    root = tmp_path / "speech"
+    for old, new in (("train", "train-clean-5"), ("dev", "dev-from-train-100"), ("test", "test-clean")):
+        (root / old).rename(root / new)
+    settings = guess_corpus(tmp_path).corpus.settings
+    assert (settings.root, settings.name) == (str(root), "speech")
+    assert (settings.train, settings.dev, settings.test) == ("train-clean-5", "dev-from-train-100", "test-clean")
+    (root / "test-clean").rename(root / "other")
+    with pytest.raises(UserError, match="by the subsets dev-from-train-100, other, train-clean-5: choose with"):
+        guess_corpus(tmp_path)
+
+
 def test_a_single_set_is_train(tmp_path: Path) -> None:
     for one in little_speech()["train"]:
         one.write(tmp_path / one.speaker, ".wav").with_suffix(".txt").write_text(one.text)
