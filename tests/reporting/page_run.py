@@ -80,6 +80,11 @@ def write_hostile_page(folder: Path, utterances: int = 3, megabytes: float = 1.0
                   enumerate(systems.groups)},
         "choices": {group.name: {"acoustic_scale": 0.1, "insertion_penalty": 0.0, "grid": [
             {"acoustic_scale": 0.1, "insertion_penalty": 0.0, "dev_wer": 0.3}]} for group in systems.groups},
+        "controls": {
+            "ensemble_sizes": [{"members": size, "dev": [0.5, 0.52], "test": [0.51]} for size in (1, 2)],
+            "unlabelled_shares": [{"minutes": 0.0, "dev_frame_accuracy": [0.5]}],
+        },
+        "sweep": [{"temperature": t, "hard_weight": w, "dev_frame_accuracy": 0.5} for t in (2, 1) for w in (0, 0.5)],
         "example": {"frame_shift_seconds": CHOSEN.features.frame_shift},
         "files": {"utterances": [f"test-{name}.tsv" for name in names]},
     }  # fmt: skip

@@ -62,6 +62,18 @@ def test_banner_verdict_and_table(page: Page) -> None:
     assert "frame_accuracy.png" not in {one["href"] for one in page.all("a")}  # which there is not
 
 
+def test_plots_of_controls(page: Page) -> None:
+    of_name = {spec["name"]: spec["data"] for spec in page.data["plots"]}
+    dev, dev_dots, test, _ = of_name["teachers"]
+    assert (dev["x"], dev["y"], test["y"]) == ([1, 2], [51.0, 51.0], [51.0, 51.0])
+    assert (dev_dots["x"], dev_dots["y"]) == ([1, 1, 2, 2], [50.0, 52.0, 50.0, 52.0])
+    assert dev["meta"] == {"group": 1}  # the ensemble's
+    assert [(one["name"], one["x"]) for one in of_name["sweep"]] == [
+        ("hard weight 0", [1, 2]), ("hard weight 0.5", [1, 2]),
+    ]  # fmt: skip
+    assert len(of_name["unlabelled"]) == 2
+
+
 def _details(folder: Path, number: int) -> dict[str, Any]:
     text = (folder / "utterances" / f"{number:04d}.js").read_text()
     found = re.fullmatch(rf"kdAsr\.arrived\({number},(.*)\);\n", text, flags=re.DOTALL)

@@ -13,6 +13,7 @@ from kd_asr.reporting import contents
 from kd_asr.reporting.banner import banner
 from kd_asr.reporting.contents import Report
 from kd_asr.reporting.page import plots
+from kd_asr.reporting.page.controls import control_plots
 from kd_asr.reporting.page.errors import (
     Decoded,
     error_rates,
@@ -63,6 +64,7 @@ def write_speech_page(
     main = [plots.accuracy_plot(report), plots.wer_plot(report)]
     main += [plots.difference_plot(report)] if systems.comparisons else []
     training = plots.training_plots(histories, systems)
+    controls = control_plots(report)
     tuning = plots.tuning_plot(report)
     confusions = [
         plots.confusion_plot(str(number), group.label, details.confusions[group.name])
@@ -91,6 +93,7 @@ def write_speech_page(
         ]),
         *([("phones", "Phones that are alike", _phones(details, confusions, report, folder))] if confusions else []),
         ("training", "Training", [plots_element([*training, tuning], folder)]),
+        *([("controls", "What it comes from", [plots_element(controls, folder)])] if controls else []),
         ("more", "More", [_links(report)]),
     ]  # fmt: skip
     write_shell(
@@ -114,7 +117,7 @@ def write_speech_page(
             "posteriorsOf": [plots.number_of(systems)[name] for name in sources.posteriors],
             "viridis": [[place / 16, _hex(place / 16)] for place in range(17)],
         },
-        plots=[*main, by_length, *confusions, *training, tuning],
+        plots=[*main, by_length, *confusions, *training, tuning, *controls],
     )
 
 
