@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks import (
     alignment,
     distilling,
+    engines,
     ensemble_together,
     features,
     growth,
@@ -24,6 +25,7 @@ from kd_asr.parallel import parallel_map
 BENCHMARKS = {
     "alignment": (alignment.measure, alignment.SUMMARY),
     "distilling": (distilling.measure, distilling.SUMMARY),
+    "engines": (engines.measure, engines.SUMMARY),
     "ensemble_together": (ensemble_together.measure, ensemble_together.SUMMARY),
     "features": (features.measure, features.SUMMARY),
     "growth": (growth.measure, growth.SUMMARY),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from kd_asr.stages.own_frames import Failure
 
 COMMANDS = ("transcribe", "align-files")
+_PIPE_RATE = 16000
 
 
 def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
@@ -27,7 +29,7 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
         description="Recognise audio files with a system of a run whose `decode` is done. Prints one line per file: "
         "name, tab, words; with --json one object per file, with the times of the words in seconds and the mean "
         "posterior of each; with --alternatives also the probability of each word among them. Files that cannot be "
-        "read are named on standard error.",
+        "read are named on standard error. With --stream - standard input is recognised while it comes.",
     )
     align = commands.add_parser(
         "align-files",
@@ -79,6 +81,20 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
         help="add the N best word sequences of each file to the JSON, and to every word a confidence, its probability "
         "among them (default: 0, only the best)",
     )
+    transcribe.add_argument(
+        "--stream",
+        action="store_true",
+        help="with - as the only file: recognise what comes from standard input while it comes, PCM of 16 bits or "
+        "WAV; prints one object of JSON per line, partial results with the number of words that are certain, and at "
+        "pauses final ones with the times of the words",
+    )
+    transcribe.add_argument(
+        "--rate",
+        type=whole_number("--rate", 4000),
+        default=None,
+        metavar="HZ",
+        help=f"sample rate of PCM from standard input (default: {_PIPE_RATE}; WAV tells its own)",
+    )
     align.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: this one)")
     align.add_argument("--overwrite", action="store_true", help="replace results that are there already")
 
@@ -87,6 +103,11 @@ def run_own_audio(arguments: argparse.Namespace) -> None:
     """Run one of `COMMANDS`; it is an error only if no file could be used."""
     from kd_asr.recognition.own_audio import align_files, transcribe
 
+    if arguments.command == "transcribe" and arguments.stream:
+        _stream(arguments)
+        return
+    if arguments.command == "transcribe" and arguments.rate:
+        raise UserError("--rate is that of --stream -: files tell their own")
     options = {
         "one_speaker": arguments.one_speaker,
         "channel": arguments.channel,
@@ -109,6 +130,29 @@ def run_own_audio(arguments: argparse.Namespace) -> None:
     _tell(failed)
     if not timed:
         raise UserError("none of the files could be used")
+
+
+def _stream(arguments: argparse.Namespace) -> None:
+    """Print what standard input says, until it ends or the user interrupts it."""
+    from kd_asr.recognition.own_audio import open_recogniser
+    from kd_asr.recognition.pcm import pcm_blocks
+    from kd_asr.recognition.stream import StreamRecogniser, recognise_stream
+
+    if arguments.files != [Path("-")] or arguments.alternatives or arguments.one_speaker:
+        raise UserError("--stream takes - for standard input, and neither files nor --alternatives nor --one-speaker")
+    system = open_recogniser(
+        arguments.model, engine=arguments.engine, device=arguments.device or "auto", jobs=arguments.jobs
+    )
+    stream = StreamRecogniser(system)
+    say("listening to standard input")
+    rate, blocks = pcm_blocks(sys.stdin.buffer, arguments.rate or _PIPE_RATE, arguments.channel)
+    heard = recognise_stream(stream, blocks, rate, system.settings.features.sample_rate)
+    try:
+        for one in heard:
+            print(json.dumps(one.as_json(), ensure_ascii=False), flush=True)
+    except KeyboardInterrupt:
+        for one in stream.finish():
+            print(json.dumps(one.as_json(), ensure_ascii=False), flush=True)
 
 
 def _text(item: Timed) -> str:

@@ -47,6 +47,12 @@ class LoadedNetworks:
         else:
             self._in_onnx = [OnnxNetwork(path, features) for path in recogniser.engine_files]
 
+    @property
+    def contexts(self) -> list[tuple[int, int]]:
+        """Frames before and after each that its outputs depend on, of every network."""
+        views = [*(model.own_view for model in self.models), *(network.own_view for network in self._in_onnx)]
+        return [view.context for view in views]
+
     def log_posteriors(self, store: FrameStore, utterance_id: str) -> NDArray[np.float32]:
         """(frames, pdfs) float32, averaged over the networks."""
         members = posteriors_of(self.models, store, [utterance_id], precision=self.settings.train.precision)

@@ -1,6 +1,7 @@
 """A user's files through the systems of a run in miniature, and what of the run other programs can read."""
 
 import gc
+import io
 import json
 import os
 import pickle
@@ -27,8 +28,9 @@ from kd_asr.cli import main
 from kd_asr.corpora.lhotse import Lhotse, LhotseSettings
 from kd_asr.corpora.manifest import read_manifest
 from kd_asr.decoding.arpa import write_arpa
-from kd_asr.decoding.decoder import unpickled_scores
+from kd_asr.decoding.decoder import Decoder, Search, penalised, unpickled_scores
 from kd_asr.decoding.ngram import estimate_ngrams
+from kd_asr.decoding.online import OnlineDecoder
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.distillation.teachers.base import Lesson
 from kd_asr.distillation.teachers.posteriors import PosteriorsSettings, PosteriorsTeacher
@@ -42,9 +44,11 @@ from kd_asr.networks.settings import AdaptSettings
 from kd_asr.presets import find_preset, preset_names
 from kd_asr.recognition.export import export
 from kd_asr.recognition.folder import EXPORT_FILE, MODEL_SETTINGS_FILE, open_export, write_settings
-from kd_asr.recognition.own_audio import align_files, transcribe
+from kd_asr.recognition.networks import RecogniserScores
+from kd_asr.recognition.own_audio import align_files, open_recogniser, transcribe
 from kd_asr.recognition.recogniser import ENGINES
 from kd_asr.recognition.runs import find_system
+from kd_asr.recognition.stream import StreamRecogniser
 from kd_asr.settings.fields import dump
 from kd_asr.settings.files import save_settings
 from kd_asr.stages import recognise
@@ -55,6 +59,7 @@ from kd_asr.stages.ensemble import ensemble
 from kd_asr.stages.graph import graph
 from kd_asr.stages.language_model import language_model
 from kd_asr.stages.networks import posteriors_of
+from kd_asr.stages.own_frames import store_frames
 from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.rescore import rescore
 from kd_asr.stages.settings import Settings, load_settings, parse_settings
@@ -434,6 +439,64 @@ def test_an_export_folder_does_what_the_run_does_and_needs_nothing_else(
     (moved / EXPORT_FILE).unlink()
     assert main(["transcribe", str(moved), str(files[0])]) == 2
     assert "neither in a run folder nor an export folder" in capsys.readouterr().err
+
+
+def test_a_search_that_goes_on_finds_what_one_of_the_whole_finds(decoded: Path, tmp_path: Path) -> None:
+    rng, pdfs = np.random.default_rng(0), load_artifact(decoded, "align").metrics["pdfs"]
+    search = Search(0.2, 0.5, beam=30.0)
+    graph = decoded / "graph"
+    with penalised(graph, 0.5, tmp_path) as file:
+        whole, online = Decoder(graph, search, graph_file=file), OnlineDecoder(graph, file, search)
+    for frames in (0, 1, 40, 150):
+        scores = rng.normal(0, 20, (frames, pdfs)).astype(np.float32)
+        online.start()
+        for part in np.array_split(scores, 7):
+            online.advance(part)
+        expected, found = whole.decode("u", scores), online.best(ended=True)
+        assert (found.words, len(found.pdfs)) == (expected.words, frames)
+        assert (found.relative_cost < np.inf) == expected.reached_final
+        assert found.relative_cost >= 0
+
+
+def test_a_stream_that_comes_at_once_is_heard_as_the_file_is(
+    decoded: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = open_recogniser(decoded / BASELINE, jobs=1)
+    recogniser = replace(found, settings=replace(found.settings, adapt=AdaptSettings()))  # a stream is not adapted to
+    files = speaker_files(folder)
+    frames = tmp_path / "frames"
+    audio, _ = store_frames(files, frames, found.settings.features, usual=found.usual, one_speaker=False)
+    scores = RecogniserScores(recogniser, frames, {})
+    graph, search = recogniser.searches_with
+    with penalised(graph, search.insertion_penalty, tmp_path) as penalised_file:
+        decoder = Decoder(graph, search, graph_file=penalised_file)
+    for file, item in zip(files, audio, strict=True):
+        samples, _ = soundfile.read(file, dtype="float32")
+        stream = StreamRecogniser(recogniser)
+        *partial, final = [*stream.accept(samples), *stream.finish()]
+        name = item.pieces[0].name
+        assert final.words == decoder.decode(name, scores(name)).words
+        assert [one.kind for one in partial] == ["partial"] * len(partial)
+        times = [time for word in final.timed for time in (word["start"], word["end"])]
+        assert times == sorted(times) and [word["word"] for word in final.timed] == list(final.words)
+    # Through the command, as PCM and as WAV, for longer than an utterance may last.
+    long = np.tile(samples, 1 + 21 * 16000 // len(samples))
+    soundfile.write(tmp_path / "long.wav", long, 16000, subtype="PCM_16")
+    outputs = []
+    for data in ((tmp_path / "long.wav").read_bytes(), np.rint(32768 * long).astype("<i2").tobytes()):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        assert main(["transcribe", str(decoded / BASELINE), "--stream", "-"]) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]
+    lines = [json.loads(line) for line in outputs[0].splitlines()]
+    starts = [line["start"] for line in lines if line["kind"] == "final"]
+    assert len(starts) >= 2 and starts == sorted(starts)
+    assert all(after - before < 20.2 for before, after in pairwise(starts))
+    assert all(0 <= line["certain"] <= len(line["text"].split()) for line in lines if line["kind"] == "partial")
+    assert main(["transcribe", str(decoded / BASELINE), "--stream", "-", str(files[0])]) == 2
+    assert "--stream takes - for standard input, and neither files" in capsys.readouterr().err
+    assert main(["transcribe", str(decoded / BASELINE), str(files[0]), "--rate", "8000"]) == 2
+    assert "--rate is that of --stream -" in capsys.readouterr().err
 
 
 @pytest.mark.slow
