@@ -10,6 +10,7 @@ from kd_asr.artifacts import Artifact, finished, making_command
 from kd_asr.errors import UserError
 from kd_asr.experiments.mnist.losses import losses_jobs
 from kd_asr.experiments.mnist.networks import teacher_job
+from kd_asr.experiments.mnist.privileged import privileged_jobs
 from kd_asr.experiments.mnist.reduced import reduced_jobs
 from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.experiments.mnist.table import student_jobs, table_teachers
@@ -44,6 +45,9 @@ def experiment_jobs(settings: MnistSettings, digits: Path) -> Mapping[str, Calla
         "only78": lambda: transfer("only78"),
         "losses": lambda: [job for _, job in losses_jobs(settings)],
         "reduced": lambda: [one.job for one in reduced_jobs(settings)],
+        "privileged": lambda: [
+            one.job for one in privileged_jobs(settings, len(DigitArrays.load(digits).train_labels))
+        ],
     }
 
 
@@ -82,4 +86,4 @@ def check_experiments(
 
 
 def _is_network(name: str) -> bool:
-    return name.startswith(("networks/", "reduced_networks/"))
+    return name.startswith(("networks/", "reduced_networks/", "privileged_networks/"))
