@@ -248,3 +248,10 @@ def systems_of(jobs: Sequence[Job], group: Group) -> tuple[System, ...]:
     """The first network of each job as a system of a group."""
     networks = [NetworkRef(job.name, next(iter(job.networks))) for job in jobs]
     return tuple(System(network.name, group.name, (network,)) for network in networks)
+
+
+def averages_of(networks: Sequence[Sequence[NetworkRef]], group: Group) -> tuple[System, ...]:
+    """Several networks each, whose posteriors are averaged, as the systems of a group."""
+    return tuple(
+        System(f"{group.name}-{number:02d}", group.name, tuple(members)) for number, members in enumerate(networks)
+    )

@@ -7,9 +7,8 @@ from typing import Annotated
 
 from kd_asr.distillation.losses.soft import SoftSettings
 from kd_asr.distillation.objectives import HARD, described, weighted
-from kd_asr.jobs.job import Job
-from kd_asr.jobs.systems import Group, NetworkRef, System
-from kd_asr.methods.base import Plan, Task, check_losses, live, systems_of
+from kd_asr.jobs.systems import Group, NetworkRef
+from kd_asr.methods.base import Plan, Task, averages_of, check_losses, live, systems_of
 from kd_asr.registry import Weighted, method
 from kd_asr.settings.ranges import AtLeast, AtMost, Unit
 
@@ -58,7 +57,7 @@ class BornAgain:
         ]
         if count > 1:
             groups.append(_ensemble(count))
-            systems += [_averaged(line[1:], number, groups[-1]) for number, line in enumerate(lines)]
+            systems += averages_of([[NetworkRef(job.name) for job in line[1:]] for line in lines], groups[-1])
         # Generation after generation, so that the networks of each are trained side by side.
         jobs = [job for generation in zip(*lines, strict=True) for job in generation]
         return Plan(tuple(jobs), tuple(groups), tuple(systems))
@@ -88,8 +87,3 @@ def _ensemble(generations: int) -> Group:
         noun="ensemble of the generations",
         plural="ensembles of the generations",
     )
-
-
-def _averaged(line: list[Job], number: int, group: Group) -> System:
-    """Generations of one line of descent, their posteriors averaged."""
-    return System(f"{group.name}-{number:02d}", group.name, tuple(NetworkRef(job.name) for job in line))

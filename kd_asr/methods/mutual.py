@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from kd_asr.distillation.objectives import HARD, described, weighted
-from kd_asr.jobs.systems import Group
-from kd_asr.methods.base import Plan, Task, plan_cohorts
+from kd_asr.jobs.systems import Group, NetworkRef
+from kd_asr.methods.base import Plan, Task, averages_of, plan_cohorts
 from kd_asr.registry import Weighted, method
 from kd_asr.settings.ranges import AtLeast, AtMost, Unit
 
@@ -36,7 +36,7 @@ class Mutual:
         self.settings = settings
 
     def plan(self, task: Task) -> Plan:
-        """One training for each cohort."""
+        """One training for each cohort, whose first network is a system, and all of them together another."""
         number, losses = self.settings.networks, self.settings.losses
         name = f"mutual-{number}"
         group = Group(
@@ -49,4 +49,14 @@ class Mutual:
             f"on the labels and on the posteriors of the others: {described(losses)}. The first network of each "
             "cohort is compared.",
         )
-        return plan_cohorts(task, name, losses, group, networks=number)
+        plan = plan_cohorts(task, name, losses, group, networks=number)
+        ensemble = Group(
+            f"{name}-ensemble",
+            f"ensemble of {number} mutual",
+            "student",
+            note=f"{number} networks",
+            noun=f"ensemble of a mutual-{number} cohort",
+            plural=f"ensembles of mutual-{number} cohorts",
+        )
+        cohorts = [[NetworkRef(job.name, network) for network in job.networks] for job in plan.jobs]
+        return Plan(plan.jobs, (*plan.groups, ensemble), (*plan.systems, *averages_of(cohorts, ensemble)))

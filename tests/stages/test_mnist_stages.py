@@ -67,7 +67,8 @@ def test_the_table_counts_what_the_networks_get_wrong(run) -> None:
     wrong = np.load(run / "table" / "wrong.npy")
     assert wrong.sum(axis=1).tolist() == [errors for row in table["test_errors"].values() for errors in row]
     assert {name: len(row) for name, row in table["test_errors"].items()} == {
-        "teacher": 2, "hard": 2, "distilled": 2, "decoupled": 2, "mutual-2": 2, "ensemble": 1, "ensemble student": 1,
+        "teacher": 2, "hard": 2, "distilled": 2, "decoupled": 2, "mutual-2": 2, "mutual-2-ensemble": 2, "ensemble": 1,
+        "ensemble student": 1,
     }  # fmt: skip
     assert table["parameters"]["teacher"] == 2 * (64 * 64 + 2 * 64) + 64 * 10 + 10  # with batch normalisation
     assert table["parameters"]["ensemble"] == 2 * table["parameters"]["teacher"]
@@ -128,6 +129,11 @@ def test_networks_that_were_trained_together_are_measured_and_saved_one_by_one(r
     [log_probs] = digit_log_posteriors(run, settings, [[NetworkRef("networks/mutual-2-00", "network-0")]], "test")
     errors = int((torch.from_numpy(log_probs).argmax(1) != arrays.test_labels).sum())
     assert errors == metrics(run, "table")["test_errors"]["mutual-2"][0]
+    together = Ensemble(models, "arithmetic")
+    pixels = arrays.test_images.float().flatten(1) / 255
+    with torch.no_grad():
+        wrong = int((together(pixels).argmax(1) != arrays.test_labels).sum())
+    assert wrong == metrics(run, "table")["test_errors"]["mutual-2-ensemble"][0]
     assert "mutual, 2 networks" in (run / "report" / "report.md").read_text()
 
 
