@@ -318,6 +318,12 @@ def device_problems(name: str) -> list[str]:
     return [f"device: {name!r} is not auto, cpu, cuda or cuda:N, where N is the number of a graphics card, from 0"]
 
 
+def device_here(name: str) -> Device:
+    """What this process computes on: its first card if it has one and the setting `name` allows it, else the
+    processor."""
+    return HOST if name == HOST.kind or not torch.cuda.is_available() else Device("cuda")
+
+
 def find_device(name: str, executor: Executor | None = None) -> Device:
     """The device that a setting or an option names: of this machine, or of the jobs of a cluster.
 

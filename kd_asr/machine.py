@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from kd_asr.device import HOST, Device, Precision, find_device
+from kd_asr.device import HOST, Device, Precision, device_here
 from kd_asr.parallel import available_cores
 
 # A square product of this size fits the caches of a core, and is as fast as one of twice the size.
@@ -26,12 +26,14 @@ class Machine:
         precision: Of the matrix products of trainings, `bf16` or `fp32`.
         operations_per_second: Floating-point operations of one square matrix product in this precision, the fastest of
             some: on one core, or on the card.
+        on_core: Whether it was on one core.
     """
 
     device: str
     cores: int
     precision: str
     operations_per_second: float
+    on_core: bool
 
     @classmethod
     def measured(cls, device: str, precision: Precision) -> Machine:
@@ -42,15 +44,14 @@ class Machine:
                 processor is measured.
             precision: of trainings.
         """
-        chosen = find_device(device) if torch.cuda.is_available() else HOST
-        return cls.of(chosen, precision)
+        return cls.of(device_here(device), precision)
 
     @classmethod
     def of(cls, device: Device, precision: Precision) -> Machine:
         """A device of this machine."""
         bf16 = device.uses_bf16(precision)
         speed = operations_per_second(device, bf16=bf16)
-        return cls(device.label, available_cores(), "bf16" if bf16 else "fp32", speed)
+        return cls(device.label, available_cores(), "bf16" if bf16 else "fp32", speed, device == HOST)
 
     def to_json(self) -> dict[str, Any]:
         """Its fields, as JSON can hold them."""
@@ -88,7 +89,7 @@ def operations_per_second(device: Device, *, bf16: bool, size: int = _SIZE) -> f
 def machine_sentence(machine: dict[str, Any]) -> str:
     """What a report says beside its times, from `Machine.to_json`."""
     speed = f"{machine['operations_per_second'] / 1e9:,.0f} GFLOP/s"
-    one = "It" if machine["device"].startswith("cuda") else "One core"
+    one = "One core" if machine["on_core"] else "It"
     cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
     return (
         f"This report was written on {machine['device']} with {cores}. {one} multiplied {machine['precision']} "

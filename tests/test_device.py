@@ -146,7 +146,7 @@ def test_a_full_card_is_explained(monkeypatch, capsys) -> None:
     def fill(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB")
 
-    monkeypatch.setattr(importlib.import_module("kd_asr.cli.main"), "run_score", fill)
+    monkeypatch.setitem(importlib.import_module("kd_asr.cli.main")._FURTHER, "score", fill)
     assert main(["score", "reference", "hypothesis"]) == 2
     assert "the graphics card has not enough memory: use fewer processes, a smaller" in capsys.readouterr().err
 

@@ -27,7 +27,7 @@ def test_a_machine_is_described_as_it_trains() -> None:
     machine = Machine.of(HOST, "fp32")
     assert machine.precision == "fp32" and machine.device == HOST.label
     assert 1e8 < machine.operations_per_second < 1e13
-    said = machine_sentence(Machine("cpu (AMD EPYC)", 2, "bf16", 2.13e11).to_json())
+    said = machine_sentence(Machine("cpu (AMD EPYC)", 2, "bf16", 2.13e11, True).to_json())
     assert "cpu (AMD EPYC) with 2 cores. One core multiplied bf16 matrices at 213 GFLOP/s" in said
-    said = machine_sentence(Machine("cuda (NVIDIA H100)", 1, "bf16", 6.6e14).to_json())
+    said = machine_sentence(Machine("cuda (NVIDIA H100)", 1, "bf16", 6.6e14, False).to_json())
     assert "with 1 core. It multiplied bf16 matrices at 660,000 GFLOP/s" in said

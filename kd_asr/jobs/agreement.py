@@ -45,7 +45,7 @@ def check_settings(
 def _differences(artifact: Artifact, decides: Job | Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Name, value then and value now of each setting that was another one."""
     made, wanted = artifact.settings, canonical(decides)
-    if isinstance(decides, Job):  # a field of a job that is not there has the value that absence means
+    if isinstance(decides, Job) and made:  # a field of a job that is not there has the value that absence means
         made = {**dict.fromkeys(wanted), **made}
     for path, then, now in _apart(made, wanted):
         yield ".".join("train" if key == "budget" else key for key in path if key != "loss"), then, now

@@ -328,7 +328,7 @@ def test_what_a_teacher_does_not_give_is_refused_in_one_sentence() -> None:
         check_needs([weighted("decoupled")], frozenset(), who="distil")
 
 
-# Losses on sequences have batches of their own, in `tests/sequence/test_training.py`.
+# Losses on sequences have batches of their own, in `tests/sequence/test_sequence_training.py`.
 @pytest.mark.parametrize("name", [name for name in names("loss") if "graphs" not in find("loss", name).needs])
 def test_every_loss_gives_one_finite_value_per_label_and_a_gradient(name: str, device: Device) -> None:
     kind = find("loss", name)

@@ -231,7 +231,7 @@ def test_students_see_less_than_their_teacher_and_learn_its_answers_for_the_same
     assert (found["side"], found["low_side"], found["test"]) == (8, 4, 297)
     assert [row["errors"] for row in found["rows"]] == wrong.sum(axis=1).tolist()
     low = arrays.test_images.double().unfold(1, 2, 2).unfold(2, 2, 2).mean(dim=(3, 4)).round()
-    for number, kind in [(0, "teacher"), (2, "distilled")]:
+    for number, kind in [(0, "teacher"), (2, "privileged")]:
         assert (found["rows"][number]["kind"], found["rows"][number]["images"]) == (kind, 200)
         model = load_digit_network(run, NetworkRef(f"privileged_networks/200-{kind}-0"))
         seen = (arrays.test_images if kind == "teacher" else low).float().flatten(1) / 255
@@ -239,7 +239,7 @@ def test_students_see_less_than_their_teacher_and_learn_its_answers_for_the_same
             assert (model(seen).argmax(1) != arrays.test_labels).tolist() == wrong[number].tolist()
     settings = load_settings_of(MnistSettings, run, "mnist configure")
     teacher = load_digit_network(run, NetworkRef("privileged_networks/200-teacher-0"))
-    [job] = [one.job for one in privileged_jobs(settings, 1500) if one.kind == "distilled" and one.repetition == 0]
+    [job] = [one.job for one in privileged_jobs(settings, 1500) if one.kind == "privileged" and one.repetition == 0]
     examples = job.data.open(run, job).examples
     assert len(examples) == metrics(run, job.name)["examples"] == 200
     batch = examples.batch(torch.tensor([7, 199]))

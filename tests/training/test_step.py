@@ -114,7 +114,7 @@ def plain(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), lr=0.1, foreach=False)
 
 
-# Losses on sequences have batches of their own, in `tests/sequence/test_training.py`.
+# Losses on sequences have batches of their own, in `tests/sequence/test_sequence_training.py`.
 FRAME_LOSSES = [name for name in names("loss") if "graphs" not in find("loss", name).needs]
 OBJECTIVES = {name: [weighted(name)] for name in FRAME_LOSSES} | {"soft and hard": hinton_losses(2.0, 1.0, 0.5)}
 

@@ -20,12 +20,12 @@ from kd_asr.registry import named
 from kd_asr.tasks.digits import DIGITS, DigitArrays, DigitData
 from kd_asr.tasks.labelled_subset import LabelledSubset
 
-Kind = Literal["teacher", "plain", "distilled", "unprivileged"]
+Kind = Literal["teacher", "plain", "privileged", "unprivileged"]
 # Labels in the report; `unprivileged` has the teacher that `plain` is.
 KINDS: dict[Kind, str] = {
     "teacher": "teacher, high resolution",
     "plain": "student on hard labels, low resolution",
-    "distilled": "student of the teacher, low resolution",
+    "privileged": "student of the teacher, low resolution",
     "unprivileged": "student of a teacher at low resolution",
 }
 
@@ -112,10 +112,10 @@ def _repetition(settings: MnistSettings, images: int, count: int, repetition: in
 
     low = settings.low_resolution
     teacher, alone = job("teacher", scale=1), job("plain", scale=low)
-    distilled = job("distilled", scale=low, taught_by=teacher)
+    distilled = job("privileged", scale=low, taught_by=teacher)
     unprivileged = job("unprivileged", scale=low, taught_by=alone)
     kinds: dict[Kind, Job] = {
-        "teacher": teacher, "plain": alone, "distilled": distilled, "unprivileged": unprivileged,
+        "teacher": teacher, "plain": alone, "privileged": distilled, "unprivileged": unprivileged,
     }  # fmt: skip
     return [Privileged(kind, images, repetition, made) for kind, made in kinds.items()]
 
