@@ -112,7 +112,7 @@ def test_every_network_is_the_same_in_onnx(network: str, tmp_path: Path) -> None
         width = int(np.prod(shape))
         return torch.randn(1, before + frames + after, 40) if model.row_axis == 1 else torch.randn(frames, width)
 
-    assert write_onnx(weights, tmp_path / "model.onnx", [batch(31), batch(5)]) < 1e-4
+    write_onnx(weights, tmp_path / "model.onnx", [batch(31), batch(5)])  # refuses what differs from torch
     other = OnnxNetwork(tmp_path / "model.onnx", FEATURES)
     assert other.own_view == view
     for frames in (1, 2, 77, 500):
