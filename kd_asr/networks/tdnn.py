@@ -6,14 +6,13 @@ context with few weights, and what neighbouring frames share is computed once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from kd_asr.networks.base import Network
+from kd_asr.networks.dilated import Dilated
 from kd_asr.networks.dropout import ByteDropout
 from kd_asr.networks.initial import draw_hidden_weights
 from kd_asr.networks.views import Chunks, View
@@ -79,7 +78,7 @@ class TDNNLayer(nn.Module):
 
 
 @network("tdnn")
-class TDNN(Network):
+class TDNN(Dilated):
     """A stack of `TDNNLayer`, one for each of `settings.dilations`, and a linear output layer.
 
     Input (batch, left + frames + right, num_mel_bins) float, where left and right are the view's context; output
@@ -89,7 +88,6 @@ class TDNN(Network):
     """
 
     Settings = TdnnSettings
-    row_axis = 1
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int, settings: TdnnSettings) -> None:
         super().__init__(input_shape, num_classes, settings)
@@ -110,36 +108,6 @@ class TDNN(Network):
         """Chunks."""
         context = sum(settings.dilations)
         return Chunks(settings.chunk_frames, settings.frame_stride, context, context)
-
-    @classmethod
-    def problems(cls, settings: TdnnSettings, input_shape: tuple[int, ...]) -> list[str]:
-        """Inputs that are not stretches of frames."""
-        if len(input_shape) == 1:
-            return []
-        shown = " x ".join(map(str, input_shape))
-        return [f"dilations: a time-delay network sees stretches of frames, not images of {shown}; choose dnn or cnn"]
-
-    @property
-    def taps(self) -> Mapping[str, int]:
-        """The hidden layers."""
-        return {f"hidden.{number}": self.settings.hidden_units for number in range(len(self.hidden))}
-
-    def tap_rows(self, name: str, outputs: Tensor) -> Tensor:
-        """(labels, units) outputs of a hidden layer, for the frames that have logits."""
-        number = int(name.rsplit(".", maxsplit=1)[-1])
-        computed = self._computed(number)
-        first = sum(self.settings.dilations[number + 1 :]) // computed
-        return outputs[:, first : outputs.shape[1] - first : self._stride // computed].flatten(0, 1)
-
-    @property
-    def _stride(self) -> int:
-        """Distance between the frames that have logits."""
-        return int(self.settings.frame_stride) if self.training or self.only_labelled else 1
-
-    def _computed(self, number: int) -> int:
-        """Distance between the frames that hidden layer `number` computes."""
-        stride = self._stride
-        return stride if all(dilation % stride == 0 for dilation in self.settings.dilations[number + 1 :]) else 1
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits, (batch * frames, num_classes); in training mode and with `only_labelled` only of every

@@ -7,14 +7,13 @@ layer sees is added to what it gives, so that many of them can be trained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from kd_asr.networks.base import Network
+from kd_asr.networks.dilated import Dilated
 from kd_asr.networks.dropout import ByteDropout
 from kd_asr.networks.initial import draw_hidden_weights
 from kd_asr.networks.semi_orthogonal import SemiOrthogonal
@@ -120,7 +119,7 @@ class _Branch(nn.Module):
 
 
 @network("tdnnf")
-class TDNNF(Network):
+class TDNNF(Dilated):
     """A layer on three neighbouring frames, a `FactoredLayer` for each of `settings.dilations`, and the output.
 
     Input and output as those of `tdnn.TDNN`; with `cross_entropy_branch`, in training mode, (batch * frames, 2 *
@@ -128,7 +127,6 @@ class TDNNF(Network):
     """
 
     Settings = TdnnfSettings
-    row_axis = 1
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int, settings: TdnnfSettings) -> None:
         super().__init__(input_shape, num_classes, settings)
@@ -146,36 +144,6 @@ class TDNNF(Network):
         """Chunks."""
         context = _FIRST + sum(settings.dilations)
         return Chunks(settings.chunk_frames, settings.frame_stride, context, context)
-
-    @classmethod
-    def problems(cls, settings: TdnnfSettings, input_shape: tuple[int, ...]) -> list[str]:
-        """Inputs that are not stretches of frames."""
-        if len(input_shape) == 1:
-            return []
-        shown = " x ".join(map(str, input_shape))
-        return [f"dilations: a time-delay network sees stretches of frames, not images of {shown}; choose dnn or cnn"]
-
-    @property
-    def taps(self) -> Mapping[str, int]:
-        """The factored layers."""
-        return {f"hidden.{number}": self.settings.hidden_units for number in range(len(self.hidden))}
-
-    def tap_rows(self, name: str, outputs: Tensor) -> Tensor:
-        """(labels, units) outputs of a hidden layer, for the frames that have logits."""
-        number = int(name.rsplit(".", maxsplit=1)[-1])
-        computed = self._computed(number)
-        first = sum(self.settings.dilations[number + 1 :]) // computed
-        return outputs[:, first : outputs.shape[1] - first : self._stride // computed].flatten(0, 1)
-
-    @property
-    def _stride(self) -> int:
-        """Distance between the frames that have logits."""
-        return int(self.settings.frame_stride) if self.training or self.only_labelled else 1
-
-    def _computed(self, number: int) -> int:
-        """Distance between the frames that hidden layer `number` computes; -1: the first layer."""
-        stride = self._stride
-        return stride if all(dilation % stride == 0 for dilation in self.settings.dilations[number + 1 :]) else 1
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits, (batch * frames, num_classes), or twice as many columns, see the class."""

@@ -14,7 +14,7 @@ from kd_asr.evaluation.seeds import mean_difference, mean_interval
 from kd_asr.evaluation.significance import Estimate, difference, estimate_ratios, mean_estimate, share_of_gain
 from kd_asr.jobs.systems import Group
 from kd_asr.nearest import did_you_mean
-from kd_asr.reporting.compare_results import GroupCost, Row, RunResult, SystemResult, in_order_of, rows_of
+from kd_asr.reporting.compare_results import Row, RunResult, SystemResult, in_order_of, rows_of
 from kd_asr.reporting.palette import coloured_groups
 
 
@@ -70,7 +70,7 @@ def comparison(runs: Sequence[RunResult], against: str) -> dict[str, Any]:
             "systems": len(row.results),
             "networks": max(len(system.members) for system in row.run.systems.of_group(row.group)),
             "measures": {**found[row.key], CALIBRATION_ERROR: _calibration(row)},
-            "cost": _cost(row.run.costs[row.group.name]),
+            "cost": asdict(row.run.costs[row.group.name]),
         }
         for row, colour in zip(rows, _distinct(colours), strict=True)
     ]
@@ -187,7 +187,3 @@ def _calibration(row: Row) -> dict[str, Any]:
         "values": values,
         "interval_over_seeds": mean_interval(values),
     }
-
-
-def _cost(cost: GroupCost) -> dict[str, Any]:
-    return asdict(cost)
