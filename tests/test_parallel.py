@@ -197,9 +197,10 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path) -> None:
 def test_ctrl_c_while_workers_start_is_told_by_the_parent_alone(tmp_path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
-        "import time\n"
+        "import signal, time\n"
         "from kd_asr.parallel import parallel_map\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored when the tests run behind `&`\n"
         "    try:\n"
         "        list(parallel_map(time.sleep, [60], description='long', unit='items', jobs=1))\n"
         "    except KeyboardInterrupt:\n"
