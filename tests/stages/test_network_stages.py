@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_prepared
+from made_up_labels import make_aligned
 from made_up_words import write_decoded
 
 import kd_asr.stages.evaluate as evaluate_stage
-from kd_asr.alignment.store import Alignment, AlignmentStore, PhoneSegment, write_alignments
+from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology
-from kd_asr.artifacts import build_artifact, load_artifact
+from kd_asr.artifacts import load_artifact
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.distillation.signal import SoftTargets, top_k_targets
@@ -45,7 +46,6 @@ from kd_asr.stages.features import features
 from kd_asr.stages.networks import log_posteriors_of_inputs, posteriors_by_group
 from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.recognise import set_scores
-from kd_asr.stages.settings import Settings
 from kd_asr.stages.speakers import speakers_of
 from kd_asr.stages.sweep import sweep
 from kd_asr.stages.systems import load_networks, run_systems
@@ -58,25 +58,6 @@ pytestmark = pytest.mark.early
 DNN = named("network", "dnn", DnnSettings(hidden_layers=1, hidden_units=16))
 TDNN = named("network", "tdnn", TdnnSettings(dilations=(1, 2), hidden_units=16, chunk_frames=8))
 KINDS = [pytest.param(DNN, marks=pytest.mark.slow, id="dnn"), pytest.param(TDNN, id="tdnn")]
-
-
-def make_aligned(run_dir: Path, settings: Settings) -> None:
-    """An `align` artifact whose pdf is decided by the loudest third of the spectrum."""
-    extracted = load_artifact(run_dir, "features")
-
-    def work(folder: Path) -> dict[str, int]:
-        Topology.uniform(("SIL", "AA")).save(folder / "topology.json")
-        for name in ("train", "dev", "test"):
-            store = FrameStore.open(extracted.path / name)
-            alignments = []
-            for utterance in store.utterance_ids:
-                thirds = store.frames(utterance)[:, :39].reshape(-1, 3, 13).mean(axis=2)
-                pdfs = thirds.argmax(axis=1).astype(np.int32)
-                alignments.append(Alignment(utterance, pdfs, (PhoneSegment("SIL", 0, len(pdfs)),)))
-            write_alignments(folder / name, alignments)
-        return {}
-
-    build_artifact(run_dir, "align", code="kd_asr.stages.features", settings={}, inputs=[extracted], work=work)
 
 
 def kept_of(teacher: LiveTeacher, batch: Batch, top_k: int) -> SoftTargets:

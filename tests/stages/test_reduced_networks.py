@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_prepared
-from test_network_stages import make_aligned
+from made_up_labels import make_aligned
 
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.device import HOST

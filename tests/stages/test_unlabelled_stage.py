@@ -10,8 +10,8 @@ import pytest
 import soundfile
 import torch
 from conftest import make_prepared, tone
+from made_up_labels import make_aligned
 from safetensors.torch import load_file
-from test_network_stages import make_aligned
 
 import kd_asr.stages.unlabelled as stage
 from kd_asr.artifacts import load_artifact

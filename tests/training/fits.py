@@ -1,4 +1,4 @@
-"""Networks that ranks of torchrun train together, and one process alone: `python fits.py FOLDER`.
+"""Networks that three ranks train together, and one process alone.
 
 Each is written to FOLDER/NAME.pt with its losses and the number of inputs that this process has gathered.
 """
@@ -6,7 +6,7 @@ Each is written to FOLDER/NAME.pt with its losses and the number of inputs that 
 from __future__ import annotations
 
 import json
-import sys
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,5 +85,8 @@ def losses(folder: Path) -> list[float]:
     return [json.loads(line)["train_loss"] for line in (folder / HISTORY).read_text().splitlines()]
 
 
-if __name__ == "__main__":
-    train(Path(sys.argv[1]))
+def train_as_rank(rank: int, *, size: int, port: int, folder: Path) -> None:
+    """`train` with the environment that torchrun gives to a rank."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    train(folder)
