@@ -103,7 +103,7 @@ def settings(run_dir) -> Settings:
     flags += ["--network.dnn.principal_components=20"]
     flags += ["--train.epochs=1", "--train.batch_frames=32"]
     flags += ["--ensemble.members=2", "--baseline.networks=1", "--distil.students=1"]
-    flags += ["--ensemble.top_k=4", "--jobs=2"]
+    flags += ["--ensemble.top_k=4", "--jobs=1"]
     made = parse_settings(flags)
     save_settings(run_dir, made)
     return made

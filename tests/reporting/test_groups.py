@@ -99,13 +99,12 @@ def test_three_student_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     "compared",
     [
-        systems(REFERENCE, STUDENTS[2]),
-        systems(TEACHER, STUDENTS[0]),
-        systems(REFERENCE, TEACHER),
-        systems(TEACHER),
-        systems(STUDENTS[1], seeds=1),
+        pytest.param(systems(REFERENCE, STUDENTS[2]), id="no ensemble"),
+        pytest.param(systems(TEACHER, STUDENTS[0]), id="no reference", marks=pytest.mark.slow),
+        pytest.param(systems(REFERENCE, TEACHER), id="no student", marks=pytest.mark.slow),
+        pytest.param(systems(TEACHER), id="ensemble only", marks=pytest.mark.slow),
+        pytest.param(systems(STUDENTS[1], seeds=1), id="one system"),
     ],
-    ids=["no ensemble", "no reference", "no student", "ensemble only", "one system"],
 )
 def test_fewer_groups(compared: Systems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = write_report(tmp_path, compared, monkeypatch)
