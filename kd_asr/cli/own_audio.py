@@ -15,10 +15,12 @@ from kd_asr.text import shown
 
 if TYPE_CHECKING:
     from kd_asr.recognition.results import Timed
+    from kd_asr.recognition.stream import Heard
     from kd_asr.stages.own_frames import Failure
 
 COMMANDS = ("transcribe", "align-files")
 _PIPE_RATE = 16000
+_MICROPHONE = "mic"
 
 
 def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
@@ -29,7 +31,8 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
         description="Recognise audio files with a system of a run whose `decode` is done. Prints one line per file: "
         "name, tab, words; with --json one object per file, with the times of the words in seconds and the mean "
         "posterior of each; with --alternatives also the probability of each word among them. Files that cannot be "
-        "read are named on standard error. With --stream - standard input is recognised while it comes.",
+        "read are named on standard error. With --stream - standard input is recognised while it comes, with --stream mic "
+        "what a microphone hears.",
     )
     align = commands.add_parser(
         "align-files",
@@ -85,7 +88,7 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
         "--stream",
         action="store_true",
         help="with - as the only file: recognise what comes from standard input while it comes, PCM of 16 bits or "
-        "WAV; prints one object of JSON per line, partial results with the number of words that are certain, and at "
+        "WAV; with mic, a microphone (needs pip install 'kd-asr[microphone]'); prints one object of JSON per line, partial results with the number of words that are certain, and at "
         "pauses final ones with the times of the words",
     )
     transcribe.add_argument(
@@ -93,7 +96,7 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
         type=whole_number("--rate", 4000),
         default=None,
         metavar="HZ",
-        help=f"sample rate of PCM from standard input (default: {_PIPE_RATE}; WAV tells its own)",
+        help=f"sample rate of PCM from standard input or a microphone (default: {_PIPE_RATE}; WAV tells its own)",
     )
     align.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: this one)")
     align.add_argument("--overwrite", action="store_true", help="replace results that are there already")
@@ -107,7 +110,7 @@ def run_own_audio(arguments: argparse.Namespace) -> None:
         _stream(arguments)
         return
     if arguments.command == "transcribe" and arguments.rate:
-        raise UserError("--rate is that of --stream -: files tell their own")
+        raise UserError("--rate is that of --stream: files tell their own")
     options = {
         "one_speaker": arguments.one_speaker,
         "channel": arguments.channel,
@@ -133,26 +136,37 @@ def run_own_audio(arguments: argparse.Namespace) -> None:
 
 
 def _stream(arguments: argparse.Namespace) -> None:
-    """Print what standard input says, until it ends or the user interrupts it."""
+    """Print what standard input or a microphone says, until it ends or the user interrupts it."""
+    from kd_asr.recognition.listener import Listener
     from kd_asr.recognition.own_audio import open_recogniser
-    from kd_asr.recognition.pcm import pcm_blocks
-    from kd_asr.recognition.stream import StreamRecogniser, recognise_stream
+    from kd_asr.recognition.sources import microphone, standard_input
+    from kd_asr.recognition.stream import LoadedRecogniser
 
-    if arguments.files != [Path("-")] or arguments.alternatives or arguments.one_speaker:
-        raise UserError("--stream takes - for standard input, and neither files nor --alternatives nor --one-speaker")
+    if [str(file) for file in arguments.files] not in (["-"], [_MICROPHONE]):
+        raise UserError(f"--stream takes - for standard input or {_MICROPHONE} for a microphone, and no files")
+    if arguments.alternatives or arguments.one_speaker:
+        raise UserError("--stream has neither --alternatives nor --one-speaker")
+    rate, name = arguments.rate or _PIPE_RATE, "standard input"
+    source = standard_input()
+    if arguments.files == [Path(_MICROPHONE)]:
+        name = "the microphone"
+        source = microphone(rate)
     system = open_recogniser(
         arguments.model, engine=arguments.engine, device=arguments.device or "auto", jobs=arguments.jobs
     )
-    stream = StreamRecogniser(system)
-    say("listening to standard input")
-    rate, blocks = pcm_blocks(sys.stdin.buffer, arguments.rate or _PIPE_RATE, arguments.channel)
-    heard = recognise_stream(stream, blocks, rate, system.settings.features.sample_rate)
+    listener = Listener(LoadedRecogniser(system), rate, arguments.channel, name=name)
+    say(f"listening to {name}")
     try:
-        for one in heard:
-            print(json.dumps(one.as_json(), ensure_ascii=False), flush=True)
+        for data in source:
+            _print_lines(listener.accept(data))
     except KeyboardInterrupt:
-        for one in stream.finish():
-            print(json.dumps(one.as_json(), ensure_ascii=False), flush=True)
+        pass
+    _print_lines(listener.finish())
+
+
+def _print_lines(heard: list[Heard]) -> None:
+    for one in heard:
+        print(json.dumps(one.as_json(), ensure_ascii=False), flush=True)
 
 
 def _text(item: Timed) -> str:

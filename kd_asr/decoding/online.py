@@ -35,12 +35,8 @@ class PathSoFar:
     relative_cost: float
 
 
-class OnlineDecoder:
-    """A graph in memory, and one utterance that is searched as its scores come.
-
-    Attributes:
-        frames: of the utterance, up to now.
-    """
+class OnlineGraph:
+    """A graph in memory and how it is searched, which any number of decoders share."""
 
     def __init__(self, graph_folder: Path, graph_file: Path, search: Search) -> None:
         """Load the graph.
@@ -50,24 +46,36 @@ class OnlineDecoder:
             graph_file: the graph with the insertion penalty of `search`, see `decoder.penalised`.
             search: parameters.
         """
-        self._words = read_words(graph_folder / WORDS_FILE)
-        self._graph = kaldifst.StdConstFst.read(str(graph_file))
-        self._scale = np.float32(search.acoustic_scale)
+        self.words = read_words(graph_folder / WORDS_FILE)
+        self.fst = kaldifst.StdConstFst.read(str(graph_file))
+        self.scale = np.float32(search.acoustic_scale)
         # The library needs its minimum of states below its maximum.
         least = min(_MIN_ACTIVE, search.max_active - 1)
-        self._options = FasterDecoderOptions(beam=search.beam, max_active=search.max_active, min_active=least)
+        self.options = FasterDecoderOptions(beam=search.beam, max_active=search.max_active, min_active=least)
+
+
+class OnlineDecoder:
+    """One utterance that is searched as its scores come.
+
+    Attributes:
+        frames: of the utterance, up to now.
+    """
+
+    def __init__(self, graph: OnlineGraph) -> None:
+        """Begin with an utterance."""
+        self._graph = graph
         self.start()
 
     def start(self) -> None:
         """Begin with another utterance."""
-        self._decoder = FasterDecoder(self._graph, self._options)
+        self._decoder = FasterDecoder(self._graph.fst, self._graph.options)
         self._decoder.init_decoding()
         self.frames = 0
 
     def advance(self, log_likelihoods: NDArray[np.float32]) -> None:
         """Search on, with the (frames, pdfs) float32 scores that follow those before."""
         if len(log_likelihoods):
-            scaled = np.ascontiguousarray(log_likelihoods * self._scale, dtype=np.float32)
+            scaled = np.ascontiguousarray(log_likelihoods * self._graph.scale, dtype=np.float32)
             self._decoder.advance_decoding(DecodableCtc(scaled, offset=self.frames))
             self.frames += len(log_likelihoods)
 
@@ -84,7 +92,7 @@ class OnlineDecoder:
             relative = its_weight.value1 + its_weight.value2 - weight.value1 - weight.value2
             if ended:
                 states, labels = its_states, its_labels
-        words = tuple(self._words[label] for label in labels)
+        words = tuple(self._graph.words[label] for label in labels)
         return PathSoFar(words, np.asarray(states, dtype=np.int32) - 1, relative)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,7 @@ from kd_asr.alignment.lexicon import read_lexicon, select
 from kd_asr.alignment.topology import Topology
 from kd_asr.alignment.words import words_in_time
 from kd_asr.decoding.decoder import penalised
-from kd_asr.decoding.online import OnlineDecoder, is_over, silent_pdfs
-from kd_asr.features.frames import resampled
+from kd_asr.decoding.online import OnlineDecoder, OnlineGraph, is_over, silent_pdfs
 from kd_asr.features.store import MARGIN
 from kd_asr.recognition.networks import LoadedNetworks
 from kd_asr.recognition.online_frames import OnlineFrames, StreamStore
@@ -60,31 +58,42 @@ class Heard:
         return {**fields, "words": list(self.timed)} if self.kind == "final" else {**fields, "certain": self.certain}
 
 
+class LoadedRecogniser:
+    """What streams need of a recogniser, in memory: any number of them can share it."""
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        """Load networks, graph and lexicon.
+
+        Raises:
+            UserError: a file is missing or damaged, or the system can only align.
+        """
+        self.recogniser = recogniser
+        self.features = recogniser.settings.features
+        self.networks = LoadedNetworks(recogniser, asdict(self.features))
+        graph, search = recogniser.searches_with
+        with (
+            tempfile.TemporaryDirectory(prefix="kd_asr-") as scratch,
+            penalised(graph, search.insertion_penalty, Path(scratch)) as file,
+        ):
+            self.graph = OnlineGraph(graph, file, search)
+        self.silent = silent_pdfs(Topology.load(recogniser.topology))
+        self.lexicon = read_lexicon(recogniser.lexicon)
+        self.log_prior = recogniser.log_prior
+
+
 class StreamRecogniser:
     """One stream of speech through a recogniser.
 
     Memory does not grow with its length, but with that of an utterance, which ends after 20 s at the latest.
     """
 
-    def __init__(self, recogniser: Recogniser) -> None:
-        """Load networks and graph.
-
-        Raises:
-            UserError: a file is missing or damaged, or the system can only align.
-        """
-        self._recogniser = recogniser
-        self._features = recogniser.settings.features
-        self._networks = LoadedNetworks(recogniser, asdict(self._features))
-        self._after = max(context[1] for context in self._networks.contexts)
-        graph, search = recogniser.searches_with
-        with (
-            tempfile.TemporaryDirectory(prefix="kd_asr-") as scratch,
-            penalised(graph, search.insertion_penalty, Path(scratch)) as file,
-        ):
-            self._decoder = OnlineDecoder(graph, file, search)
-        self._silent = silent_pdfs(Topology.load(recogniser.topology))
-        self._lexicon = read_lexicon(recogniser.lexicon)
-        self._online = OnlineFrames(self._features, recogniser.usual)
+    def __init__(self, loaded: LoadedRecogniser) -> None:
+        """Begin a stream."""
+        self._loaded = loaded
+        self._features = loaded.features
+        self._after = max(context[1] for context in loaded.networks.contexts)
+        self._decoder = OnlineDecoder(loaded.graph)
+        self._online = OnlineFrames(self._features, loaded.recogniser.usual)
         self._frames = np.zeros((0, self._features.num_mel_bins), dtype=np.float32)
         self._next = 0  # row of the first frame that has no outputs yet
         self._done = 0  # frames of the stream that have
@@ -107,7 +116,7 @@ class StreamRecogniser:
         if ready <= 0:
             return []
         store = StreamStore(self._frames, self._next, ready, self._features)
-        scores = self._networks.log_posteriors(store, store.utterance_ids[0]) - self._recogniser.log_prior
+        scores = self._loaded.networks.log_posteriors(store, store.utterance_ids[0]) - self._loaded.log_prior
         self._next += ready
         self._done += ready
         kept = max(0, self._next - MARGIN)
@@ -115,7 +124,7 @@ class StreamRecogniser:
         self._scores.append(scores)
         self._decoder.advance(scores)
         path = self._decoder.best()
-        if is_over(path, self._silent, self._features.frame_shift):
+        if is_over(path, self._loaded.silent, self._features.frame_shift):
             return self._ended()
         return self._partial(path.words)
 
@@ -142,8 +151,8 @@ class StreamRecogniser:
         return found
 
     def _in_time(self, words: tuple[str, ...]) -> tuple[dict[str, Any], ...]:
-        used, _ = select(self._lexicon, set(words))
-        aligned = align_words(self._recogniser, np.concatenate(self._scores), words, used)
+        used, _ = select(self._loaded.lexicon, set(words))
+        aligned = align_words(self._loaded.recogniser, np.concatenate(self._scores), words, used)
         if aligned is None:
             return ()
         in_time = words_in_time(aligned[0], self._features.frame_shift)
@@ -175,19 +184,3 @@ def _shared(paths: list[tuple[str, ...]]) -> int:
             break
         count += 1
     return count
-
-
-def recognise_stream(
-    recogniser: StreamRecogniser, blocks: Iterable[NDArray[np.float32]], rate: int, target_rate: int
-) -> Iterator[Heard]:
-    """What is heard in blocks of samples, as soon as it is.
-
-    Args:
-        recogniser: a new one.
-        blocks: (samples,) float32 in -1..1, of `CHUNK_SECONDS` or so.
-        rate: theirs, Hz.
-        target_rate: that of the features.
-    """
-    for block in resampled(blocks, rate, target_rate):
-        yield from recogniser.accept(block)
-    yield from recogniser.finish()

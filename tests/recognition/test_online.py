@@ -15,7 +15,7 @@ from kd_asr.features.frames import is_live, log_mel, normalise
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.usual_speaker import UsualSpeaker
 from kd_asr.recognition.online_frames import OnlineFrames, StreamStore
-from kd_asr.recognition.pcm import pcm_blocks
+from kd_asr.recognition.pcm import PcmReader
 
 FEATURES = FeatureSettings()
 USUAL = UsualSpeaker(np.full(40, 12.0), np.full(40, 9.0), 3000)
@@ -76,8 +76,15 @@ def wav(samples: np.ndarray, **options: object) -> bytes:
 
 
 def heard(data: bytes, channel: int | None = None) -> tuple[int, np.ndarray]:
-    rate, blocks = pcm_blocks(io.BytesIO(data), 16000, channel)
-    return rate, np.concatenate([*blocks, np.zeros(0, np.float32)])
+    """Rate and samples; the same however the bytes are cut."""
+    found = []
+    for size in (1, 7, len(data) + 1):
+        reader = PcmReader(16000, channel)
+        parts = [data[place : place + size] for place in range(0, len(data), size)]
+        blocks = [block for part in parts for block in reader.accept(part)]
+        found.append(np.concatenate([*blocks, *reader.accept(b"", last=True), np.zeros(0, np.float32)]))
+        np.testing.assert_array_equal(found[-1], found[0])
+    return reader.rate, found[0]
 
 
 def test_pcm_and_wav_are_read_from_a_pipe() -> None:

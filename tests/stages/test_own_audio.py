@@ -30,7 +30,7 @@ from kd_asr.corpora.manifest import read_manifest
 from kd_asr.decoding.arpa import write_arpa
 from kd_asr.decoding.decoder import Decoder, Search, penalised, unpickled_scores
 from kd_asr.decoding.ngram import estimate_ngrams
-from kd_asr.decoding.online import OnlineDecoder
+from kd_asr.decoding.online import OnlineDecoder, OnlineGraph
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.distillation.teachers.base import Lesson
 from kd_asr.distillation.teachers.posteriors import PosteriorsSettings, PosteriorsTeacher
@@ -48,7 +48,7 @@ from kd_asr.recognition.networks import RecogniserScores
 from kd_asr.recognition.own_audio import align_files, open_recogniser, transcribe
 from kd_asr.recognition.recogniser import ENGINES
 from kd_asr.recognition.runs import find_system
-from kd_asr.recognition.stream import StreamRecogniser
+from kd_asr.recognition.stream import LoadedRecogniser, StreamRecogniser
 from kd_asr.settings.fields import dump
 from kd_asr.settings.files import save_settings
 from kd_asr.stages import recognise
@@ -446,7 +446,7 @@ def test_a_search_that_goes_on_finds_what_one_of_the_whole_finds(decoded: Path, 
     search = Search(0.2, 0.5, beam=30.0)
     graph = decoded / "graph"
     with penalised(graph, 0.5, tmp_path) as file:
-        whole, online = Decoder(graph, search, graph_file=file), OnlineDecoder(graph, file, search)
+        whole, online = Decoder(graph, search, graph_file=file), OnlineDecoder(OnlineGraph(graph, file, search))
     for frames in (0, 1, 40, 150):
         scores = rng.normal(0, 20, (frames, pdfs)).astype(np.float32)
         online.start()
@@ -463,7 +463,7 @@ def test_a_stream_that_comes_at_once_is_heard_as_the_file_is(
 ) -> None:
     found = open_recogniser(decoded / BASELINE, jobs=1)
     recogniser = replace(found, settings=replace(found.settings, adapt=AdaptSettings()))  # a stream is not adapted to
-    files = speaker_files(folder)
+    files, loaded = speaker_files(folder), LoadedRecogniser(recogniser)
     frames = tmp_path / "frames"
     audio, _ = store_frames(files, frames, found.settings.features, usual=found.usual, one_speaker=False)
     scores = RecogniserScores(recogniser, frames, {})
@@ -472,7 +472,7 @@ def test_a_stream_that_comes_at_once_is_heard_as_the_file_is(
         decoder = Decoder(graph, search, graph_file=penalised_file)
     for file, item in zip(files, audio, strict=True):
         samples, _ = soundfile.read(file, dtype="float32")
-        stream = StreamRecogniser(recogniser)
+        stream = StreamRecogniser(loaded)
         *partial, final = [*stream.accept(samples), *stream.finish()]
         name = item.pieces[0].name
         assert final.words == decoder.decode(name, scores(name)).words
@@ -494,9 +494,9 @@ def test_a_stream_that_comes_at_once_is_heard_as_the_file_is(
     assert all(after - before < 20.2 for before, after in pairwise(starts))
     assert all(0 <= line["certain"] <= len(line["text"].split()) for line in lines if line["kind"] == "partial")
     assert main(["transcribe", str(decoded / BASELINE), "--stream", "-", str(files[0])]) == 2
-    assert "--stream takes - for standard input, and neither files" in capsys.readouterr().err
+    assert "--stream takes - for standard input or mic for a microphone, and no files" in capsys.readouterr().err
     assert main(["transcribe", str(decoded / BASELINE), str(files[0]), "--rate", "8000"]) == 2
-    assert "--rate is that of --stream -" in capsys.readouterr().err
+    assert "--rate is that of --stream:" in capsys.readouterr().err
 
 
 @pytest.mark.slow
