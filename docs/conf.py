@@ -1,0 +1,40 @@
+"""The documentation site, by Sphinx: `sphinx-build -W docs build/site` in an environment with the extra `docs`."""
+
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent / "_extensions"), str(Path(__file__).parent.parent)]
+
+from kd_asr import __version__
+
+project = "kd_asr"
+release = version = __version__
+html_title = f"kd_asr {__version__}"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "registered", "rooms", "mathml", "repository"]
+
+html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_copy_source = False
+exclude_patterns = ["_extensions"]
+
+# Markdown as code hosts show it: anchors of headings, formulas in dollar signs.
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 4
+html_math_renderer = "mathml"
+
+# Docstrings mark names by single backticks.
+default_role = "code"
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_inherit_docstrings = False
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+suppress_warnings = ["ref.python"]  # attributes of several classes have one name; each class shows its own
+
+# Notebooks are run by every build. KD_ASR_RUNS names a folder of runs in which finished ones are not repeated.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 900
+nb_merge_streams = True
