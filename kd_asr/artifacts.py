@@ -40,6 +40,7 @@ _MADE_BY = {
     "align_networks": "align",
     "sweep_networks": "sweep",
     "reduced_networks": "reduced",
+    "filter_networks": "filters",
 }
 
 

@@ -83,6 +83,13 @@ MNIST_STAGES = (
         "distilled from a teacher at the low resolution. Test is read once. Settings: privileged.*.",
     ),
     MnistStage(
+        "filters",
+        "filters",
+        "compare filters and layers of convolutional students with their teachers': what is inherited",
+        "Trains teachers, students on hard labels and students of each teacher on all training images; test is read "
+        "once. Settings: filters.*, hard.*.",
+    ),
+    MnistStage(
         "report",
         "report",
         "write one page of tables and plots of the finished experiments",
@@ -161,12 +168,13 @@ def load_mnist_settings(run_dir: Path) -> MnistSettings:
 def make(name: str, run_dir: Path, settings: MnistSettings) -> None:
     """Run one of `MNIST_STAGES` on a run folder that the caller has locked, and print its table, if it has one."""
     stage = next(one for one in MNIST_STAGES if one.name == name)
+    module = importlib.import_module(f"kd_asr.experiments.mnist.{stage.module}")
     with executing(settings.executor, run_dir):
-        getattr(importlib.import_module(f"kd_asr.experiments.mnist.{stage.module}"), name)(run_dir, settings)
+        made = getattr(module, name)(run_dir, settings)
     if name == "report":
-        from kd_asr.experiments.mnist.report import print_table
-
-        print_table(run_dir / "report" / "report.json")
+        module.print_table(run_dir / "report" / "report.json")
+    elif name == "filters":
+        module.print_table(made)
 
 
 def choose_digit_settings(

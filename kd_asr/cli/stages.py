@@ -156,6 +156,14 @@ FURTHER = (
         ".json, and prints the table.",
         "kd_asr.experiments.uncertainty",
     ),
+    Stage(
+        "filters",
+        "compare filters and layers of convolutional students with their teachers': what is inherited",
+        "Needs the main job's artifacts up to `align`. Trains teachers, students on hard labels and students of each "
+        "teacher into filter_networks/, and writes filters/ with page, tables and pictures; `report` then shows them. "
+        "Settings: filters.*, train.*.",
+        "kd_asr.experiments.filters",
+    ),
 )
 
 
@@ -188,5 +196,5 @@ def make(name: str, run_dir: Path, settings: Settings) -> None:
         made = getattr(module, name)(run_dir, settings)
     if name in ("report", "reduced_report"):
         module.print_table(run_dir / name / "report.json")
-    elif name in ("beams", "rescore", "uncertainty"):
+    elif name in ("beams", "rescore", "uncertainty", "filters"):
         module.print_table(made)

@@ -13,6 +13,7 @@ from kd_asr.reporting.banner import banner_in_markdown
 from kd_asr.reporting.contents import Report
 from kd_asr.reporting.controls import control_sections, sweep_sentences
 from kd_asr.reporting.figures import comparison_key
+from kd_asr.reporting.filters_page import filters_section
 from kd_asr.reporting.tables import Table, percent, percent_interval, signed_percent, to_markdown
 from kd_asr.text import as_code, in_markdown
 
@@ -145,6 +146,7 @@ def page(report: Report) -> str:
         *(group.about for group in systems.groups if group.about),
         _table(contents.seeds_table(report)),
         *control_sections(report),
+        *(filters_section(report["filters"]) if "filters" in report else []),
         "## Training",
         "![Training curves](training_curves.png)",
         *_objectives(systems),

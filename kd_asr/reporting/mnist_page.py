@@ -9,6 +9,7 @@ from kd_asr.jobs.systems import Group, Systems, groups_of
 from kd_asr.machine import machine_sentence
 from kd_asr.reporting.banner import banner_in_markdown
 from kd_asr.reporting.contents import key_table
+from kd_asr.reporting.filters_page import filters_section
 from kd_asr.reporting.privileged import privileged_section
 from kd_asr.reporting.reduced_page import with_role
 from kd_asr.reporting.tables import (
@@ -306,6 +307,8 @@ def page(report: Report) -> str:
         ]
     if "privileged" in report:
         sections += privileged_section(report["privileged"], comparable=report["comparable"])
+    if "filters" in report:
+        sections += filters_section(report["filters"])
     if report["dark_knowledge"]:
         sections += [
             "## Dark knowledge",

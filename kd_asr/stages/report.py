@@ -29,6 +29,8 @@ from kd_asr.corpora.base import corpus_of, set_names
 from kd_asr.corpora.manifest import SETS, read_manifest
 from kd_asr.errors import UserError
 from kd_asr.evaluation.frame_accuracy import FrameScores
+from kd_asr.experiments.filters.filters import check_filters
+from kd_asr.experiments.filters.results import FILTERS, show_filters
 from kd_asr.features.store import FrameStore
 from kd_asr.jobs.systems import Group, Systems
 from kd_asr.machine import Machine
@@ -66,7 +68,7 @@ from kd_asr.stages.systems import run_systems
 
 DECODED_SETS = ("dev", "test")
 # Shown where a run has them: a language model that is given makes no artifact.
-_OPTIONAL = ("features", "language_model", "augment", "transfer", "graph", "sweep")
+_OPTIONAL = ("features", "language_model", "augment", "transfer", "graph", "sweep", FILTERS)
 
 
 def report(run_dir: Path, settings: Settings) -> Artifact:
@@ -80,6 +82,8 @@ def report(run_dir: Path, settings: Settings) -> Artifact:
     systems = coloured(run_systems(settings))
     artifacts = _load_artifacts(run_dir, settings, systems)
     check_agreement(run_dir, settings, artifacts)
+    if FILTERS in artifacts:
+        check_filters(run_dir, settings)
 
     def work(folder: Path) -> dict[str, Any]:
         return _write_report(folder, run_dir, artifacts, systems, settings)
@@ -134,6 +138,7 @@ def _load_artifacts(run_dir: Path, settings: Settings, systems: Systems) -> dict
         "graph",
         *map(tuning_name, systems.groups),
         *(f"decode/{system.name}" for system in systems.systems),
+        FILTERS,
     ]
     there = [name for name in dict.fromkeys(names) if name not in _OPTIONAL or (run_dir / name / MANIFEST).exists()]
     return {name: load_artifact(run_dir, name) for name in there}
@@ -196,6 +201,8 @@ def _write_report(
         "fingerprints": {name: artifact.fingerprint for name, artifact in artifacts.items()},
         "files": {"utterances": utterance_files},
     }
+    if FILTERS in artifacts:
+        content[FILTERS] = show_filters(artifacts[FILTERS], folder)
     # Tables and page are made from the written JSON, so that the file alone is enough to make them.
     content = json.loads(json.dumps(content))
     histories = _histories(artifacts, systems)

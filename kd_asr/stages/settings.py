@@ -14,6 +14,7 @@ from kd_asr.corpora.unlabelled import UnlabelledSettings
 from kd_asr.decoding.settings import BeamsSettings, DecodeSettings, LanguageModelSettings, RescoreSettings
 from kd_asr.device import device_problems
 from kd_asr.distillation.settings import BaselineSettings, DistilSettings, EnsembleSettings
+from kd_asr.experiments.filters.settings import FiltersSettings
 from kd_asr.experiments.reduced_data.settings import ReducedSettings
 from kd_asr.features.settings import AugmentSettings, FeatureSettings
 from kd_asr.features.store import MARGIN
@@ -67,6 +68,7 @@ class Settings:
         rescore: Rescoring with another language model.
         page: What can be heard and seen on the page of the report.
         reduced: Reduced-data experiment.
+        filters: What students inherit of their teachers' filters and layers.
     """
 
     preset: Annotated[str, DecidesNothing()] = "quick"
@@ -100,6 +102,7 @@ class Settings:
     rescore: RescoreSettings = field(default_factory=RescoreSettings)
     page: PageSettings = field(default_factory=PageSettings)
     reduced: ReducedSettings = field(default_factory=ReducedSettings)
+    filters: FiltersSettings = field(default_factory=FiltersSettings)
 
     @property
     def unlabelled_folders(self) -> tuple[str | Path, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kd_asr.artifacts import Artifact, finished, making_command
 from kd_asr.errors import UserError
+from kd_asr.experiments.mnist.filters import digit_filter_networks
 from kd_asr.experiments.mnist.losses import losses_jobs
 from kd_asr.experiments.mnist.networks import teacher_job
 from kd_asr.experiments.mnist.privileged import privileged_jobs
@@ -48,6 +49,7 @@ def experiment_jobs(settings: MnistSettings, digits: Path) -> Mapping[str, Calla
         "privileged": lambda: [
             one.job for one in privileged_jobs(settings, len(DigitArrays.load(digits).train_labels))
         ],
+        "filters": lambda: [one.job for one in digit_filter_networks(digits.parent, settings)],
     }
 
 
@@ -86,4 +88,4 @@ def check_experiments(
 
 
 def _is_network(name: str) -> bool:
-    return name.startswith(("networks/", "reduced_networks/", "privileged_networks/"))
+    return name.startswith(("networks/", "reduced_networks/", "privileged_networks/", "filter_networks/"))

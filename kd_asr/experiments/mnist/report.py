@@ -17,6 +17,7 @@ from kd_asr.artifacts import MANIFEST, Artifact, build_artifact, load_artifact, 
 from kd_asr.corpora.mnist import CLASSES
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.errors import UserError
+from kd_asr.experiments.filters.results import FILTERS, show_filters
 from kd_asr.experiments.mnist.agreement import check_experiments
 from kd_asr.experiments.mnist.networks import posteriors_name, teacher_name
 from kd_asr.experiments.mnist.settings import MnistSettings
@@ -42,7 +43,7 @@ from kd_asr.reporting.tables import to_rich
 from kd_asr.settings.fields import dump
 from kd_asr.tasks.digits import DIGITS, DigitArrays
 
-EXPERIMENTS = ("table", "temperature", "omit3", "only78", "losses", "reduced", "privileged")
+EXPERIMENTS = ("table", "temperature", "omit3", "only78", "losses", "reduced", "privileged", FILTERS)
 
 
 def report(run_dir: Path, settings: MnistSettings) -> Artifact:
@@ -67,6 +68,8 @@ def report(run_dir: Path, settings: MnistSettings) -> Artifact:
     def work(folder: Path) -> dict[str, Any]:
         content = _content(run_dir, settings, digits, done)
         content["dark_knowledge"] = teacher is not None
+        if FILTERS in done:
+            content[FILTERS] = show_filters(done[FILTERS], folder)
         content = json.loads(json.dumps(content))  # page and plots are made from the written JSON
         dark = _dark_knowledge(digits, teacher) if teacher is not None else None
         pictures(content, folder, None if dark is None else _doubtful(dark))
@@ -171,7 +174,8 @@ def _reduced(experiment: Artifact) -> dict[str, Any]:
 
 def _timings(run_dir: Path, done: Mapping[str, Artifact]) -> dict[str, Any]:
     """Wall seconds of all networks of a kind, such as `teacher` of `networks/teacher-03`, and their devices."""
-    networks = {name for artifact in done.values() for name in artifact.inputs if name.startswith("networks/")}
+    kinds = ("networks/", "filter_networks/")
+    networks = {name for artifact in done.values() for name in artifact.inputs if name.startswith(kinds)}
     seconds: dict[str, float] = {}
     devices = set()
     for name in sorted(networks):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from kd_asr.device import device_problems
 from kd_asr.distillation.objectives import hinton_losses
+from kd_asr.experiments.filters.settings import FiltersSettings
 from kd_asr.jobs.stacks import BatchJobs
 from kd_asr.methods.hinton import HintonMethodSettings
 from kd_asr.networks.base import problems_of
@@ -224,6 +225,10 @@ class PrivilegedSettings(DigitNetworkSettings):
     losses: tuple[Weighted, ...] = hinton_losses(temperature=4.0, soft_weight=1.0, hard_weight=0.5)
 
 
+def _digit_filters() -> FiltersSettings:
+    return FiltersSettings(kernel_height=5, kernel_width=5, epochs=2.0)
+
+
 @dataclass(frozen=True)
 class MnistSettings:
     """Everything that decides an MNIST run.
@@ -254,6 +259,7 @@ class MnistSettings:
         losses: Comparison of losses.
         reduced: Reduced-data experiment.
         privileged: Privileged information.
+        filters: What students inherit of their teachers' filters and layers.
     """
 
     preset: Annotated[str, DecidesNothing()] = "mnist_quick"
@@ -279,6 +285,7 @@ class MnistSettings:
     losses: LossesSettings = field(default_factory=LossesSettings)
     reduced: ReducedDigitSettings = field(default_factory=ReducedDigitSettings)
     privileged: PrivilegedSettings = field(default_factory=PrivilegedSettings)
+    filters: FiltersSettings = field(default_factory=_digit_filters)
 
     @property
     def low_resolution(self) -> int:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kd_asr.jobs.systems import Systems
 from kd_asr.reporting.banner import banner
 from kd_asr.reporting.mnist_page import Report, main_table, summary, systems_of, temperature_sentences
+from kd_asr.reporting.page.filters import SECTION, filters_content
 from kd_asr.reporting.page.markup import Html, element, joined, table_element
 from kd_asr.reporting.page.plots import DASHES, SYMBOLS, Plot, axis, group_trace
 from kd_asr.reporting.page.posteriors import packed
@@ -118,6 +119,10 @@ def write_digits_page(folder: Path, report: Report, dark: DarkKnowledge | None, 
         plots.append(_temperature_plot(report))
         said = paragraphs([sentence.removeprefix("- ") for sentence in temperature_sentences(report)])
         sections.append(("temperature-section", "Temperature and width", [plots_element(plots[-1:], folder), *said]))
+    if "filters" in report:
+        inside, drawn = filters_content(report["filters"], folder)
+        plots += drawn
+        sections.append((*SECTION, inside))
     names = ("report.md", "report.json")
     sections.append(("more", "More", [element("ul", *(element("li", element("a", one, href=one)) for one in names))]))
     targets = [] if dark is None else [

@@ -23,6 +23,7 @@ from kd_asr.reporting.page.errors import (
     wer_by,
     word_errors_table,
 )
+from kd_asr.reporting.page.filters import SECTION, filters_content
 from kd_asr.reporting.page.markup import Html, element, table_element
 from kd_asr.reporting.page.posteriors import LOWEST, TEMPERATURES
 from kd_asr.reporting.page.settings import PageSettings
@@ -71,6 +72,7 @@ def write_speech_page(
         for number, group in enumerate(systems.groups)
         if group.name in details.confusions and details.numbers
     ]
+    inherited, of_filters = filters_content(report["filters"], folder) if "filters" in report else ([], [])
     warning = banner(report["preset"])
     lead = [
         *paragraphs([warning] if warning else [], class_="banner", role="note"),
@@ -94,6 +96,7 @@ def write_speech_page(
         *([("phones", "Phones that are alike", _phones(details, confusions, report, folder))] if confusions else []),
         ("training", "Training", [plots_element([*training, tuning], folder)]),
         *([("controls", "What it comes from", [plots_element(controls, folder)])] if controls else []),
+        *([(*SECTION, inherited)] if inherited else []),
         ("more", "More", [_links(report)]),
     ]  # fmt: skip
     write_shell(
@@ -117,7 +120,7 @@ def write_speech_page(
             "posteriorsOf": [plots.number_of(systems)[name] for name in sources.posteriors],
             "viridis": [[place / 16, _hex(place / 16)] for place in range(17)],
         },
-        plots=[*main, by_length, *confusions, *training, tuning, *controls],
+        plots=[*main, by_length, *confusions, *training, tuning, *controls, *of_filters],
     )
 
 
