@@ -52,6 +52,7 @@ def test_a_folder_that_is_no_run_is_one_sentence_and_status_2(stage: str, tmp_pa
         (["align"], "arguments are required: run; see `kd-asr align --help`"),
         (["nonsense"], "unknown command 'nonsense'; there are: run, configure, corpus, prepare,"),
         (["reprot", "run"], "unknown command 'reprot'; do you mean 'report'?"),
+        (["check", ""], "argument RUN|CORPUS: the name of a file or folder is empty; see `kd-asr check --help`"),
         (["run", "speach"], "unknown task 'speach'; do you mean 'speech'?"),
         (["mnist", "tabel", "run"], "unknown command 'tabel'; do you mean 'table'?"),
         (["transcribe", "x", "y", "--jsn"], "unrecognized arguments: --jsn; do you mean --json?; see `kd-asr trans"),

@@ -119,9 +119,11 @@ def _probability_columns(path: Path, lines: Sequence[tuple[int, list[str]]]) -> 
     counts = [sum(1 for _ in takewhile(_NUMBER.fullmatch, fields[1:-1])) for _, fields in lines]
     least = min(counts)
     columns = next((width for width in reversed(_COLUMNS) if width <= least), 0)
-    # Phones may be whole numbers: then some are above 1.
+    # Phones may be whole numbers: then some are above 1, and some stand in other places too.
     if columns and all(fields[1].isdigit() for _, fields in lines) and any(int(fields[1]) > 1 for _, fields in lines):
-        return 0
+        first = {fields[1] for _, fields in lines}
+        if any(not first.isdisjoint(fields[2:]) for _, fields in lines):
+            return 0
     for number, fields in lines:
         if _NO_PHONE.fullmatch(fields[1]) and not _NUMBER.fullmatch(fields[1]):
             raise UserError(

@@ -36,6 +36,12 @@ class Parser(argparse.ArgumentParser):
         intro = "Any setting can be given as --section.key VALUE; these are all:"
         return f"{text}\n{intro}\n\n{help_text(self.settings)}\n"
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> object:
+        """A value of the type of its argument; a path is not empty, as that of a variable that is not set."""
+        if action.type is Path and not arg_string:
+            raise argparse.ArgumentError(action, "the name of a file or folder is empty")
+        return super()._get_value(action, arg_string)  # type: ignore[misc]
+
     def error(self, message: str) -> NoReturn:
         plain = re.sub(r"^argument (?:\S+/)?(--\S+): expected one argument$", r"\1 needs a value", message)
         choice = re.fullmatch(r"argument (\w+): invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL)
@@ -81,7 +87,7 @@ def existing_folder(option: str) -> Callable[[str], Path]:
     """The type of an option that names a folder."""
 
     def parse(value: str) -> Path:
-        if not Path(value).is_dir():
+        if not value or not Path(value).is_dir():
             raise UserError(f"{option}: there is no folder '{value}'")
         return Path(value)
 

@@ -19,15 +19,24 @@ _CURRENCIES = {
     "\u00a3": ("pound", "pounds", "penny", "pence"),
     "\u20ac": ("euro", "euros", "cent", "cents"),
     "\u00a5": ("yen", "yen", "", ""),
+    "\u20b9": ("rupee", "rupees", "", ""),
+    "\u20a9": ("won", "won", "", ""),
+    "\u20bd": ("rouble", "roubles", "", ""),
+    "\u20ba": ("lira", "lira", "", ""),
+    "\u20aa": ("shekel", "shekels", "", ""),
+    "\u20bf": ("bitcoin", "bitcoins", "", ""),
+    "\u00a2": ("cent", "cents", "", ""),
 }
 _LARGE = "thousand|million|billion|trillion"
+# Behind a sum of money and without a space.
+_SHORT = {"k": "thousand", "m": "million", "mn": "million", "bn": "billion", "tn": "trillion"}
 _SIGN = "[" + "".join(_CURRENCIES) + "]"
 _WHOLE = r"(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+)"
 _NUMBERS = re.compile(
     rf"""
-    (?P<money>{_SIGN}\s?(?P<sum>{_WHOLE}(?:\.\d+)?)(?:\s?(?P<large>{_LARGE})\b)?)
+    (?P<money>{_SIGN}\s?(?P<sum>{_WHOLE}(?:\.\d+)?)(?:\s?(?P<large>{_LARGE})\b|(?P<short>{"|".join(_SHORT)})\b)?)
     |(?P<after>(?P<sum_before>{_WHOLE}(?:\.\d\d)?)\s?(?P<sign_after>{_SIGN})(?!\d))
-    |(?P<clock>(?<![\d:.,])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:]))
+    |(?P<clock>(?<![\d:.,])(?P<hour>[01]?\d|2[0-4])(?::|\.(?=[0-5]\d\s?[ap]\.?m\b))(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:]))
     |(?P<ordinal>(?P<rank>{_WHOLE})(?:st|nd|rd|th)\b)
     |(?P<decade>(?<![\d.,])(?P<ten>[12]\d\d0|'?\d0)'?s\b)
     |(?P<fraction>(?<![\d/.,])(?P<above>\d{{1,2}})[/\u2044](?P<below>\d{{1,2}})(?![\d/.,]*\d))
@@ -56,7 +65,7 @@ def spell_numbers(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
         words = _in_words(match, plain)
         found.append((match[0].strip(), words))
         # Punctuation beside it may vanish later: without spaces two numbers would become one word.
-        return f" {words}" if plain[match.end() : match.end() + 1] == "'" else f" {words} "
+        return f" {words}" if re.match(r"'[^\W\d_]", plain[match.end() :]) else f" {words} "
 
     signed = re.sub(r"(?<!\S)([-\u2212])(?=[.\d$\u00a3\u20ac\u00a5])", "minus ", plain)
     plain = re.sub(r"(?<=\d)\s?%", " percent", signed)
@@ -81,7 +90,7 @@ def _in_words(match: re.Match[str], text: str) -> str:
     # The groups within a kind close before it does, so that the kind is the last one.
     if kind == "money":
         sign = match[0][0]
-        return _money(match["sum"], sign, match["large"])
+        return _money(match["sum"], sign, match["large"] or _SHORT.get((match["short"] or "").lower()))
     if kind == "after":
         return _money(match["sum_before"], match["sign_after"], None)
     if kind == "clock":

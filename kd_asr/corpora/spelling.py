@@ -20,6 +20,10 @@ APOSTROPHES = "'\u2019\u02bc\uff07\u00b4`\u2032\u2018"
 STANDARD = SpellingSettings()
 # Events are not words: <noise>, [LAUGHTER], {breath}, !SIL, <eps>, <s>. Square brackets may hold several words.
 _SPECIAL = r"<[^<>\s]+>|\[[^\[\]\n]+\]|\{[^{}\s]+\}|(?<!\S)![A-Za-z_]+(?!\S)"
+# Between two words, with or without a space; other punctuation may be part of one, as in `U.S.A.` and `word(s)`.
+_PARTING = frozenset(",;:!?\u2026\"@=+\\|\u2022\u00a1\u00bf\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f\u060c\u061b\u061f\u0964\u2044")
+# A full stop without a space behind a sentence, not one of an abbreviation.
+_FULL_STOP = re.compile(r"(?<=[^\W\d_]{2})\.+(?=[^\W\d_]{2})")
 # The LDC's mark of a word that is said while laughing.
 _LAUGHED = re.compile(r"\[laughter-([\w']+)\]", re.IGNORECASE)
 # White space apart, no text holds them.
@@ -46,7 +50,8 @@ class Spelt:
 def spell(text: str, settings: SpellingSettings = STANDARD) -> Spelt:
     """The words of a text.
 
-    Hyphens, dashes and slashes separate words; other punctuation and symbols are dropped, invisible characters too.
+    White space, hyphens, dashes, slashes, symbols, and the punctuation that stands between words separate them; other
+    punctuation is dropped (`U.S.A.` is USA), and so are invisible characters.
     `“Don't—stop at 10:30,” he said. [laughter]` gives DON'T STOP AT TEN THIRTY HE SAID.
     """
     words: list[str] = []
@@ -74,16 +79,18 @@ def split_words(text: str) -> list[str]:
     ends, or typographic ones or backticks before and after.
     """
     kept = []
-    for character in unicodedata.normalize("NFC", _QUOTED.sub(r" \1 ", text)):
+    for character in unicodedata.normalize("NFC", _FULL_STOP.sub(" ", _QUOTED.sub(r" \1 ", text))):
         category = unicodedata.category(character)
         if character in APOSTROPHES:
             kept.append("'")
         elif category[0] in "LNM":
             kept.append(character)
-        elif character == "/" or category in ("Pd", "Pc", "Cc") or category[0] == "Z":
-            kept.append(" ")
         elif character == "&":
             kept.append(" and " if text.islower() else " AND ")
+        elif character == "/" or category in ("Pd", "Pc", "Cc", "Sm", "So") or category[0] == "Z":
+            kept.append(" ")
+        elif character in _PARTING:
+            kept.append(" ")
     # Composed again: an accent may have stood behind what was dropped.
     plain = unicodedata.normalize("NFC", "".join(kept)).split()
     words = (word.strip("'") if word[0] == word[-1] == "'" else word for word in plain)

@@ -11,6 +11,8 @@ from pathlib import Path
 import kaldifst
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from kd_asr.errors import UserError
 
@@ -154,13 +156,26 @@ def _tables(path: Path) -> tuple[_Layout, NDArray[np.void], NDArray[np.void]]:
     return layout, states, arcs
 
 
+def _has_silent_circle(states: NDArray[np.void], arcs: NDArray[np.void]) -> bool:
+    """Whether arcs that take no frame lead back to where they began: of negative cost, such a circle has no end."""
+    silent = np.flatnonzero(arcs["ilabel"] == 0)
+    sources = np.searchsorted(np.cumsum(states["arcs"], dtype=np.int64), silent, side="right")
+    targets, size = arcs["nextstate"][silent], len(states)
+    if not len(silent) or (sources == targets).any():
+        return bool(len(silent))
+    edges = csr_array((np.ones(len(silent), np.int8), (sources, targets)), shape=(size, size))
+    return bool(connected_components(edges, connection="strong")[0] < size)
+
+
 def highest_labels(path: Path) -> tuple[int, int]:
-    """The highest input and output label of a ConstFst file, which is checked to be complete and sound.
+    """The highest input and output label of a ConstFst file, which is checked to be sound for a search.
 
     Raises:
-        UserError: the file is missing, truncated, of another format or damaged.
+        UserError: the file is missing, truncated, of another format or damaged, or a search in it might never end.
     """
-    _, _, arcs = _tables(path)
+    _, states, arcs = _tables(path)
+    if _has_silent_circle(states, arcs):
+        raise UserError(f"{path} is damaged (a circle of arcs that take no frame): delete it and build the graph again")
     return int(arcs["ilabel"].max(initial=0)), int(arcs["olabel"].max(initial=0))
 
 

@@ -20,7 +20,8 @@ def histories(run_dir: Path) -> dict[str, Path]:
     """File of the history of each training of a run, by the training's name; of one that is made anew, the new one."""
     found: dict[str, Path] = {}
     for path in sorted(run_dir.rglob(HISTORY)):
-        *above, own = path.parent.relative_to(run_dir).parts
+        # Of a single training's folder its own name.
+        *above, own = path.parent.relative_to(run_dir).parts or (run_dir.resolve().name,)
         under_way = own.startswith(".") and own.endswith(".partial")
         name = "/".join([*above, own[1 : -len(".partial")] if under_way else own])
         if under_way or name not in found:
@@ -29,12 +30,42 @@ def histories(run_dir: Path) -> dict[str, Path]:
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
-    """The complete lines of a history that may be growing; none of a file that has just gone."""
+    """The complete lines of a history that may be growing; none of a file that has just gone.
+
+    Raises:
+        UserError: a line is none of a history; names file and line.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        lines = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    found = []
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            fields = json.loads(line)
+        except (ValueError, RecursionError):
+            fields = None
+        if not _is_history(fields):
+            raise UserError(
+                f"{path}, line {number}: not a line of a training's history: train this network again, or move it away"
+            )
+        found.append(fields)
+    return found
+
+
+def _is_history(fields: object) -> bool:
+    """Whether a JSON value has an update and figures that are numbers."""
+    if not isinstance(fields, dict) or type(fields.get("update")) is not int or abs(fields["update"]) >= 1 << 63:
+        return False
+    losses = fields.get("losses", {})
+    if not isinstance(losses, dict):
+        return False
+    figures = [*(fields.get(name) for name in _FIGURES), *losses.values()]
+    return all(
+        value is None or isinstance(value, float) or (type(value) is int and abs(value) < 1 << 63) for value in figures
+    )
 
 
 def figures_of(line: dict[str, Any]) -> Iterator[tuple[str, float]]:
@@ -43,7 +74,8 @@ def figures_of(line: dict[str, Any]) -> Iterator[tuple[str, float]]:
         if line.get(name) is not None:
             yield name, line[name]
     for name, value in line.get("losses", {}).items():
-        yield f"losses/{name}", value
+        if value is not None:
+            yield f"losses/{name}", value
 
 
 def write_curves(run_dir: Path, *, follow: bool = False) -> int:

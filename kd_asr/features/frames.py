@@ -14,8 +14,12 @@ from kd_asr.corpora.sound import UnusableAudio, go_to, mono_blocks, open_sound
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.usual_speaker import Moments, UsualSpeaker
 
+# What Kaldi's filterbank gives where there is no energy.
+_NOTHING = np.log(np.finfo(np.float32).eps)
 # Natural logarithm of an energy in 16-bit units squared.
 _SILENT = -4.5
+# So far into digital silence a codec's decay, or a window that is half in it, may reach.
+_FADE_FRAMES = 10
 
 
 def num_resampled(num_samples: int, sample_rate: int, target_rate: int) -> int:
@@ -180,7 +184,10 @@ def log_mel_of_blocks(blocks: Iterable[np.ndarray], settings: FeatureSettings) -
         take()
     bank.input_finished()
     take()
-    return np.concatenate([*found, np.zeros(0, dtype=np.float32)]).reshape(count, settings.num_mel_bins)
+    frames = np.concatenate([*found, np.zeros(0, dtype=np.float32)]).reshape(count, settings.num_mel_bins)
+    if settings.energy_floor:
+        frames[frames.max(axis=1, initial=-np.inf) <= np.log(settings.energy_floor)] = _NOTHING
+    return frames
 
 
 def is_live(frames: np.ndarray) -> np.ndarray:
@@ -193,9 +200,29 @@ def is_live(frames: np.ndarray) -> np.ndarray:
     return live
 
 
+def counted(blocks: list[np.ndarray]) -> list[np.ndarray]:
+    """(frames,) bool of each block of not normalised log-mel frames: which take part in statistics.
+
+    Digital silence does not, nor does what fades into it, as in MP3 and Ogg files: frames close to it that are quieter
+    than all that are not.
+    """
+    alive = [is_live(block) for block in blocks]
+    if all(live.all() for live in alive):
+        return alive
+    near = [np.zeros_like(live) for live in alive]
+    for live, beside in zip(alive, near, strict=True):
+        for place in np.flatnonzero(~live):
+            beside[max(0, place - _FADE_FRAMES) : place + _FADE_FRAMES + 1] = True
+    loudness = [block.mean(axis=1) for block in blocks]
+    away = [loud[~beside] for loud, beside in zip(loudness, near, strict=True)]
+    quietest = min((loud.min() for loud in away if len(loud)), default=-np.inf)
+    return [live & (~beside | (loud >= quietest)) for live, beside, loud in zip(alive, near, loudness, strict=True)]
+
+
 def moments(blocks: list[np.ndarray]) -> Moments:
-    """Those of all frames of some blocks, each (frames, bins) float32, but for digital silence."""
-    frames = np.concatenate([block[is_live(block)] for block in blocks]).astype(np.float64)
+    """Those of all frames of some blocks, each (frames, bins) float32, that are `counted`."""
+    chosen = [block[live] for block, live in zip(blocks, counted(blocks), strict=True)]
+    frames = np.concatenate(chosen).astype(np.float64)
     bins = blocks[0].shape[1]
     return Moments(len(frames), *((frames.mean(axis=0), frames.var(axis=0)) if len(frames) else np.zeros((2, bins))))
 
@@ -203,7 +230,8 @@ def moments(blocks: list[np.ndarray]) -> Moments:
 def normalise(blocks: list[np.ndarray], usual: UsualSpeaker | None = None) -> list[np.ndarray]:
     """Give the frames of all blocks together mean 0 and variance 1 in each bin.
 
-    Frames of digital silence take no part in the statistics, and become as quiet as the quietest other ones.
+    Frames of digital silence, and those that fade into it, take no part in the statistics, and become as quiet as the
+    quietest other ones.
 
     Args:
         blocks: of one speaker or utterance, each (frames, bins) float32.
@@ -212,7 +240,7 @@ def normalise(blocks: list[np.ndarray], usual: UsualSpeaker | None = None) -> li
     Returns:
         The blocks, shifted and scaled. A bin that never varies becomes 0.
     """
-    alive = [is_live(block) for block in blocks]
+    alive = counted(blocks)
     if not all(live.all() for live in alive) and any(live.any() for live in alive):
         lowest = np.min(
             [block[live].min(axis=0) for block, live in zip(blocks, alive, strict=True) if live.any()], axis=0
@@ -220,9 +248,9 @@ def normalise(blocks: list[np.ndarray], usual: UsualSpeaker | None = None) -> li
         blocks = [np.where(live[:, None], block, lowest) for block, live in zip(blocks, alive, strict=True)]
     else:
         alive = [np.ones(len(block), dtype=bool) for block in blocks]
-    counted = [block if live.all() else block[live] for block, live in zip(blocks, alive, strict=True)]
-    count = sum(len(block) for block in counted)
-    mean = sum(block.sum(axis=0, dtype=np.float64) for block in counted) / count
+    chosen = [block if live.all() else block[live] for block, live in zip(blocks, alive, strict=True)]
+    count = sum(len(block) for block in chosen)
+    mean = sum(block.sum(axis=0, dtype=np.float64) for block in chosen) / count
     prior = usual.prior(count, mean) if usual is not None else None
     if prior is not None and prior.count:
         mean = (count * mean + prior.count * prior.mean) / (count + prior.count)

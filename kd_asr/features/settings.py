@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
-from kd_asr.settings.ranges import AtLeast, AtMost, Below, Unit
+from kd_asr.settings.ranges import AbsentMeans, AtLeast, AtMost, Below, Unit
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,10 @@ class FeatureSettings:
         frame_shift_ms: Step from one frame to the next.
         normalisation: Frames that are normalised together, to mean 0 and variance 1: those of a `speaker` or of an
             `utterance`.
+        energy_floor: Frames none of whose filters has more energy than this, in the units of Kaldi's option of this
+            name (squares of 16-bit steps), are digital silence: they take no part in the normalisation. Noise of one
+            step, which programs add to silence as dither, has up to 16,000, and so have pauses of quiet recordings. 0:
+            only frames without any sound are.
     """
 
     sample_rate: Annotated[int, AtLeast(8000), AtMost(384_000), Unit("Hz")] = 16000
@@ -28,6 +32,12 @@ class FeatureSettings:
     frame_length_ms: Annotated[float, AtMost(1000), Unit("milliseconds")] = 25.0
     frame_shift_ms: Annotated[float, AtLeast(1), AtMost(1000), Unit("milliseconds")] = 10.0
     normalisation: Literal["speaker", "utterance"] = "speaker"
+    energy_floor: Annotated[float, AtLeast(0), AtMost(1e9), AbsentMeans(0.0)] = 0.0
+
+    def described(self) -> dict[str, object]:
+        """The settings as files keep them beside frames and networks, which a floor of 0 leaves as they were."""
+        found = asdict(self)
+        return found if self.energy_floor else {name: value for name, value in found.items() if name != "energy_floor"}
 
     @property
     def frame_shift(self) -> float:

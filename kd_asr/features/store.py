@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +51,7 @@ def create_store(
             file.truncate(size)
     (folder / "utterances.txt").write_text("".join(f"{name}\n" for name in utterance_ids), encoding="utf-8")
     write_array(folder / "layout.npy", _layout(frame_counts))
-    write_json(folder / "header.json", {"rows": rows, "margin": MARGIN, "features": asdict(settings)})
+    write_json(folder / "header.json", {"rows": rows, "margin": MARGIN, "features": settings.described()})
 
 
 class FrameStore:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +90,7 @@ class StreamStore(FrameStore):
             count: its frames.
             settings: of the features.
         """
-        self.features = asdict(settings)
+        self.features = settings.described()
         self.num_mel_bins = settings.num_mel_bins
         self.margin = MARGIN
         self.utterance_ids = [_NAME]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class LoadedRecogniser:
         """
         self.recogniser = recogniser
         self.features = recogniser.settings.features
-        self.networks = LoadedNetworks(recogniser, asdict(self.features))
+        self.networks = LoadedNetworks(recogniser, self.features.described())
         graph, search = recogniser.searches_with
         with (
             tempfile.TemporaryDirectory(prefix="kd_asr-") as scratch,

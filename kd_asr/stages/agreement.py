@@ -7,6 +7,7 @@ results beside settings, or uses both, checks first that they belong together.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from kd_asr.stages import (
     prepare,
     realign,
     transfer,
+    unlabelled,
 )
 from kd_asr.stages.controls import control_jobs, share_jobs
 from kd_asr.stages.plan import (
@@ -69,7 +71,12 @@ def check_agreement(run_dir: Path, settings: Settings, names: Iterable[str]) -> 
                 f"{'with' if FIRST_ALIGNMENT in artifact.inputs else 'without'} networks: run "
                 f"`{making_command(run_dir, 'align')}` to make it anew, or set it back with `kd-asr configure`"
             )
-        if artifact.name not in expected and not artifact.name.startswith("ensemble/"):
+        if artifact.name == "posteriors" and ("unlabelled" in artifact.inputs) < bool(settings.unlabelled_folders):
+            raise UserError(
+                f"unlabelled audio is named in {file}, but posteriors was made without: run "
+                f"`{making_command(run_dir, 'posteriors')}` to make it anew, or set it back with `kd-asr configure`"
+            )
+        if artifact.name not in expected and not artifact.name.startswith(("ensemble/", "unlabelled")):
             continue  # of a stage that has no settings of the main job, or which finds its networks itself
         if artifact.name not in expected:
             user = used_by.get(artifact.name, artifact.name)
@@ -78,6 +85,9 @@ def check_agreement(run_dir: Path, settings: Settings, names: Iterable[str]) -> 
                 f"`{making_command(run_dir, user)}` to make it anew, or set them back with `kd-asr configure`"
             )
         check_settings(run_dir, artifact, expected[artifact.name], seed=settings.seed)
+        if artifact.name == "unlabelled":
+            known = replace(artifact, settings=artifact.metrics.get("stated", {}))
+            check_settings(run_dir, known, unlabelled.stated(settings), seed=settings.seed)
 
 
 def decided(settings: Settings) -> dict[str, Job | dict[str, Any]]:
@@ -96,6 +106,8 @@ def decided(settings: Settings) -> dict[str, Job | dict[str, Any]]:
         "evaluate": evaluate.decides(settings),
         "graph": graph.decides(settings),
     }
+    if settings.unlabelled_folders:
+        found["unlabelled"] = unlabelled.decides(settings)
     if realigned:
         found["align"] = realign.decides(settings)
     jobs = [*member_jobs(settings), *baseline_jobs(settings), *student_jobs(settings), *control_jobs(settings)]

@@ -109,25 +109,42 @@ def unlabelled(run_dir: Path, settings: Settings) -> Artifact | None:
             "seconds": round(seconds, 3),
             "normalised_together": len({file.item.speaker_id for file in files}),
             "copies": own.copies,
+            "stated": stated(settings),
             "frames": sum(counts),
             "rejected": len(rejected),
         }
 
-    copies = {"seed": settings.seed, "copies": own.copies, "spread": spread_of_copies(settings)}
     return build_artifact(
         run_dir,
         _STAGE,
         code=__name__,
-        settings={
-            "audio": listing_digest(listing),
-            "longest_seconds": own.longest_seconds,
-            "min_seconds": settings.prepare.min_seconds,
-            "features": settings.features,
-            **(copies if own.copies else {}),
-        },
+        settings={"audio": listing_digest(listing), **decides(settings)},
         inputs=[prepared, extracted],
         work=work,
     )
+
+
+def decides(settings: Settings) -> dict[str, Any]:
+    """What of the settings decides the artifact, besides the files that are listed."""
+    own = settings.unlabelled
+    copies = {"seed": settings.seed, "copies": own.copies, "spread": spread_of_copies(settings)}
+    return {
+        "longest_seconds": own.longest_seconds,
+        "min_seconds": settings.prepare.min_seconds,
+        "features": settings.features,
+        **(copies if own.copies else {}),
+    }
+
+
+def stated(settings: Settings) -> dict[str, Any]:
+    """Settings that tell which audio the artifact is of, to be compared where the audio itself may be gone."""
+    own = settings.unlabelled
+    return {
+        "unlabelled.folders": list(map(str, settings.unlabelled_folders)),
+        "unlabelled.speaker": own.speaker,
+        "unlabelled.normalisation": own.normalisation,
+        "unlabelled.copies": own.copies,
+    }
 
 
 def _nothing(listing: Listing, rejected: Sequence[Rejected]) -> UserError:

@@ -108,6 +108,7 @@ def test_phones_may_be_called_by_numbers(tmp_path: Path) -> None:
         ("one 0.5 W\ntwo 1.5 T", r"line 2: 1.5 is no probability above 0 and up to 1"),
         ("one 0.5 W\ntwo 0.0 T", r"line 2: 0.0 is no probability"),
         ("one 0 W\ntwo 1 T", r"line 1: 0 is no probability"),
+        ("one 100 W\ntwo 50 T", r"line 1: 100 is no probability above 0 and up to 1"),
         ("two T UW1\none 0,5 W", r"line 2: 0,5 is no phone"),
         ("one 50% W\ntwo 50% T", r"line 1: 50% is no phone"),
         ("one -0.5 W\ntwo -0.1 T", r"line 1: -0.5 is no phone"),

@@ -139,3 +139,24 @@ def test_what_would_lead_out_of_a_graph_is_refused_before_openfst_sees_it(tmp_pa
     for read in (read_fst, highest_labels):
         with pytest.raises(UserError, match=r"a\.fst is damaged: delete it and build the graph again"):
             read(path)
+
+
+@pytest.mark.parametrize("states", [(5,), (5, 6), (5, 9, 2)])
+def test_a_circle_of_arcs_that_take_no_frame_is_refused(tmp_path, states: tuple[int, ...]) -> None:
+    """Of negative cost, a search would go round it for ever."""
+    arcs = make_arcs(1, 1, 0.5, np.arange(1, 10))
+    sources = np.arange(9, dtype=np.int32)
+    ways = make_arcs(0, 0, -0.5, np.array([*states[1:], states[0]]))
+    finals = np.full(10, 0.0, np.float32)
+
+
+    def graph(number: int) -> FstArrays:
+        """With so many of the arcs of the circle."""
+        leaving = np.array(states[:number], np.int32)
+        return FstArrays(0, finals, np.concatenate([sources, leaving]), np.concatenate([arcs, ways[:number]]))
+
+    write_fst(tmp_path / "a.fst", graph(len(states) - 1))
+    assert highest_labels(tmp_path / "a.fst") == (1, 1)
+    write_fst(tmp_path / "a.fst", graph(len(states)))
+    with pytest.raises(UserError, match="a circle of arcs that take no frame"):
+        highest_labels(tmp_path / "a.fst")

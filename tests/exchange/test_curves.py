@@ -58,3 +58,23 @@ def test_a_folder_without_trainings_is_one_sentence(tmp_path, capsys) -> None:
     assert main(["tensorboard", str(tmp_path)]) == 2
     assert "has no training with a history.jsonl" in " ".join(capsys.readouterr().err.split())
     assert main(["tensorboard", str(tmp_path / "nowhere")]) == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["{", "[" * 100_000, "3", "{}", '{"update": "x"}', '{"update": 1e999}', '{"update": 5, "losses": []}',
+     '{"update": 5, "train_loss": "low"}', '{"update": 5, "losses": {"soft": [1]}}', "\udcff"],
+)  # fmt: skip
+def test_a_line_that_is_none_is_named(tmp_path, capsys, damage: str) -> None:
+    text = line(5) + damage + "\n"
+    (tmp_path / "history.jsonl").write_bytes(text.encode(errors="surrogateescape"))
+    assert main(["tensorboard", str(tmp_path)]) == 2
+    assert "history.jsonl, line 2: not a line of a training's history" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_folder_of_one_training_has_its_curve(tmp_path) -> None:
+    folder = tmp_path / "baseline-00"
+    folder.mkdir()
+    (folder / "history.jsonl").write_text(line(5))
+    assert main(["tensorboard", str(folder)]) == 0
+    assert read(folder / "tensorboard" / "baseline-00")["losses/soft"] == [(5, 10.0)]

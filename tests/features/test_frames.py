@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import librosa
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kd_asr.features.frames import (
+    counted,
     frames_of_file,
     is_live,
     log_mel,
@@ -131,6 +134,47 @@ def test_digital_silence_takes_no_part_in_the_statistics(level: float) -> None:
     np.testing.assert_allclose(quiet[0], expected.min(axis=0), atol=1e-6)
     # Nothing but silence: nothing to normalise by, and no warning.
     assert np.isfinite(normalise([silent])[0]).all()
+
+
+def speechlike(seconds: float) -> np.ndarray:
+    """Noise that is loud and quiet in turns, as syllables and pauses are, above a floor."""
+    rng = np.random.default_rng(5)
+    time = np.arange(int(seconds * 16000)) / 16000
+    return 0.2 * np.exp(-3 * (1 + np.sin(2 * np.pi * 3 * time))) * rng.standard_normal(len(time))
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "ogg"])
+@pytest.mark.parametrize("seconds", [0.1, 0.5])
+def test_what_fades_into_digital_silence_takes_no_part_either(tmp_path, suffix: str, seconds: float) -> None:
+    """Speech with silence behind it is normalised as without it, whatever the codec makes of the edge."""
+    speech = speechlike(4.0)
+    soundfile.write(tmp_path / f"a.{suffix}", speech, 16000)
+    soundfile.write(tmp_path / f"b.{suffix}", np.concatenate([speech, np.zeros(int(16000 * seconds))]), 16000)
+    alone, followed = (frames_of_file(tmp_path / f"{name}.{suffix}", SETTINGS).frames for name in "ab")
+    assert not is_live(followed).all()
+    expected, found = normalise([alone])[0][:380], normalise([followed])[0][:380]
+    assert found.std() == pytest.approx(expected.std(), rel=0.01)
+    assert np.abs(found - expected).mean() < 0.02
+    # Without silence nothing is left out.
+    assert np.array_equal(counted([alone])[0], np.ones(len(alone), bool))
+
+
+def test_frames_below_the_energy_floor_are_digital_silence() -> None:
+    """Silence with dither of one step, which is sound but where it is asked for."""
+    dither = np.random.default_rng(6).integers(-1, 2, 16_000) / 32768
+    samples = np.concatenate([speechlike(4.0), dither]).astype(np.float32)
+    expected = normalise([log_mel(samples[:-16_000], SETTINGS)])[0]
+    (as_sound,) = normalise([log_mel(samples, SETTINGS)])
+    assert as_sound[: len(expected)].std() < 0.9 * expected.std()
+    (as_silence,) = normalise([log_mel(samples, replace(SETTINGS, energy_floor=20_000.0))])
+    assert as_silence[: len(expected)].std() == pytest.approx(expected.std(), rel=0.02)
+
+
+def test_the_energy_floor_is_written_down_where_there_is_one() -> None:
+    """Frames and networks of other versions, which had none, go with those of today."""
+    assert "energy_floor" not in SETTINGS.described()
+    assert replace(SETTINGS, energy_floor=1.0).described()["energy_floor"] == 1.0
+    assert FeatureSettings(**SETTINGS.described()) == SETTINGS  # type: ignore[arg-type]
 
 
 def test_times_come_from_whole_samples() -> None:

@@ -11,6 +11,7 @@ from kd_asr.settings.files import save_settings
 from kd_asr.stages.agreement import check_agreement, decided
 from kd_asr.stages.report import report
 from kd_asr.stages.settings import parse_settings
+from kd_asr.stages.unlabelled import stated
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,42 @@ def test_inputs_are_compared_and_those_left_out_named(tmp_path) -> None:
     kept = replace(three, ensemble=replace(three.ensemble, top_k=5))
     with pytest.raises(UserError, match=r"ensemble.top_k is 5 in .*, but posteriors was made with 20"):
         check_agreement(tmp_path, kept, ["distil/student-00"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--unlabelled.folders=[/other]"],
+         "unlabelled.folders is '/other' in {run}/settings.yaml, but unlabelled was made with '/audio': run "
+         "`kd-asr unlabelled {run}`"),
+        (["--unlabelled.speaker=^(.)"], "unlabelled.speaker is '^(.)' in"),
+        (["--unlabelled.normalisation=folder"], "unlabelled.normalisation is 'folder' in"),
+        (["--unlabelled.copies=2"], "unlabelled.copies is 2 in {run}/settings.yaml, but unlabelled was made with 0"),
+        (["--unlabelled.longest_seconds=20"], "longest_seconds is 20.0 in"),
+        (["--unlabelled.longest_silence=0.5"], "unlabelled.longest_silence is 0.5 in"),
+        (["--unlabelled.folders=[]"], "posteriors was made with unlabelled, which the settings in"),
+    ],
+)  # fmt: skip
+def test_unlabelled_audio_is_compared_too(tmp_path, flags: list[str], sentence: str) -> None:
+    """Which audio, and how it was used; all that is stated of it must be what was done."""
+    chosen = parse_settings(["--unlabelled.folders=[/audio]"])
+    decides = decided(chosen)
+    write_artifact(tmp_path, "unlabelled", {"stated": stated(chosen)}, decided_by=decides["unlabelled"])
+    write_artifact(tmp_path, "posteriors", {}, decided_by=decides["posteriors"])
+    made_of(tmp_path, "posteriors", "unlabelled")
+    check_agreement(tmp_path, chosen, ["posteriors"])
+    save_settings(tmp_path, chosen)
+    with pytest.raises(UserError) as error:
+        check_agreement(tmp_path, parse_settings(flags, tmp_path / "settings.yaml"), ["posteriors"])
+    assert sentence.format(run=tmp_path) in str(error.value)
+
+
+def test_posteriors_without_the_audio_that_is_named_are_refused(tmp_path) -> None:
+    chosen = settings()
+    write_artifact(tmp_path, "posteriors", {}, decided_by=decided(chosen)["posteriors"])
+    named = replace(chosen, unlabelled=replace(chosen.unlabelled, folders=("/audio",)))
+    with pytest.raises(UserError, match="unlabelled audio is named in .* but posteriors was made without"):
+        check_agreement(tmp_path, named, ["posteriors"])
 
 
 def made_of(run: Path, name: str, of: str) -> None:
