@@ -41,6 +41,7 @@ _MADE_BY = {
     "sweep_networks": "sweep",
     "reduced_networks": "reduced",
     "filter_networks": "filters",
+    "member_posteriors": "distil",
 }
 
 

@@ -46,6 +46,15 @@ def decode(rows: np.ndarray, tail_prior: Tensor) -> SoftTargets:
     return SoftTargets(classes, values[:, :k], values[:, k], tail_prior)
 
 
+def decode_bits(bits: Tensor, tail_prior: Tensor) -> SoftTargets:
+    """`decode` of (frames, 2 k + 1) int16 rows, the bits of a shard's, on the device where they lie."""
+    k = bits.shape[1] // 2
+    values = bits[:, k:].contiguous().view(torch.float16).float()
+    # Two's complement back to 0..65535.
+    classes = bits[:, :k].long() & 0xFFFF
+    return SoftTargets(classes, values[:, :k], values[:, k], tail_prior)
+
+
 def write_shard(folder: Path, number: int, blocks: Iterable[np.ndarray]) -> None:
     """Write one shard, block by block, under a temporary name and rename it, so that an existing shard is always whole.
 
@@ -186,19 +195,28 @@ class PosteriorStore(Movable):
         Raises:
             UserError: a row has a class that there is none of, or a probability that is no number.
         """
+        return decode(self._gathered(rows), self.tail_prior)
+
+    def bits(self, rows: Tensor) -> Tensor:
+        """What `decode_bits` makes soft targets of: (batch, 2 k + 1) int16 for (batch,) int64 rows.
+
+        Raises:
+            UserError: as `targets`.
+        """
+        return torch.from_numpy(self._gathered(rows).view(np.int16))
+
+    def _gathered(self, rows: Tensor) -> np.ndarray:
+        """(batch, 2 k + 1) uint16 rows of the shards, checked."""
         numbers = rows.numpy()
         if len(self._shards) == 1:
-            return self._decoded(self._shards[0][numbers])
+            return self._checked(self._shards[0][numbers])
         gathered = np.empty((len(numbers), 2 * self.top_k + 1), dtype=np.uint16)
         shard_of = np.searchsorted(self._shard_starts, numbers, side="right") - 1
         order = np.argsort(shard_of, kind="stable")
         for here in np.split(order, np.flatnonzero(np.diff(shard_of[order])) + 1) if len(order) else ():
             number = shard_of[here[0]]
             gathered[here] = self._shards[number][numbers[here] - self._shard_starts[number]]
-        return self._decoded(gathered)
-
-    def _decoded(self, rows: np.ndarray) -> SoftTargets:
-        return decode(self._checked(rows), self.tail_prior)
+        return self._checked(gathered)
 
     def _checked(self, rows: np.ndarray) -> np.ndarray:
         # What is out of bounds would be read from beyond the logits, on a graphics card without a word. Of float16 all
@@ -225,9 +243,8 @@ class ResidentPosteriors(Movable):
 
     def targets(self, rows: Tensor) -> SoftTargets:
         """Soft targets of (batch,) int64 rows, in any order."""
-        gathered = self._rows[rows]
-        k = gathered.shape[1] // 2
-        values = gathered[:, k:].contiguous().view(torch.float16).float()
-        # Two's complement back to 0..65535.
-        classes = gathered[:, :k].long() & 0xFFFF
-        return SoftTargets(classes, values[:, :k], values[:, k], self.tail_prior)
+        return decode_bits(self.bits(rows), self.tail_prior)
+
+    def bits(self, rows: Tensor) -> Tensor:
+        """(batch, 2 k + 1) int16 for (batch,) int64 rows, as those of the store."""
+        return self._rows[rows]

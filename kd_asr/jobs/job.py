@@ -105,7 +105,9 @@ class TeacherSpec:
         return cls.open(lesson, self.teacher.settings)
 
 
-def teacher_spec(teacher: Named, *, store: str, networks: Sequence[str], average: Average) -> TeacherSpec:
+def teacher_spec(
+    teacher: Named, *, store: str, networks: Sequence[str], average: Average, stores: Sequence[str] = ()
+) -> TeacherSpec:
     """A teacher, with those artifacts of an ensemble that it learns from.
 
     Args:
@@ -113,10 +115,13 @@ def teacher_spec(teacher: Named, *, store: str, networks: Sequence[str], average
         store: artifact with the ensemble's posteriors.
         networks: artifacts of the ensemble's networks.
         average: mean of their posteriors.
+        stores: artifacts with the posteriors of each network; none: `store` is that of a single one.
     """
     source = find("teacher", teacher.name).source
     if source == "store":
         return TeacherSpec(teacher, (store,))
+    if source == "stores":
+        return TeacherSpec(teacher, tuple(stores) or (store,), average)
     return TeacherSpec(teacher, tuple(networks), average) if source == "networks" else TeacherSpec(teacher)
 
 
@@ -169,8 +174,10 @@ class Job:
         gives |= getattr(self.data, "gives", frozenset())
         check_needs(self.losses, frozenset(gives), who=self.name)
         on_taps = tap_losses(self.objective())  # refuses losses that make no objective
-        if on_taps and len(self.networks) > 1:
-            raise UserError(f"{self.name}: the loss {min(on_taps)} needs a network that is trained alone")
+        # Networks that learn from each other are given each other's posteriors and no more.
+        alone = [*on_taps, *(item.loss.name for item in self.losses if "graphs" in find("loss", item.loss.name).needs)]
+        if alone and len(self.networks) > 1:
+            raise UserError(f"{self.name}: the loss {min(alone)} needs a network that is trained alone")
 
     @property
     def network(self) -> Named:

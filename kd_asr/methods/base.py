@@ -43,10 +43,15 @@ class Task(Protocol):
 
     @property
     def members(self) -> Sequence[str]:
-        """Artifacts of the networks of the ensemble, to be asked one by one and on the students' inputs.
+        """Artifacts of the networks of the ensemble."""
+        ...
+
+    def one_by_one(self, members: Sequence[str]) -> TeacherSpec:
+        """Some networks of the ensemble as a teacher that gives the posteriors of each: by posterior stores of their
+        own, or live where the settings of the run ask for live teachers.
 
         Raises:
-            UserError: they see utterances in another way than students.
+            UserError: live ones see utterances in another way than students.
         """
         ...
 
@@ -200,7 +205,7 @@ def plan_students_of_members(
     members: int | None = None,
     network: NetworkAround | None = None,
 ) -> Plan:
-    """Plan students of the ensemble's members one by one, which are asked in each update.
+    """Plan students of the ensemble's members one by one.
 
     Args:
         task: task to plan for.
@@ -213,7 +218,7 @@ def plan_students_of_members(
     Raises:
         UserError: a loss needs more than that, or the ensemble has a single member, or fewer than asked for.
     """
-    teacher, who = live(*members_that_teach(task, members, who=group.name)), f"the method {group.name}"
+    teacher, who = task.one_by_one(members_that_teach(task, members, who=group.name)), f"the method {group.name}"
     gives = {"labels", *find("teacher", teacher.teacher.name).gives, *({"heads"} if network is not None else ())}
     check_needs(losses, frozenset(gives), who=who)
     jobs = tuple(

@@ -10,9 +10,10 @@ from kd_asr.distillation.objectives import HARD, hinton_losses
 from kd_asr.errors import UserError
 from kd_asr.features.settings import AugmentSettings
 from kd_asr.jobs.job import MODEL, Job, TeacherSpec, as_name, network_seed, teacher_spec
-from kd_asr.methods.base import NetworkAround, Plan, cohort, planned
-from kd_asr.registry import Named, Weighted
+from kd_asr.methods.base import NetworkAround, Plan, cohort, live, planned
+from kd_asr.registry import Named, Weighted, find, named
 from kd_asr.stages.settings import Settings
+from kd_asr.tasks.member_stores import member_store
 from kd_asr.tasks.speech import SpeechData
 from kd_asr.training.settings import TrainSettings
 
@@ -66,8 +67,14 @@ class SpeechTask:
 
     @property
     def members(self) -> Sequence[str]:
-        """The members of the ensemble, the teachers of every student."""
-        return self.teachers(0)
+        """The members of the ensemble."""
+        return member_names(self.settings)
+
+    def one_by_one(self, members: Sequence[str]) -> TeacherSpec:
+        """Members by their posterior stores, or live if the students' other teachers are."""
+        if find("teacher", self.settings.distil.teacher.name).source != "networks":
+            return TeacherSpec(named("teacher", "members"), tuple(map(member_store, members)))
+        return live(*[name for name in self.teachers(0) if name in members])
 
     def taught(
         self,
@@ -205,6 +212,7 @@ def ensemble_as_teacher(settings: Settings) -> TeacherSpec:
         store="posteriors",
         networks=member_names(settings),
         average=settings.ensemble.average,
+        stores=list(map(member_store, member_names(settings))),
     )
 
 

@@ -95,7 +95,7 @@ def test_a_training_waits_only_for_the_tasks_teachers_and_for_trainings_before_i
     made = {*task.members, *(one for number in range(task.students) for one in task.teachers(number))}
     for job in plan_of(name, task).jobs:
         needed = [*(job.teacher.artifacts if job.teacher is not None else ()), *filter(None, [job.start_from])]
-        assert all(one in made or one.startswith("posteriors") for one in needed)
+        assert all(one in made or one.startswith(("posteriors", "member_posteriors")) for one in needed)
         made.add(job.name)
 
 

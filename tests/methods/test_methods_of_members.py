@@ -3,11 +3,11 @@
 import pytest
 
 from kd_asr.errors import UserError
-from kd_asr.experiments.mnist.settings import MnistSettings
-from kd_asr.experiments.mnist.table import DigitTask, table_plans, table_systems
+from kd_asr.experiments.mnist.settings import PAPER_LOSSES, MnistSettings
+from kd_asr.experiments.mnist.table import table_plans, table_systems
 from kd_asr.jobs.stacks import stackable
 from kd_asr.settings.files import parse_settings_of
-from kd_asr.stages.plan import SpeechTask, member_names, plans
+from kd_asr.stages.plan import member_names, plans
 from kd_asr.stages.settings import parse_settings
 
 BOTH = "--methods=[distribution, heads]"
@@ -17,11 +17,15 @@ def digits(*flags: str) -> MnistSettings:
     return parse_settings_of(MnistSettings, [BOTH, "--seeds=1", *flags])
 
 
-def test_students_of_speech_ask_every_member_live_and_have_a_head_for_each() -> None:
-    settings = parse_settings([BOTH, "--ensemble.members=4", "--distil.dropout=0.2"])
+@pytest.mark.parametrize("asked", ["stored", "live"])
+def test_students_of_speech_learn_from_every_member_and_have_a_head_for_each(asked: str) -> None:
+    flags = ["--ensemble.members=4", "--distil.dropout=0.2", f"--distil.teacher={asked}"]
+    settings = parse_settings([BOTH, *flags])
     distribution, heads = plans(settings)
+    stores = [f"member_posteriors/member-0{number}" for number in range(4)]
+    expected = ("live", member_names(settings)) if asked == "live" else ("members", stores)
     for job in (*distribution.jobs, *heads.jobs):
-        assert (job.teacher.teacher.name, list(job.teacher.artifacts)) == ("live", member_names(settings))
+        assert (job.teacher.teacher.name, list(job.teacher.artifacts)) == expected
     plain, several = distribution.jobs[0].network, heads.jobs[0].network
     assert (several.name, several.settings.heads, several.settings.body) == ("heads", 4, plain)
     assert plain.settings.dropout == 0.2
@@ -33,10 +37,19 @@ def test_students_of_digits_learn_from_the_whole_ensemble_or_its_first_members()
         settings = digits("--members=5", *flags)
         _, distribution, heads, of_ensemble = table_plans(settings)
         for plan in (distribution, heads):
-            assert list(plan.jobs[0].teacher.artifacts) == [f"networks/teacher-0{number}" for number in range(count)]
+            assert list(plan.jobs[0].teacher.artifacts) == [f"posteriors/teacher-0{number}" for number in range(count)]
         assert heads.jobs[0].network.settings.heads == count
-        assert of_ensemble.jobs == ()  # no method learns from posteriors alone
-        assert "ensemble student" not in {group.name for group in table_systems(settings).groups}
+        # No method here has losses for a student of the ensemble's mean.
+        assert [job.losses for job in of_ensemble.jobs] == [PAPER_LOSSES]
+        assert "ensemble student" in {group.name for group in table_systems(settings).groups}
+    live = table_plans(digits("--members=2", "--distilled.teacher=live"))[1]
+    assert list(live.jobs[0].teacher.artifacts) == ["networks/teacher-00", "networks/teacher-01"]
+
+
+def test_students_of_the_ensemble_have_hintons_losses_whatever_method_comes_first() -> None:
+    settings = parse_settings_of(MnistSettings, ["--methods=[mutual, hinton]", "--seeds=1", "--members=2"])
+    hinton, of_ensemble = table_plans(settings)[2:]
+    assert of_ensemble.jobs[0].losses == hinton.jobs[0].losses
 
 
 def test_an_ensemble_that_cannot_disagree_is_refused() -> None:
@@ -46,8 +59,8 @@ def test_an_ensemble_that_cannot_disagree_is_refused() -> None:
         table_plans(digits("--members=5", "--methods.heads.members=7"))
 
 
-def test_members_that_see_utterances_in_another_way_are_refused() -> None:
-    settings = parse_settings([BOTH, "--teacher.network=tdnn", "--student.network=dnn", "--train.batch_frames=640"])
-    with pytest.raises(UserError, match="methods: teachers that are asked one by one"):
-        assert SpeechTask(settings).members
-    assert len(DigitTask(digits("--members=5")).members) == 5
+def test_members_that_see_utterances_in_another_way_teach_by_their_stores_alone() -> None:
+    flags = [BOTH, "--teacher.network=tdnn", "--student.network=dnn", "--train.batch_frames=640"]
+    assert len(plans(parse_settings(flags))) == 2
+    with pytest.raises(UserError, match="distil.teacher: live teachers see what the student sees"):
+        parse_settings([*flags, "--distil.teacher=live"])

@@ -99,6 +99,11 @@ def job(**changes) -> Job:
     return replace(made, **changes)
 
 
+def test_networks_that_learn_from_each_other_have_no_loss_of_sequences() -> None:
+    with pytest.raises(UserError, match="networks/one: the loss lfmmi needs a network that is trained alone"):
+        job(networks={"one": NETWORK, "other": NETWORK}, losses=(weighted("lfmmi"), weighted("peers")))
+
+
 def batch_of(material: Material, examples: torch.Tensor) -> Batch:
     batch = material.examples.batch(examples)
     return replace(batch, signal=material.examples.teacher.answer(batch))

@@ -23,7 +23,7 @@ class Lesson:
     """What a teacher is opened with.
 
     Attributes:
-        paths: Its posterior store, or the files of its networks.
+        paths: Its posterior stores, or the files of its networks.
         utterance_ids: Utterances that it is asked about; their frames, one utterance after the other, have the numbers
             that `Teacher.read` is given.
         expect: Fingerprints that a posterior store must have been made with.
@@ -54,12 +54,13 @@ class Teacher(Movable):
     Attributes:
         Settings: Frozen dataclass of the settings.
         gives: Parts of the signal that losses may need: `posteriors`, `members`, `taps`.
-        source: What a run provides it with: the posterior store of the ensemble, the ensemble's networks, or nothing.
+        source: What a run provides it with: the posterior store of the ensemble, those of its members one by one, the
+            ensemble's networks, or nothing.
     """
 
     Settings: ClassVar[type[Any]]
     gives: ClassVar[frozenset[str]]
-    source: ClassVar[Literal["store", "networks", "nothing"]]
+    source: ClassVar[Literal["store", "stores", "networks", "nothing"]]
 
     @classmethod
     def open(cls, lesson: Lesson, settings: Any) -> Teacher:

@@ -10,27 +10,25 @@ from typing import Any
 import numpy as np
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
-from kd_asr.distillation.objectives import needs_of
 from kd_asr.experiments.mnist.digits import digits
 from kd_asr.experiments.mnist.networks import (
     digit_job,
     digit_log_posteriors,
     network_as_teacher,
+    posteriors_name,
     store_posteriors,
     teacher_name,
     train,
     train_teachers,
 )
-from kd_asr.experiments.mnist.settings import MnistSettings
+from kd_asr.experiments.mnist.settings import PAPER_LOSSES, MnistSettings
 from kd_asr.jobs.job import Job, TeacherSpec, network_seed, teacher_spec
 from kd_asr.jobs.systems import Group, NetworkRef, System, Systems, single_systems
-from kd_asr.methods.base import NetworkAround, Plan, cohort, planned
-from kd_asr.registry import Weighted
+from kd_asr.methods.base import NetworkAround, Plan, cohort, live, planned
+from kd_asr.registry import Weighted, find, named
 from kd_asr.tasks.digits import DIGITS, DigitArrays
 
 ENSEMBLE_POSTERIORS = "posteriors/ensemble"
-# What losses can have of one teacher's posteriors.
-_OF_POSTERIORS = frozenset({"posteriors", "labels"})
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,12 @@ class DigitTask:
     def members(self) -> Sequence[str]:
         """All teachers."""
         return [teacher_name(member) for member in range(self.settings.members)]
+
+    def one_by_one(self, members: Sequence[str]) -> TeacherSpec:
+        """Teachers by their posterior stores, or live if the other students' teachers are."""
+        if find("teacher", self.settings.distilled.teacher.name).source != "networks":
+            return TeacherSpec(named("teacher", "members"), tuple(map(posteriors_name, members)))
+        return live(*members)
 
     def taught(
         self,
@@ -96,8 +100,8 @@ def _distilled(settings: MnistSettings, name: str, teacher: TeacherSpec, losses:
 
 
 def table_plans(settings: MnistSettings) -> list[Plan]:
-    """The students of the table: on hard labels, of each method, and of the ensemble, by the first method
-    that learns from posteriors.
+    """The students of the table: on hard labels, of each method, and of the ensemble, with the losses of `hinton`
+    or, where that is not among the methods, those of the paper.
 
     Raises:
         UserError: a method cannot work with these settings.
@@ -109,7 +113,7 @@ def table_plans(settings: MnistSettings) -> list[Plan]:
     )  # fmt: skip
     of_ensemble = Group("ensemble student", "distilled from the ensemble", note="student")
     number = min(settings.seeds, settings.ensemble_students)
-    possible = [plan.students[0].losses for plan in methods if needs_of(plan.students[0].losses) <= _OF_POSTERIORS]
+    losses = next((one.settings.losses for one in settings.methods if one.name == "hinton"), PAPER_LOSSES)
     teachers = [teacher_name(member) for member in range(settings.members)]
     asked = teacher_spec(
         settings.distilled.teacher, store=ENSEMBLE_POSTERIORS, networks=teachers, average="arithmetic"
@@ -119,11 +123,7 @@ def table_plans(settings: MnistSettings) -> list[Plan]:
         *(plan.grouped(lambda group: replace(group, note=group.note or "student")) for plan in methods),
         _plan(
             of_ensemble,
-            [
-                _distilled(settings, f"networks/ensemble-student-{one:02d}", asked, losses)
-                for losses in possible[:1]
-                for one in range(number)
-            ],
+            [_distilled(settings, f"networks/ensemble-student-{one:02d}", asked, losses) for one in range(number)],
         ),
     ]
 
@@ -146,7 +146,7 @@ def table_systems(settings: MnistSettings) -> Systems:
         ((teacher,), teachers),
         *((plan.groups, plan.systems) for plan in students),
         ((ensemble,), (System("ensemble", "ensemble", members),)),
-        *([(of_ensemble.groups, of_ensemble.systems)] if of_ensemble.systems else []),
+        (of_ensemble.groups, of_ensemble.systems),
     ]
     return Systems(
         tuple(group for groups, _ in shown for group in groups), tuple(one for _, systems in shown for one in systems)
