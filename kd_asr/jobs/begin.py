@@ -35,6 +35,8 @@ def new_networks(job: Job, material: Material, run_dir: Path) -> dict[str, Netwo
         folder = load_artifact(run_dir, job.start_from).path
         for name, network in networks.items():
             network.start_from(load_network(folder / f"{name}.safetensors", material.header))
+    for network in networks.values():
+        network.begin(job.updates(run_dir))
     return networks
 
 

@@ -14,7 +14,8 @@ from kd_asr.distillation.objectives import Objective, check_needs, needs_of, obj
 from kd_asr.distillation.teachers.base import Lesson, Teacher
 from kd_asr.errors import UserError
 from kd_asr.jobs.systems import Average
-from kd_asr.networks.base import network_class, view_of
+from kd_asr.networks.base import Network, network_class, view_of
+from kd_asr.networks.sizes import BODY
 from kd_asr.registry import Named, Weighted, find
 from kd_asr.settings.ranges import AbsentMeans, DecidesNothing, OfKind
 from kd_asr.training.examples import Examples, batches_per_epoch
@@ -241,7 +242,7 @@ class Job:
     def code(self) -> list[str]:
         """Modules whose code decides the networks, not counting their imports."""
         losses = {find("loss", item.loss.name).__module__ for item in self.losses}
-        networks = {network_class(item.name).__module__ for item in self.networks.values()}
+        networks = {one.__module__ for item in self.networks.values() for one in _classes(item)}
         teachers = {find("teacher", self.teacher.teacher.name).__module__} if self.teacher is not None else set()
         return sorted({"kd_asr.jobs.run", type(self.data).__module__, *losses, *networks, *teachers})
 
@@ -252,6 +253,12 @@ class Job:
     def updates(self, run_dir: Path) -> int:
         """Number of updates in the whole training."""
         return max(1, round((self.epochs or self.budget.epochs) * self.epoch_updates(run_dir)))
+
+
+def _classes(network: Named) -> list[type[Network]]:
+    """The class of a network, and those of networks inside it."""
+    body = getattr(network.settings, BODY, None)
+    return [network_class(network.name), *(_classes(body) if body is not None else [])]
 
 
 def as_name(value: float) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from kd_asr.device import Device
 from kd_asr.jobs.job import Job
+from kd_asr.networks.base import network_class
 
 BatchJobs = Literal["auto", "always", "never"]
 
@@ -19,9 +20,12 @@ def stackable(one: Job, other: Job) -> bool:
     """Whether two jobs can be trained as one: they differ only in seed, losses and initial weights.
 
     Networks that learn from each other are a stack's business no more: each of them sees the others' outputs. Losses
-    whose weights change are none either: a stack's updates are recorded once.
+    whose weights change are none either: a stack's updates are recorded once. The same holds for networks that are
+    pruned while they are trained.
     """
     if max(len(one.networks), len(other.networks)) > 1 or one.last_weights:
+        return False
+    if not network_class(one.network.name).stacks:
         return False
     if one.needs_more_than_logits or other.needs_more_than_logits:
         return False

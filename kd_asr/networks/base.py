@@ -44,12 +44,14 @@ class Network(nn.Module):
             the network's logits are the mean posterior; empty: it has one head.
         only_labelled: In evaluation mode, whether outputs are wanted only for the labels of a training example, and not
             for every frame. The same for most networks.
+        stacks: Whether several of them can be trained as one, see `networks.stack`.
     """
 
     Settings: ClassVar[type[Any]]
     row_axis: int = 0
     head_layer: ClassVar[str] = ""
     only_labelled: bool = False
+    stacks: ClassVar[bool] = True
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int, settings: Any) -> None:
         """Draw the initial weights from torch's global generator."""
@@ -69,11 +71,19 @@ class Network(nn.Module):
         return []
 
     @classmethod
+    def refuses(cls, settings: Any) -> str:
+        """A sentence on why these settings can work with no inputs at all; empty: they can."""
+        return ""
+
+    @classmethod
     def for_training(
         cls: type[Own], inputs: Indexable, input_shape: tuple[int, ...], num_classes: int, settings: Any
     ) -> Network:
         """A new network to be trained on these inputs; `as_saved` turns it into the one that is kept."""
         return cls(input_shape, num_classes, settings)
+
+    def begin(self, updates: int) -> None:
+        """Learn the number of updates of a training that is about to begin or to go on."""
 
     def as_saved(self) -> Network:
         """The same function as a network of the class that is registered."""
@@ -239,5 +249,6 @@ def seeded(network: Named, input_shape: tuple[int, ...], num_classes: int, seed:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of trainable parameters of a model."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Number of trainable parameters of a model, those in 8 bits among them, which are buffers."""
+    of_eight_bits = (buffer for buffer in model.buffers() if buffer.dtype == torch.int8)
+    return sum(tensor.numel() for tensor in (*model.parameters(), *of_eight_bits))

@@ -125,7 +125,7 @@ def test_what_is_saved_is_loaded_with_equal_outputs(network: Named, tmp_path) ->
     model = used(network).as_saved()
     save_network(tmp_path / "model.safetensors", model, {"num_mel_bins": BINS})
     read = load_network(tmp_path / "model.safetensors", {"num_mel_bins": BINS})
-    assert (type(read).__qualname__, read.settings) == (type(model).__qualname__, network.settings)
+    assert (type(read).__qualname__, read.settings) == (type(model).__qualname__, model.settings)
     assert torch.equal(read(inputs_of(network)), model(inputs_of(network)))
 
 

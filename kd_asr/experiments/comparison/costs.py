@@ -15,6 +15,7 @@ from kd_asr.jobs.systems import Group, NetworkRef, Systems
 from kd_asr.networks.base import Network, count_parameters
 from kd_asr.networks.files import load_network
 from kd_asr.networks.operations import MultiplyAdds
+from kd_asr.networks.sizes import of_size
 from kd_asr.registry import Named
 from kd_asr.reporting.compare_results import GroupCost
 
@@ -35,8 +36,7 @@ class NetworkCosts:
         key = repr((asked, job.size, artifact.metrics["parameters"]))
         if key not in self._known:
             saved = load_network(artifact.path / NetworkRef(job.name, network).file)
-            # As it was saved, it has the settings of its size.
-            of_its_size = Named(asked.kind, asked.name, saved.settings)
+            of_its_size = of_size(asked, job.size, saved.input_shape, saved.num_classes)
             self._known[key] = count_parameters(saved), self._count(of_its_size, saved)
         return self._known[key]
 

@@ -1,0 +1,1 @@
+"""Networks of a finished run made smaller, on a map of bytes and speed against accuracy."""
