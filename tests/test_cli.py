@@ -75,7 +75,7 @@ def test_arguments_that_are_unknown_or_missing_are_one_sentence(arguments: list[
         (["configure", "x", "--librispech", "d"], "unknown option '--librispech'; do you mean --librispeech?"),
         (["run", "speech", "--librispech", "d"], "unknown option '--librispech'; do you mean --librispeech?"),
         (["run", "speech", "--prset", "tiny"], "unknown option '--prset'; do you mean --preset?"),
-        (["run", "speech", "--preset", "quik"], "unknown preset 'quik'; do you mean 'quick'?; there are: paper quick"),
+        (["run", "speech", "--preset", "quik"], "unknown preset 'quik'; do you mean 'quick'?; there are: chain paper"),
         (["run", "digits", "--preset", "papr"], "unknown preset 'papr'; do you mean 'paper'?"),
         (["run", "speech", "--stage", "decod"], "unknown stage 'decod'; do you mean 'decode'?"),
         (["run", "digits", "--experiment", "tabel"], "unknown experiment 'tabel'; do you mean 'table'?"),
@@ -112,7 +112,7 @@ def test_a_preset_is_what_is_written_and_called_so(tmp_path, monkeypatch) -> Non
     [
         (["--train.epochs", "0"], "train.epochs: 0 is less than 1"),
         (["--preset", "missing.yaml"], "no settings file missing.yaml"),
-        (["--preset", "huge"], "unknown preset 'huge'; there are: paper quick standard tiny"),
+        (["--preset", "huge"], "unknown preset 'huge'; there are: chain paper quick standard tiny"),
         (["--corpus", "mine"], "there is no corpus 'mine'"),
         (["--librispeech", "no/such/folder"], "no/such/folder"),
         (["--lm", "no/such.arpa", "--corpus", "embedded"], "no file"),

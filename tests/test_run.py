@@ -44,7 +44,7 @@ OPTIONS = [
     (["--preset"], "--preset needs a value"),
     (["--train.epochs"], "--train.epochs needs a value"),
     (["--train.epochs", "0"], "train.epochs: 0 is less than 1"),
-    (["--preset", "huge"], "unknown preset 'huge'; there are: paper quick standard tiny"),
+    (["--preset", "huge"], "unknown preset 'huge'; there are: chain paper quick standard tiny"),
     (["--preset", "mine/huge.yaml"], "there is no settings file mine/huge.yaml"),
     (["--students", "0"], "--students must be a whole number of 1 or more, not '0'"),
     (["--seed", "x"], "--seed must be a whole number of 0 or more, not 'x'"),

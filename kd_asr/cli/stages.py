@@ -60,6 +60,12 @@ STAGES = (
         "Writes align/{train,dev,test}/ and the log-likelihood of every pass in its manifest.json. Settings: align.*.",
     ),
     Stage(
+        "sequence_targets",
+        "make the graphs and the targets of sequence training, if networks learn by `lfmmi`",
+        "Writes sequence_targets/: tree of left biphones, denominator, and a target every 30 ms. Settings: losses, "
+        "sequence.*.",
+    ),
+    Stage(
         "augment",
         "make copies of the training set at other rates of speech, for baseline and teachers",
         "Writes augment/frames and augment/alignments. Settings: augment.copies (0: none), augment.copy_rate.",

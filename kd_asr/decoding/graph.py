@@ -2,7 +2,7 @@
 
 HCLG = H o det(min(C o L o G)) (M. Mohri, F. Pereira, M. Riley, "Weighted finite-state transducers in speech
 recognition", Computer Speech and Language 16, 2002), made as Kaldi's `mkgraph.sh` makes it, but with H applied last.
-With monophones C is the identity.
+With monophones C is the identity. H has three states for a phone, or the one of sequence training.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ from pathlib import Path
 
 import kaldifst
 import numpy as np
-from numpy.typing import NDArray
 
 from kd_asr.alignment.lexicon import Lexicon
-from kd_asr.alignment.topology import STATES_PER_PHONE, Topology
 from kd_asr.artifacts import damaged
 from kd_asr.decoding.arpa import read_vocabulary
-from kd_asr.decoding.context import compose_context
+from kd_asr.decoding.context import AnyTopology, compose_context, phone_chains
 from kd_asr.decoding.fst_arrays import FstArrays, from_kaldifst, to_kaldifst
 from kd_asr.decoding.lexicon_fst import lexicon_fst
 from kd_asr.decoding.state_chains import expand_to_states
 from kd_asr.errors import UserError
+from kd_asr.sequence.topology import STAY, OneStateTopology
 
 GRAPH_FILE = "HCLG.fst"
 WORDS_FILE = "words.txt"
@@ -87,14 +86,6 @@ def compose_and_determinise(lexicon: FstArrays, grammar: kaldifst.StdVectorFst) 
     return from_kaldifst(composed)
 
 
-def phone_chains(topology: Topology, num_disambiguation: int) -> NDArray[np.int32]:
-    """(labels, 3) int32: pdfs of the label of each phone, rows of -1 for epsilon and disambiguation symbols."""
-    chains = np.full((1 + len(topology.phones) + num_disambiguation, STATES_PER_PHONE), -1, dtype=np.int32)
-    for number, phone in enumerate(topology.phones, start=1):
-        chains[number] = [topology.pdf(phone, state) for state in range(STATES_PER_PHONE)]
-    return chains
-
-
 def write_words(path: Path, words: Sequence[str]) -> None:
     """Write the word table, `word label` a line."""
     path.write_text("".join(f"{word} {label}\n" for label, word in enumerate(words)), encoding="utf-8")
@@ -117,7 +108,7 @@ def read_words(path: Path) -> list[str]:
 
 
 def decoding_graph(
-    lexicon: Lexicon, arpa: Path, topology: Topology, *, silence_probability: float, self_loop_scale: float = 1.0
+    lexicon: Lexicon, arpa: Path, topology: AnyTopology, *, silence_probability: float, self_loop_scale: float = 1.0
 ) -> tuple[FstArrays, list[str]]:
     """HCLG and its word table.
 
@@ -125,7 +116,7 @@ def decoding_graph(
         lexicon: pronunciations; words of the language model that it lacks are left out, and so are words that the
             language model lacks.
         arpa: language model.
-        topology: pdfs and loop probabilities.
+        topology: pdfs and loop probabilities; with the one-state topology a frame is one of every third.
         silence_probability: of silence at each place where it may stand, 0 < p < 1.
         self_loop_scale: weight of the costs of staying in a state and leaving it.
 
@@ -157,4 +148,11 @@ def decoding_graph(
         chains = phone_chains(topology, num_disambiguation)
     else:
         composed, chains = compose_context(composed, topology, num_disambiguation)
-    return expand_to_states(composed, chains, np.array(topology.self_loop), self_loop_scale=self_loop_scale), words[:-1]
+    if isinstance(topology, OneStateTopology):
+        stay = np.full(topology.num_pdfs, STAY)
+        fst = expand_to_states(
+            composed, chains[:, :1], stay, loop_pdfs=chains[:, 1:], self_loop_scale=self_loop_scale
+        )
+    else:
+        fst = expand_to_states(composed, chains, np.array(topology.self_loop), self_loop_scale=self_loop_scale)
+    return fst, words[:-1]

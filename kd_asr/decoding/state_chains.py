@@ -9,7 +9,12 @@ from kd_asr.decoding.fst_arrays import FstArrays, make_arcs
 
 
 def expand_to_states(
-    fst: FstArrays, chains: NDArray[np.int32], self_loop: NDArray[np.float64], *, self_loop_scale: float = 1.0
+    fst: FstArrays,
+    chains: NDArray[np.int32],
+    self_loop: NDArray[np.float64],
+    *,
+    loop_pdfs: NDArray[np.int32] | None = None,
+    self_loop_scale: float = 1.0,
 ) -> FstArrays:
     """Replace each input label by its chain of states, add the loops, and drop disambiguation symbols.
 
@@ -21,7 +26,8 @@ def expand_to_states(
         fst: graph, deterministic in its input labels.
         chains: (labels, states per chain) int32, pdfs of each label 0, 1, ...; rows of -1 for epsilon and
             disambiguation symbols, which become epsilon.
-        self_loop: (pdfs,) float64, probability of staying in the state, 0 < p < 1.
+        self_loop: (pdfs,) float64, probability of staying in a state with a loop of this pdf, 0 < p < 1.
+        loop_pdfs: pdfs of the states' loops, of the shape of `chains`; None: those of the states' first frames.
         self_loop_scale: weight of the costs of staying and leaving.
 
     Returns:
@@ -36,6 +42,7 @@ def expand_to_states(
     # One chain for each pair of target and label.
     keys, chain_of_arc = np.unique(targets[emitting] * len(chains) + labels[emitting], return_inverse=True)
     chain_target, chain_pdfs = keys // len(chains), chains[keys % len(chains)]
+    staying = chain_pdfs if loop_pdfs is None else loop_pdfs[keys % len(chains)]
     entries = np.bincount(chain_target, minlength=fst.num_states)
     entries += np.bincount(targets[~emitting], minlength=fst.num_states)
     entries[fst.start] += 1
@@ -50,7 +57,7 @@ def expand_to_states(
 
     # Cost of leaving each of `fst`'s states: where a chain ends in a state, its loop is left.
     leaving = np.zeros(fst.num_states)
-    leaving[chain_target[merged]] = leave[chain_pdfs[merged, -1]]
+    leaving[chain_target[merged]] = leave[staying[merged, -1]]
 
     own = fst.arcs.copy()
     own["weight"] += leaving[fst.sources].astype(np.float32)
@@ -58,10 +65,10 @@ def expand_to_states(
     own["ilabel"][emitting] = chain_pdfs[chain_of_arc, 0] + 1
     own["nextstate"][emitting] = states[chain_of_arc, 0]
     forward = [
-        make_arcs(chain_pdfs[:, i + 1] + 1, 0, leave[chain_pdfs[:, i]], states[:, i + 1]) for i in range(length - 1)
+        make_arcs(chain_pdfs[:, i + 1] + 1, 0, leave[staying[:, i]], states[:, i + 1]) for i in range(length - 1)
     ]
-    loops = make_arcs((chain_pdfs + 1).ravel(), 0, stay[chain_pdfs.ravel()], states.ravel())
-    exits = make_arcs(0, 0, leave[chain_pdfs[~merged, -1]], chain_target[~merged])
+    loops = make_arcs((staying + 1).ravel(), 0, stay[staying.ravel()], states.ravel())
+    exits = make_arcs(0, 0, leave[staying[~merged, -1]], chain_target[~merged])
     finals = np.full(num_states, np.inf, dtype=np.float32)
     finals[: fst.num_states] = fst.finals + leaving.astype(np.float32)
     sources = [states.ravel(), fst.sources, *(states[:, i] for i in range(length - 1)), states[~merged, -1]]

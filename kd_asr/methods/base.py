@@ -29,6 +29,11 @@ class Task(Protocol):
         ...
 
     @property
+    def gives(self) -> frozenset[str]:
+        """What losses may need of the data, beside labels."""
+        ...
+
+    @property
     def paper_row(self) -> str:
         """Row of the distilled network in the table of Hinton, Vinyals and Dean (2015)."""
         ...
@@ -155,14 +160,17 @@ def one_teacher(task: Task, number: int) -> str:
     return networks[number % len(networks)]
 
 
-def check_losses(losses: Sequence[Weighted], teacher: TeacherSpec | None, *, who: str) -> None:
+def check_losses(
+    losses: Sequence[Weighted], teacher: TeacherSpec | None, *, who: str, data: frozenset[str] = frozenset()
+) -> None:
     """Refuse losses that need more than a teacher gives and labels; None: the run's, of which posteriors are certain.
+    `data` is what the task's data gives beside labels.
 
     Raises:
         UserError: names the loss, and begins with `who`.
     """
     gives = {"posteriors"} if teacher is None else find("teacher", teacher.teacher.name).gives
-    check_needs(losses, frozenset({"labels", *gives}), who=who)
+    check_needs(losses, frozenset({"labels", *gives, *data}), who=who)
 
 
 def plan_students(task: Task, name: str, losses: Sequence[Weighted], group: Group) -> Plan:
@@ -177,7 +185,7 @@ def plan_students(task: Task, name: str, losses: Sequence[Weighted], group: Grou
     Raises:
         UserError: a loss needs more than posteriors and labels.
     """
-    check_losses(losses, None, who=f"the method {group.name}")
+    check_losses(losses, None, who=f"the method {group.name}", data=task.gives)
     jobs = tuple(task.taught(name, number, losses) for number in range(task.students))
     return Plan(jobs, (group,), systems_of(jobs, group))
 

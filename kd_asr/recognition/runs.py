@@ -17,9 +17,9 @@ from kd_asr.recognition.recogniser import Recogniser
 from kd_asr.settings.files import SETTINGS_FILE
 from kd_asr.stages.agreement import check_agreement
 from kd_asr.stages.features import USUAL_SPEAKER_FILE
-from kd_asr.stages.recognise import log_prior
 from kd_asr.stages.settings import Settings, load_settings
 from kd_asr.stages.systems import run_systems
+from kd_asr.tasks.targets import log_prior
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ def find_system(model: Path) -> TrainedSystem:
             "what `kd-asr export` wrote"
         )
     settings = load_settings(run_dir)
+    settings.check_frames(f"{model}, on other audio or exported")
     name = place.relative_to(run_dir).as_posix()
     systems = run_systems(settings)
     for system in systems.systems:

@@ -215,6 +215,38 @@ def lattice_free_mmi(logits: Tensor, numerators: Numerators, denominator: Denomi
     return SequenceObjective(*_Difference.apply(limited, numerators, denominator))
 
 
+class _AllPaths(torch.autograd.Function):
+    """The denominator's sum, whose gradient is computed with it."""
+
+    @staticmethod
+    def forward(context: Any, logits: Tensor, denominator: DenominatorSums) -> tuple[Tensor, Tensor]:
+        """(chunks,) log of the sum over all paths, and broken chunks."""
+        found = denominator(logits, occupied=context.needs_input_grad[0])
+        broken = ~torch.isfinite(found.log_probs)
+        if context.needs_input_grad[0]:
+            context.save_for_backward(found.occupation.masked_fill_(broken[:, None, None], 0.0))
+        context.mark_non_differentiable(broken)
+        return found.log_probs.masked_fill(broken, 0.0).to(logits.dtype), broken
+
+    @staticmethod
+    def backward(context: Any, of_sum: Tensor, *constants: Tensor) -> tuple[Tensor, None]:
+        """Gradient with respect to the logits."""
+        (occupation,) = context.saved_tensors
+        return occupation * of_sum[:, None, None], None
+
+
+def all_paths(logits: Tensor, denominator: DenominatorSums) -> tuple[Tensor, Tensor]:
+    """(chunks,) float logarithm of the sum over all paths of the denominator, 0 without a gradient for broken chunks;
+    and (chunks,) bool, which these are.
+
+    Args:
+        logits: (chunks, frames, pdfs) float; beyond +-`LARGEST_LOGIT` they count as that, and have no gradient.
+        denominator: of the same pdfs.
+    """
+    total, broken = _AllPaths.apply(logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT), denominator)
+    return total, broken
+
+
 @dataclass(frozen=True)
 class SequenceGraphs(Movable):
     """What a sequence loss compares: the alignments of a set of utterances, and all that could have been said.

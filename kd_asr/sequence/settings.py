@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from kd_asr.settings.ranges import AtLeast, AtMost, Unit
 
@@ -18,8 +18,15 @@ class SequenceSettings:
         leaf_min_frames: Smallest number of output frames of a tied pdf.
         longer_histories: Histories of three phones that have a state of their own in the phone language model, beside
             all of two (Povey and others 2016: 2000).
+        leaky: Coefficient of the leaky HMM: in each frame, the probability of going on anywhere (Kaldi's mini
+            LibriSpeech recipes: 0.1).
+        taught: What the posterior store keeps of the ensemble for its students: the softmax of its averaged outputs,
+            `posteriors`, for the loss `sequence_soft`; or the mean of its members' `occupations` of the denominator
+            (Wong, Gales 2016), for the loss `occupations`.
     """
 
     leaves: Annotated[int, AtLeast(1), AtMost(65_000)] = 1500
     leaf_min_frames: Annotated[int, AtLeast(1), AtMost(1_000_000_000), Unit("frames")] = 50
     longer_histories: Annotated[int, AtLeast(0), AtMost(1_000_000)] = 2000
+    leaky: Annotated[float, AtLeast(0), AtMost(1)] = 0.1
+    taught: Literal["posteriors", "occupations"] = "posteriors"

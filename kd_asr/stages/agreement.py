@@ -28,6 +28,7 @@ from kd_asr.stages import (
     posteriors,
     prepare,
     realign,
+    sequence_targets,
     transfer,
     unlabelled,
 )
@@ -105,6 +106,7 @@ def decided(settings: Settings) -> dict[str, Job | dict[str, Any]]:
         "posteriors": posteriors.decides(settings),
         "evaluate": evaluate.decides(settings),
         "graph": graph.decides(settings),
+        sequence_targets.NAME: sequence_targets.decides(settings),
     }
     if settings.unlabelled_folders:
         found["unlabelled"] = unlabelled.decides(settings)

@@ -8,15 +8,13 @@ from typing import Any
 
 from rich.console import Console
 
-from kd_asr.alignment.store import AlignmentStore
-from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json
 from kd_asr.corpora.base import corpus_of
 from kd_asr.decoding.decoder import Search
 from kd_asr.reporting.beams import beam_table, plot_beams
 from kd_asr.reporting.tables import to_markdown, to_rich
 from kd_asr.stages.agreement import check_agreement
-from kd_asr.stages.recognise import log_prior, recognise, recognising_workers, set_scores, set_wer
+from kd_asr.stages.recognise import recognise, recognising_workers, search_scores, set_wer
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import run_systems
 
@@ -31,16 +29,14 @@ def beams(run_dir: Path, settings: Settings) -> Artifact:
     group = (*systems.students, *systems.groups)[0]
     system = systems.of_group(group)[0]
     networks = dict.fromkeys(member.artifact for member in system.members)
-    names = ("prepare", "features", "align", "graph", *networks, f"decode/{system.name}")
+    names = ("prepare", "features", settings.targets.artifact, "graph", *networks, f"decode/{system.name}")
     inputs = [load_artifact(run_dir, name) for name in names]
     evaluated = load_artifact(run_dir, "evaluate")
     check_agreement(run_dir, settings, [*names, "evaluate"])
-    aligned, decoded = inputs[2], inputs[-1]
+    decoded = inputs[-1]
 
     def work(folder: Path) -> dict[str, Any]:
-        num_pdfs = Topology.load(aligned.path / "topology.json").num_pdfs
-        prior = log_prior(AlignmentStore.open(aligned.path / "train"), num_pdfs)
-        scores = set_scores(run_dir, "dev", system, settings, prior)
+        scores = search_scores(run_dir, "dev", system, settings)
         spent = read_json(evaluated.path / "frames.json")["network_seconds"][system.name]["test"]
         rows = []
         with recognising_workers(settings) as workers:

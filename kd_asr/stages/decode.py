@@ -4,14 +4,10 @@ once."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from kd_asr.alignment.store import AlignmentStore
-from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.console import say
 from kd_asr.decoding.decoder import Search
@@ -20,15 +16,15 @@ from kd_asr.jobs.systems import Group, System
 from kd_asr.parallel import Workers
 from kd_asr.stages.recognise import (
     Recognised,
-    log_prior,
     recognise,
     recognising_workers,
-    set_scores,
+    search_scores,
     set_wer,
     write_hypotheses,
 )
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import run_systems
+from kd_asr.tasks.targets import Targets
 
 
 def tuning_name(group: Group) -> str:
@@ -89,7 +85,7 @@ def _tune(
         tuning_name(group),
         code=__name__,
         settings={**decides(settings, seeds), "start": origin},
-        inputs=_inputs(run_dir, seeds),
+        inputs=_inputs(run_dir, seeds, settings.targets),
         work=work,
     )
 
@@ -123,7 +119,7 @@ def _decode_system(run_dir: Path, settings: Settings, system: System, tuned: Art
         f"decode/{system.name}",
         code=__name__,
         settings=decides(settings, [system]),
-        inputs=[*_inputs(run_dir, [system]), tuned],
+        inputs=[*_inputs(run_dir, [system], settings.targets), tuned],
         work=work,
     )
 
@@ -142,16 +138,10 @@ def decides(settings: Settings, systems: Sequence[System]) -> dict[str, Any]:
     }
 
 
-def _inputs(run_dir: Path, systems: Sequence[System]) -> list[Artifact]:
+def _inputs(run_dir: Path, systems: Sequence[System], targets: Targets) -> list[Artifact]:
     networks = [member.artifact for system in systems for member in system.members]
-    names = dict.fromkeys(("prepare", "features", "align", "graph", *networks))
+    names = dict.fromkeys(("prepare", "features", targets.artifact, "graph", *networks))
     return [load_artifact(run_dir, name) for name in names]
-
-
-@lru_cache(maxsize=1)
-def _prior(aligned: Path, fingerprint: str) -> Tensor:
-    """`log_prior` of an alignment; `fingerprint` distinguishes it from an earlier one in the same folder."""
-    return log_prior(AlignmentStore.open(aligned / "train"), Topology.load(aligned / "topology.json").num_pdfs)
 
 
 def _recognise(
@@ -166,12 +156,11 @@ def _recognise(
     scratch: Path,
 ) -> Recognised:
     """Recognise a set with a system at a point (acoustic scale, insertion penalty)."""
-    aligned = load_artifact(run_dir, "align")
     scale, penalty = point
     return recognise(
         run_dir,
         set_name,
-        set_scores(run_dir, set_name, system, settings, _prior(aligned.path, aligned.fingerprint)),
+        search_scores(run_dir, set_name, system, settings),
         Search(scale, penalty, beam=beam, max_active=settings.decode.max_active),
         workers,
         scratch=scratch,

@@ -71,7 +71,7 @@ def _posteriors(
 ) -> Iterator[tuple[list[str], torch.Tensor, list[torch.Tensor]]]:
     """Groups of utterances with the (frames, pdfs) log-posteriors of the system, and those of every member."""
     store = FrameStore.open(run_dir / "features" / set_name)
-    alignments = AlignmentStore.open(run_dir / "align" / set_name)
+    alignments = AlignmentStore.open(run_dir / settings.targets.artifact / set_name)
     models, adaptation = _load(run_dir, system.members, set_name, settings, device)
     for stretch in adaptation.stretches(utterance_ids) if adaptation is not None else [utterance_ids]:
         if adaptation is not None:
@@ -83,7 +83,7 @@ def _posteriors(
 
 
 def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings, device: Device, systems: Systems) -> _Scored:
-    alignments = AlignmentStore.open(run_dir / "align" / chunk.set_name)
+    alignments = AlignmentStore.open(run_dir / settings.targets.artifact / chunk.set_name)
     brought = systems.scored_with(chunk.system)
     _load(run_dir, chunk.system.members, chunk.set_name, settings, device)  # before the clock starts
     scores: dict[str, list[FrameScores]] = {}
@@ -142,7 +142,7 @@ def evaluate(run_dir: Path, settings: Settings) -> Artifact:
 
     The scores of the teacher on train come from the stage `posteriors`.
     """
-    aligned, extracted = load_artifact(run_dir, "align"), load_artifact(run_dir, "features")
+    aligned, extracted = load_artifact(run_dir, settings.targets.artifact), load_artifact(run_dir, "features")
     systems, device = run_systems(settings), find_device(settings.device)
     stored = [load_artifact(run_dir, "posteriors")] if systems.teacher is not None else []
     networks = [load_artifact(run_dir, name) for name in dict.fromkeys(one.artifact for one in systems.networks)]
@@ -247,7 +247,7 @@ def decides(settings: Settings) -> dict[str, Any]:
 
 def _one_utterance(run_dir: Path, settings: Settings, device: Device, systems: Systems) -> dict[str, Any]:
     """An utterance of dev of middling length: posteriors of its aligned pdfs by the first system of every group."""
-    alignments = AlignmentStore.open(run_dir / "align" / "dev")
+    alignments = AlignmentStore.open(run_dir / settings.targets.artifact / "dev")
     chosen = _of_median_length(alignments)
     pdfs = torch.from_numpy(alignments.pdfs(chosen).astype(np.int64))
     found = {}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from kd_asr.alignment.lexicon import read_lexicon
-from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.console import say
 from kd_asr.decoding.fst_arrays import write_fst
@@ -19,6 +18,7 @@ from kd_asr.stages.settings import Settings
 def graph(run_dir: Path, settings: Settings) -> Artifact:
     """Write `graph/HCLG.fst` and `graph/words.txt`."""
     lexicon, language_model, aligned = (load_artifact(run_dir, name) for name in ("lexicon", "language_model", "align"))
+    targets = settings.targets
     found = aligned.metrics["train"].get("silence_probability")
     if found is None:
         raise UserError(f"{aligned.path} lacks the share of silences: run `kd-asr align {run_dir}` again")
@@ -29,7 +29,7 @@ def graph(run_dir: Path, settings: Settings) -> Artifact:
         fst, words = decoding_graph(
             read_lexicon(lexicon.path / "lexicon.txt"),
             arpa_file(language_model),
-            Topology.load(aligned.path / "topology.json"),
+            targets.topology(run_dir),
             silence_probability=silence_probability,
             self_loop_scale=settings.decode.self_loop_scale,
         )
@@ -48,7 +48,7 @@ def graph(run_dir: Path, settings: Settings) -> Artifact:
         "graph",
         code=__name__,
         settings=decides(settings),
-        inputs=[lexicon, language_model, aligned],
+        inputs=[lexicon, language_model, load_artifact(run_dir, targets.artifact)],
         work=work,
     )
 

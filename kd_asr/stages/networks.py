@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from kd_asr.alignment.store import AlignmentStore
-from kd_asr.device import HOST, Precision
+from kd_asr.device import HOST, Precision, device_of
 from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores, score_frames
 from kd_asr.features.store import FrameStore
 from kd_asr.networks.base import Network
@@ -17,6 +18,7 @@ from kd_asr.stages.speech import utterance_chunks
 
 # Frames of a group of utterances, few enough for the outputs of ten networks to stay in the processor's cache.
 PIECE = 4096
+_PADDED = 256
 
 
 def log_posteriors_of_inputs(model: nn.Module, inputs: Sequence[torch.Tensor], *, precision: Precision) -> torch.Tensor:
@@ -44,10 +46,35 @@ def posteriors_of(
     utterance_ids: Sequence[str],
     *,
     precision: Precision,
+    stride: int = 1,
 ) -> list[torch.Tensor]:
-    """(frames, pdfs) float32 log-posteriors of some utterances by every model, each through its own view."""
+    """(frames, pdfs) float32 log-posteriors of some utterances by every model, each through its own view.
+
+    With a stride they are those of every `stride`-th frame of a single utterance, for which alone networks that were
+    trained so are computed.
+    """
+    if stride > 1:
+        return _strided_posteriors(models, store, utterance_ids, precision=precision, stride=stride)
     inputs = {view: view.utterances(store, utterance_ids) for view in {model.own_view for model in models}}
     return [log_posteriors_of_inputs(model, inputs[model.own_view], precision=precision) for model in models]
+
+
+def _strided_posteriors(
+    models: Sequence[Network], store: FrameStore, utterance_ids: Sequence[str], *, precision: Precision, stride: int
+) -> list[torch.Tensor]:
+    [name] = utterance_ids
+    count, found = -(-store.num_frames(name) // stride), []
+    for model in models:
+        [batch] = model.own_view.utterances(store, [name])
+        if device_of(model).uses_bf16(precision):
+            # As for all frames, so that batches have few sizes; here, since of what is padded few frames have outputs.
+            batch = F.pad(batch, (0, 0, 0, -batch.shape[1] % _PADDED))
+        asked, model.only_labelled = model.only_labelled, True
+        try:
+            found.append(log_posteriors_of_batch(model, batch, precision=precision)[:count])
+        finally:
+            model.only_labelled = asked
+    return found
 
 
 def score_utterances(alignments: AlignmentStore, utterance_ids: Sequence[str], log_probs: torch.Tensor) -> FrameScores:

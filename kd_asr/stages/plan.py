@@ -9,7 +9,7 @@ from itertools import product
 from kd_asr.distillation.objectives import HARD, hinton_losses
 from kd_asr.errors import UserError
 from kd_asr.features.settings import AugmentSettings
-from kd_asr.jobs.job import MODEL, Job, TeacherSpec, as_name, network_seed, teacher_spec
+from kd_asr.jobs.job import MODEL, Data, Job, TeacherSpec, as_name, network_seed, teacher_spec
 from kd_asr.methods.base import NetworkAround, Plan, cohort, live, planned
 from kd_asr.registry import Named, Weighted, find, named
 from kd_asr.stages.settings import Settings
@@ -53,6 +53,11 @@ class SpeechTask:
     settings: Settings
     size: float = 1.0
     paper_row = "Distilled Single model"
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """What losses may need of the data."""
+        return self.settings.targets.gives
 
     @property
     def students(self) -> int:
@@ -164,19 +169,23 @@ def realignment_jobs(settings: Settings) -> list[Job]:
     """Trainings of networks like the teachers on the first alignment, for `align.network_epochs` epochs."""
     brief = replace(settings, train=replace(settings.train, epochs=settings.align.network_epochs))
     names = [f"align_networks/network-{number:02d}" for number in range(settings.align.networks)]
-    return [hard_job(brief, name, settings.teacher_network, aligned=FIRST_ALIGNMENT) for name in names]
+    data = SpeechData(variation(settings), aligned=FIRST_ALIGNMENT, vary_copies=True)
+    jobs = [hard_job(brief, name, settings.teacher_network) for name in names]
+    return [replace(job, data=data, losses=HARD, keep="best") for job in jobs]
 
 
-def hard_job(settings: Settings, name: str, network: Named, *, aligned: str = "align") -> Job:
-    """A network on hard labels; with the labels of `align` it learns from the copies of `augment` as well."""
-    copies = "augment" if settings.augment.copies > 0 and aligned == "align" else ""
+def hard_job(settings: Settings, name: str, network: Named) -> Job:
+    """A network without a teacher, which learns from the copies of `augment` as well."""
+    targets, varied = settings.targets, variation(settings)
+    copies = "augment" if settings.augment.copies > 0 else ""
     return Job(
         name=name,
         networks={MODEL: network},
-        data=SpeechData(variation(settings), aligned=aligned, copies=copies, vary_copies=True),
-        losses=HARD,
+        data=targets.data(varied, copies=copies, vary_copies=True),
+        losses=settings.losses,
         budget=settings.train,
         seed=network_seed(settings.seed, name),
+        keep=targets.keep,
     )
 
 
@@ -202,6 +211,7 @@ def soft_job(
         budget=student_budget(settings),
         seed=network_seed(settings.seed, name) if seed is None else seed,
         teacher=teacher or ensemble_as_teacher(settings),
+        keep=settings.targets.keep,
     )
 
 
@@ -216,10 +226,10 @@ def ensemble_as_teacher(settings: Settings) -> TeacherSpec:
     )
 
 
-def _transfer_set(settings: Settings) -> SpeechData:
+def _transfer_set(settings: Settings) -> Data:
     """The training set, `transfer`'s copies of it and, where there is some, unlabelled audio."""
-    data = SpeechData(variation(settings), copies="transfer")
-    if not settings.unlabelled_folders:
+    data = settings.targets.data(variation(settings), copies="transfer")
+    if not settings.unlabelled_folders or not isinstance(data, SpeechData):
         return data
     return replace(data, unlabelled="unlabelled", labelled_share=settings.distil.labelled_share)
 

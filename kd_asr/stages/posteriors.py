@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from kd_asr.alignment.store import AlignmentStore
-from kd_asr.alignment.topology import SILENCE, Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_json, write_json
 from kd_asr.device import HOST, Device, find_device
 from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_store, write_shard
@@ -25,12 +24,15 @@ from kd_asr.jobs.systems import NetworkRef
 from kd_asr.networks.base import Network
 from kd_asr.networks.ensemble import average_log_posteriors
 from kd_asr.parallel import parallel_map
+from kd_asr.sequence.forward_backward import DenominatorSums
+from kd_asr.sequence.teaching import log_occupations
 from kd_asr.stages.networks import PIECE, posteriors_by_group, posteriors_of, score_utterances
 from kd_asr.stages.plan import member_names
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.speech import chunks_of, utterance_chunks
 from kd_asr.stages.systems import ENSEMBLE, load_networks
 from kd_asr.tasks.speech import PARTS, labels, piece_of
+from kd_asr.tasks.targets import SequenceTargets
 
 SHARD_FRAMES = 50_000
 # Largest number of shards of a set: a reader maps them all, and Linux allows a process 65,530 mappings.
@@ -60,6 +62,14 @@ class _Worker:
     alignments: dict[Kind, AlignmentStore]
     silence: list[int]  # its pdfs
     settings: Settings
+    denominator: DenominatorSums | None
+
+    def taught(self, utterance_ids: Sequence[str], members: list[torch.Tensor], averaged: torch.Tensor) -> torch.Tensor:
+        """(frames, pdfs) logarithms of what is stored of some utterances of the training set."""
+        if self.denominator is None:
+            return averaged
+        counts = [self.stores["train"].num_frames(name) for name in utterance_ids]
+        return log_occupations(members, counts, self.denominator)
 
 
 _worker: _Worker
@@ -71,14 +81,18 @@ def _load(run_dir: Path, settings: Settings, device: Device) -> None:
     members = list(map(NetworkRef, member_names(settings)))
     models = device.put(load_networks(run_dir, members, store.features))
     alignments: dict[Kind, AlignmentStore] = {
-        "train": AlignmentStore.open(run_dir / "align" / "train"),
+        "train": AlignmentStore.open(run_dir / settings.targets.artifact / "train"),
         "copies": AlignmentStore.open(run_dir / "transfer" / "alignments"),
     }
     stores: dict[Kind, FrameStore] = {"train": store, "copies": FrameStore.open(run_dir / "transfer" / "frames")}
     if settings.unlabelled_folders:
         stores["unlabelled"] = FrameStore.open(run_dir / "unlabelled" / "frames")
-    silence = list(Topology.load(run_dir / "align" / "topology.json").pdfs(SILENCE))
-    _worker = _Worker(models, [member.name for member in members], stores, alignments, silence, settings)
+    silence = settings.targets.silent_pdfs(run_dir)
+    targets, denominator = settings.targets, None
+    if isinstance(targets, SequenceTargets) and settings.sequence.taught == "occupations":
+        denominator = device.put(targets.denominator(run_dir))
+    names = [member.name for member in members]
+    _worker = _Worker(models, names, stores, alignments, silence, settings, denominator)
 
 
 def _compute(shard: _Shard, *, folder: Path) -> None:
@@ -99,8 +113,9 @@ def _compute(shard: _Shard, *, folder: Path) -> None:
                 found, kept = _without_silence(names, averaged)
                 parts.extend(found)
                 averaged = averaged[kept]
-            targets = top_k_targets(averaged, settings.ensemble.top_k)
-            tail = tail + HOST.put(tail_sum(averaged, targets.classes))
+            taught = _worker.taught(names, members, averaged)
+            targets = top_k_targets(taught, settings.ensemble.top_k)
+            tail = tail + HOST.put(tail_sum(taught, targets.classes))
             if shard.kind == "train":
                 for name, log_probs in zip([ENSEMBLE, *_worker.names], [averaged, *members], strict=True):
                     scored = score_utterances(_worker.alignments["train"], names, log_probs)
@@ -154,7 +169,8 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
 
     Of unlabelled audio, long silences are left out: the store has the parts that `unlabelled.tsv` lists.
     """
-    extracted, aligned, copied = (load_artifact(run_dir, name) for name in ("features", "align", "transfer"))
+    targets = settings.targets
+    extracted, aligned, copied = (load_artifact(run_dir, name) for name in ("features", targets.artifact, "transfer"))
     members = [load_artifact(run_dir, name) for name in member_names(settings)]
     added = [load_artifact(run_dir, "unlabelled")] if settings.unlabelled_folders else []
     device = find_device(settings.device)
@@ -183,7 +199,7 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
             initargs=(run_dir, settings, device),
         ):
             pass
-        num_classes = Topology.load(aligned.path / "topology.json").num_pdfs
+        num_classes = targets.topology(run_dir).num_pdfs
         paths = [folder / f"scores-{shard.number:05d}.json" for shard in shards]
         found = [read_json(path) for path in paths]
         parts = [Part(*fields) for one in found for fields in one["parts"]]
@@ -201,7 +217,7 @@ def posteriors(run_dir: Path, settings: Settings) -> Artifact:
             tail_prior=torch.tensor([one["tail"] for one in found], dtype=torch.float64).sum(dim=0),
             fingerprints={
                 "features": extracted.fingerprint,
-                "align": aligned.fingerprint,
+                targets.artifact: aligned.fingerprint,
                 "ensemble": digest([member.fingerprint for member in members]),
             },
         )
@@ -255,4 +271,5 @@ def decides(settings: Settings) -> dict[str, Any]:
         "ensemble.top_k": settings.ensemble.top_k,
         "train.precision": settings.train.precision,
         **(silence if settings.unlabelled_folders else {}),
+        **({"sequence.taught": settings.sequence.taught} if settings.targets.stride > 1 else {}),
     }

@@ -23,9 +23,10 @@ from kd_asr.decoding.decoder import unpickled_scores
 from kd_asr.jobs.systems import NetworkRef
 from kd_asr.stages.align_sets import utterances_with_features, write_sets
 from kd_asr.stages.plan import FIRST_ALIGNMENT, realignment_jobs
-from kd_asr.stages.recognise import NetworkScores, log_prior, recognising_workers
+from kd_asr.stages.recognise import NetworkScores, recognising_workers
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.train import train
+from kd_asr.tasks.targets import log_prior
 
 
 @dataclass(frozen=True)

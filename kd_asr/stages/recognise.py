@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakSet
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kd_asr.alignment.store import AlignmentStore
+from kd_asr.artifacts import load_artifact
 from kd_asr.corpora.manifest import Utterance, read_manifest
 from kd_asr.decoding.decoder import Decoder, Hypothesis, Search, search_set
 from kd_asr.device import HOST, find_device
@@ -26,6 +27,7 @@ from kd_asr.stages.networks import posteriors_of
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.speakers import SpeakerAdaptation, speakers_of
 from kd_asr.stages.systems import load_networks
+from kd_asr.tasks.targets import Targets
 
 # Scores that each worker keeps of all systems together, since dev is decoded with the same scores at every point of the
 # grid, by all seeds in turn. What came first stays: of a round that does not fit, the latest would never be asked for
@@ -36,7 +38,8 @@ Recognised = tuple[list[Utterance], list[Hypothesis]]
 
 
 class NetworkScores:
-    """Log-likelihoods of a frame store's utterances, up to a constant for each frame: log posterior - log prior.
+    """Log-likelihoods of a frame store's utterances, up to a constant for each frame: log posterior - log prior, of
+    every frame or, for networks that learn sequences, every third.
 
     The networks are loaded on first use, so that an object is cheap to send to a worker. The worker keeps up to 300 MB
     of scores of all such objects for the next search with the same one. With `adapt.prior_frames` the networks are
@@ -55,11 +58,13 @@ class NetworkScores:
         *,
         average: Average = "arithmetic",
         speakers: Mapping[str, str] | None = None,
+        stride: int = 1,
     ) -> None:
-        """Prepare networks of a run, averaged by `average` if several, for the frame store `frames`; `speakers` has the
-        speaker of each utterance, for adaptation."""
+        """Prepare networks of a run, averaged by `average` if several, for every `stride`-th frame of the frame store
+        `frames`; `speakers` has the speaker of each utterance, for adaptation."""
         self._run_dir = run_dir
         self._average = average
+        self._stride = stride
         self._frames = frames
         self._networks = networks
         self._settings = settings
@@ -84,7 +89,8 @@ class NetworkScores:
         models, store = self._loaded
         if self._adaptation is not None:
             self._adaptation.adapt_to(utterance_id)
-        members = posteriors_of(models, store, [utterance_id], precision=self._settings.train.precision)
+        precision = self._settings.train.precision
+        members = posteriors_of(models, store, [utterance_id], precision=precision, stride=self._stride)
         scores = average_log_posteriors(members, self._average) if len(members) > 1 else members[0]
         likelihoods = np.asarray(HOST.put(scores).numpy() - self._log_prior, dtype=np.float32)
         self._alive.add(self)
@@ -100,9 +106,9 @@ def recognising_workers(settings: Settings) -> Workers:
 
 
 def set_scores(
-    run_dir: Path, set_name: str, system: System, settings: Settings, log_prior: torch.Tensor
+    run_dir: Path, set_name: str, system: System, settings: Settings, log_prior: torch.Tensor, *, stride: int = 1
 ) -> NetworkScores:
-    """Scores of dev or test by a system of a run, adapted to the speakers."""
+    """Scores of every `stride`-th frame of dev or test by a system of a run, adapted to the speakers."""
     speakers = speakers_of(run_dir, set_name) if settings.adapt.prior_frames > 0 else None
     return NetworkScores(
         run_dir,
@@ -112,16 +118,21 @@ def set_scores(
         log_prior,
         average=system.combine,
         speakers=speakers,
+        stride=stride,
     )
 
 
-def log_prior(alignments: AlignmentStore, num_pdfs: int) -> torch.Tensor:
-    """(pdfs,) log share of the training frames of each pdf; a pdf without frames counts as having one."""
-    counts = np.zeros(num_pdfs)
-    for name in alignments.utterance_ids:
-        counts += np.bincount(alignments.pdfs(name), minlength=num_pdfs)
-    counts = np.maximum(counts, 1.0)
-    return torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32))
+def search_scores(run_dir: Path, set_name: str, system: System, settings: Settings) -> NetworkScores:
+    """Scores of dev or test that a search takes."""
+    targets = settings.targets
+    prior = _prior(run_dir, targets, load_artifact(run_dir, targets.artifact).fingerprint)
+    return set_scores(run_dir, set_name, system, settings, prior, stride=targets.stride)
+
+
+@lru_cache(maxsize=1)
+def _prior(run_dir: Path, targets: Targets, fingerprint: str) -> torch.Tensor:
+    """What the search subtracts; `fingerprint` distinguishes an alignment from an earlier one in the same folder."""
+    return targets.log_prior(run_dir)
 
 
 def utterances_to_decode(run_dir: Path, set_name: str) -> tuple[list[Utterance], list[tuple[str, int]]]:

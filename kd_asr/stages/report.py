@@ -125,7 +125,7 @@ def _load_artifacts(run_dir: Path, settings: Settings, systems: Systems) -> dict
     teachers = networks(systems.teacher)
     names = [
         *("prepare", "features", *(["unlabelled"] if settings.unlabelled_folders else [])),
-        *("lexicon", "language_model", "align"),
+        *("lexicon", "language_model", "align", settings.targets.artifact),
         *first,
         "augment",
         *teachers,
@@ -239,7 +239,7 @@ def _sources(
         read_manifest(artifacts["prepare"].path / "test.jsonl"),
         run_dir / "features" / "test",
         artifacts["align"].path / "test",
-        artifacts["align"].path / "topology.json",
+        artifacts[settings.targets.artifact].path / "topology.json",
         read_lexicon(artifacts["lexicon"].path / "lexicon.txt"),
         settings.features,
         # With a prior of 1, scores are log-posteriors.

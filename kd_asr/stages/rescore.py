@@ -15,8 +15,6 @@ from typing import Any
 
 from rich.console import Console
 
-from kd_asr.alignment.store import AlignmentStore
-from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.corpora.manifest import Utterance
 from kd_asr.decoding.arpa import ArpaModel, read_arpa, respell
@@ -30,7 +28,7 @@ from kd_asr.reporting.tables import Table, percent, to_rich
 from kd_asr.stages.agreement import check_agreement
 from kd_asr.stages.language_model import arpa_file
 from kd_asr.stages.lexicon import file_digest, gone
-from kd_asr.stages.recognise import log_prior, recognising_workers, set_scores, utterances_to_decode
+from kd_asr.stages.recognise import recognising_workers, search_scores, utterances_to_decode
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import run_systems
 
@@ -62,7 +60,7 @@ def rescore(run_dir: Path, settings: Settings) -> list[Artifact]:
     with recognising_workers(settings) as workers:
         for system in run_systems(settings).systems:
             networks = dict.fromkeys(member.artifact for member in system.members)
-            names = ("prepare", "features", "align", "graph", f"decode/{system.name}", *networks)
+            names = ("prepare", "features", settings.targets.artifact, "graph", f"decode/{system.name}", *networks)
             inputs = [load_artifact(run_dir, name) for name in names]
 
             def work(folder: Path, system: System = system) -> dict[str, Any]:
@@ -115,14 +113,12 @@ def _alternatives(
 ) -> tuple[list[Utterance], Lists]:
     """The utterances of a set and their alternatives, with the acoustic scale and penalty that `decode` chose."""
     decoded = load_artifact(run_dir, f"decode/{system.name}").metrics
-    aligned = load_artifact(run_dir, "align").path
-    prior = log_prior(AlignmentStore.open(aligned / "train"), Topology.load(aligned / "topology.json").num_pdfs)
     utterances, lengths = utterances_to_decode(run_dir, set_name)
     rescore = settings.rescore
     return utterances, search_set(
         run_dir / "graph",
         lengths,
-        set_scores(run_dir, set_name, system, settings, prior),
+        search_scores(run_dir, set_name, system, settings),
         Search(decoded["acoustic_scale"], decoded["insertion_penalty"], beam=rescore.beam),
         workers,
         method=partial(Decoder.alternatives, count=rescore.alternatives, lattice_beam=rescore.lattice_beam),

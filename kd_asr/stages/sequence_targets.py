@@ -12,17 +12,21 @@ from kd_asr.corpora.manifest import SETS
 from kd_asr.features.store import FrameStore
 from kd_asr.sequence.denominator import Denominator
 from kd_asr.sequence.phone_lm import estimate_phone_lm
-from kd_asr.sequence.settings import SequenceSettings
 from kd_asr.sequence.topology import OneStateTopology
 from kd_asr.sequence.tree import left_biphone_tree
+from kd_asr.stages.settings import Settings
 from kd_asr.tasks.sequences import DENOMINATOR, TOPOLOGY
 
 NAME = "sequence_targets"
 
 
-def sequence_targets(run_dir: Path, settings: SequenceSettings) -> Artifact:
+def sequence_targets(run_dir: Path, settings: Settings) -> Artifact | None:
     """Write `topology.json`, `denominator.safetensors`, and the alignment stores `train`, `dev` and `test` with the
-    topology's pdfs; the tree and the phone language model are those of the training set."""
+    topology's pdfs; the tree and the phone language model are those of the training set. Nothing where networks learn
+    the frames of `align`."""
+    own = settings.sequence
+    if settings.targets.artifact != NAME:
+        return None
 
     def work(folder: Path) -> dict[str, Any]:
         aligned = {name: AlignmentStore.open(run_dir / "align" / name) for name in SETS}
@@ -30,10 +34,10 @@ def sequence_targets(run_dir: Path, settings: SequenceSettings) -> Artifact:
         train = aligned["train"]
         phones = Topology.load(run_dir / "align" / "topology.json").phones
         spoken = [(frames.frames(name), train.phones(name)) for name in train.utterance_ids]
-        topology = OneStateTopology(phones, left_biphone_tree(spoken, phones, settings))
+        topology = OneStateTopology(phones, left_biphone_tree(spoken, phones, own))
         topology.save(folder / TOPOLOGY)
         lm = estimate_phone_lm(
-            ([item.phone for item in segments] for _, segments in spoken), longer_histories=settings.longer_histories
+            ([item.phone for item in segments] for _, segments in spoken), longer_histories=own.longer_histories
         )
         denominator = Denominator.build(lm, topology)
         denominator.save(folder / DENOMINATOR)
@@ -47,7 +51,17 @@ def sequence_targets(run_dir: Path, settings: SequenceSettings) -> Artifact:
         }
 
     inputs = [load_artifact(run_dir, name) for name in ("features", "align")]
-    return build_artifact(run_dir, NAME, code=__name__, settings=settings, inputs=inputs, work=work)
+    return build_artifact(run_dir, NAME, code=__name__, settings=decides(settings), inputs=inputs, work=work)
+
+
+def decides(settings: Settings) -> dict[str, Any]:
+    """What of the settings decides the artifact."""
+    own = settings.sequence
+    return {
+        "sequence.leaves": own.leaves,
+        "sequence.leaf_min_frames": own.leaf_min_frames,
+        "sequence.longer_histories": own.longer_histories,
+    }
 
 
 def _with_pdfs(store: AlignmentStore, utterance_id: str, topology: OneStateTopology) -> Alignment:

@@ -13,7 +13,9 @@ from kd_asr.corpora.settings import PrepareSettings, SpellingSettings
 from kd_asr.corpora.unlabelled import UnlabelledSettings
 from kd_asr.decoding.settings import BeamsSettings, DecodeSettings, LanguageModelSettings, RescoreSettings
 from kd_asr.device import device_problems
+from kd_asr.distillation.objectives import HARD
 from kd_asr.distillation.settings import BaselineSettings, DistilSettings, EnsembleSettings
+from kd_asr.errors import UserError
 from kd_asr.experiments.filters.settings import FiltersSettings
 from kd_asr.experiments.reduced_data.settings import ReducedSettings
 from kd_asr.features.settings import AugmentSettings, FeatureSettings
@@ -22,10 +24,12 @@ from kd_asr.jobs.stacks import BatchJobs
 from kd_asr.networks.base import problems_of, view_of
 from kd_asr.networks.settings import AdaptSettings, StudentSettings, TeacherSettings
 from kd_asr.networks.sizes import WIDTH
-from kd_asr.registry import Named, find, named
+from kd_asr.registry import Named, Weighted, find, named
 from kd_asr.reporting.page.settings import PageSettings
+from kd_asr.sequence.settings import SequenceSettings
 from kd_asr.settings.files import load_settings_of, parse_settings_of
 from kd_asr.settings.ranges import AtLeast, AtMost, DecidesNothing, NotEmpty, OfKind
+from kd_asr.tasks.targets import Targets, targets_of
 from kd_asr.training.settings import TrainSettings
 
 
@@ -57,6 +61,10 @@ class Settings:
         student: Network of the students.
         augment: Variation of the training data.
         train: Training of a network.
+        losses: Losses of teachers and baselines, the networks that have no teacher, and their weights. With `lfmmi`,
+            such as `[{lfmmi: {}, weight: 1}]`, all networks learn whole stretches of speech by lattice-free maximum
+            mutual information (Povey and others 2016), and the search takes every third frame; see `sequence`.
+        sequence: Graphs of sequence training.
         methods: Ways of teaching the students, each a row of the report, such as `[hinton, {mutual: {networks: 4}}]`;
             `all` on the command line: those of the preset, and all others that can work with these settings.
         ensemble: Teachers.
@@ -92,6 +100,8 @@ class Settings:
     student: StudentSettings = field(default_factory=StudentSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+    losses: Annotated[tuple[Weighted, ...], NotEmpty] = HARD
+    sequence: SequenceSettings = field(default_factory=SequenceSettings)
     methods: Annotated[tuple[Annotated[Named, OfKind("method")], ...], NotEmpty] = (named("method", "hinton"),)
     ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
     baseline: BaselineSettings = field(default_factory=BaselineSettings)
@@ -108,6 +118,16 @@ class Settings:
     def unlabelled_folders(self) -> tuple[str | Path, ...]:
         """Folders of audio without transcripts, the corpus's own first."""
         return (*corpus_of(self.corpus).unlabelled, *self.unlabelled.folders)
+
+    @property
+    def targets(self) -> Targets:
+        """What the networks learn."""
+        return targets_of(self.losses, leaky=self.sequence.leaky)
+
+    def check_frames(self, what: str) -> None:
+        """Raise a `UserError` if the networks learn sequences; `what` is not for these."""
+        if self.targets.stride > 1:
+            raise UserError(f"{what}: not for networks that learn sequences (losses: lfmmi), only for those of frames")
 
     @property
     def teacher_network(self) -> Named:
@@ -146,6 +166,7 @@ class Settings:
                 f"reduced.draw: the network {self.student_network.name} learns from stretches of frames, so parts "
                 "cannot consist of single frames; use utterances"
             )
+        found += self._sequence_problems()
         asked = self.distil.teacher.name
         if find("teacher", asked).source == "networks" and self.views_differ:
             found.append(f"distil.teacher: {asked} teachers {self.views_differ}, or use stored")
@@ -158,6 +179,29 @@ class Settings:
             found.append(f"distil.sizes: the network {self.student_network.name} has no setting {WIDTH} to reduce")
         if self.distil.sweep_decides and "hinton" not in {method.name for method in self.methods}:
             found.append("distil.sweep_decides: hinton is not among the methods, so there is nothing to decide")
+        return found
+
+    def _sequence_problems(self) -> list[str]:
+        """What does not go together with sequence training, which has the training set alone."""
+        if self.targets.stride == 1:
+            return []
+        has = {
+            "augment.copies": self.augment.copies > 0,
+            "distil.copies": self.distil.copies > 0,
+            "unlabelled": bool(self.unlabelled_folders),
+            "align.networks": self.align.networks > 0,
+            "distil.sweep_temperatures": bool(self.distil.sweep_temperatures),
+        }
+        found = [
+            f"{name}: not for networks that learn sequences (losses: lfmmi); leave it out" for name in has if has[name]
+        ]
+        losses = {item.loss.name for method in self.methods for item in getattr(method.settings, "losses", ())}
+        wanted = {"sequence_soft": "posteriors", "occupations": "occupations"}
+        found += [
+            f"sequence.taught: the loss {name} learns {kind}, not {self.sequence.taught}"
+            for name, kind in wanted.items()
+            if name in losses and kind != self.sequence.taught
+        ]
         return found
 
     def _problems_of(self, section: str, network: Named) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.artifacts import load_artifact
+from kd_asr.distillation.objectives import needs_of
 from kd_asr.distillation.sequence_teacher import SequenceTeacher
 from kd_asr.errors import UserError
 from kd_asr.features.settings import AugmentSettings
@@ -65,6 +66,12 @@ class SequenceData:
             raise UserError(
                 f"{job.name}: for a sequence loss the network {job.network.name} must learn from chunks of every third "
                 f"frame: choose tdnnf or tdnn, with frame_stride {FRAME_STRIDE}"
+            )
+        of_frames = [item.loss.name for item in job.losses if "graphs" not in needs_of([item])]
+        if of_frames and getattr(job.network.settings, "cross_entropy_branch", False):
+            raise UserError(
+                f"{job.name}: the loss {of_frames[0]!r} cannot tell the outputs of a network with cross_entropy_branch "
+                "apart: take sequence_soft or occupations beside lfmmi, or a network without the branch"
             )
         topology = OneStateTopology.load(run_dir / self.targets / TOPOLOGY)
         train = LabelledSpeech.of_set(run_dir, "train", augment=self.augment, aligned=self.targets)

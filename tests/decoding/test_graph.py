@@ -7,8 +7,9 @@ import pytest
 from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.topology import Topology
 from kd_asr.decoding.arpa import write_arpa
+from kd_asr.decoding.context import phone_chains
 from kd_asr.decoding.fst_arrays import FstArrays, from_kaldifst, make_arcs, to_kaldifst
-from kd_asr.decoding.graph import decoding_graph, grammar_fst, phone_chains, read_words, write_words
+from kd_asr.decoding.graph import decoding_graph, grammar_fst, read_words, write_words
 from kd_asr.decoding.lexicon_fst import disambiguated, lexicon_fst
 from kd_asr.decoding.ngram import estimate_ngrams
 from kd_asr.decoding.state_chains import expand_to_states

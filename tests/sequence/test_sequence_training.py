@@ -15,18 +15,32 @@ from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.device import Device
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.losses.lfmmi import LfmmiLoss, LfmmiSettings
+from kd_asr.distillation.losses.occupations import OccupationsLoss, OccupationsSettings
 from kd_asr.distillation.objectives import objective_of, weighted
+from kd_asr.distillation.posterior_store import PosteriorStore
+from kd_asr.distillation.settings import DistilSettings, EnsembleSettings
+from kd_asr.distillation.signal import top_k_targets
 from kd_asr.errors import UserError
 from kd_asr.features.settings import AugmentSettings, FeatureSettings
 from kd_asr.features.store import FrameStore, create_store
 from kd_asr.jobs.job import Job, Material
 from kd_asr.jobs.run import run
+from kd_asr.jobs.systems import NetworkRef
+from kd_asr.methods.hinton import HintonMethodSettings
 from kd_asr.networks.base import seeded
 from kd_asr.networks.outputs import Outputs
 from kd_asr.networks.tdnnf import TdnnfSettings
 from kd_asr.registry import named
 from kd_asr.sequence.settings import SequenceSettings
+from kd_asr.stages.distil import distil
+from kd_asr.stages.ensemble import ensemble
+from kd_asr.stages.networks import posteriors_of
+from kd_asr.stages.plan import member_names
+from kd_asr.stages.posteriors import posteriors
 from kd_asr.stages.sequence_targets import sequence_targets
+from kd_asr.stages.settings import Settings
+from kd_asr.stages.systems import load_networks
+from kd_asr.stages.transfer import transfer
 from kd_asr.tasks.sequences import SequenceData
 from kd_asr.tasks.speech import SpeechData
 from kd_asr.training.constraints import keep_semi_orthogonal
@@ -44,7 +58,9 @@ NETWORK = named(
 )
 BUDGET = TrainSettings(epochs=8, batch_frames=96, learning_rate=0.01, precision="fp32")
 # A leaf for each phone and state at least.
-SETTINGS = SequenceSettings(leaves=10, leaf_min_frames=5, longer_histories=5)
+SETTINGS = Settings(
+    losses=(weighted("lfmmi"),), sequence=SequenceSettings(leaves=10, leaf_min_frames=5, longer_histories=5)
+)
 
 
 @pytest.fixture
@@ -198,6 +214,90 @@ def test_the_loss_stays_on_its_device_and_is_not_looked_at(laid_out, targets) ->
 def test_what_cannot_be_trained_is_refused(laid_out, targets) -> None:
     with pytest.raises(UserError, match="chunks of every third frame"):
         job().data.open(laid_out, job(networks={"model": named("network", "tdnn")}))
+    with pytest.raises(UserError, match="the loss 'hard' cannot tell the outputs of a network with"):
+        job().data.open(laid_out, job(losses=(weighted("lfmmi"), weighted("hard"))))
     with pytest.raises(UserError, match="'lfmmi' needs graphs, but its teacher gives labels"):
         job(data=SpeechData(AugmentSettings()))
 
+
+
+def test_outputs_of_every_third_frame_are_those_of_all_frames(laid_out, targets) -> None:
+    store = FrameStore.open(laid_out / "features" / "dev")
+    model = seeded(NETWORK, (FEATURES.num_mel_bins,), 10, 1)
+    for name in store.utterance_ids:
+        everything, third = (
+            posteriors_of([model], store, [name], precision="fp32", stride=stride)[0] for stride in (1, 3)
+        )
+        assert torch.allclose(third, everything[::3], atol=1e-5)
+        [in_bf16] = posteriors_of([model], store, [name], precision="bf16", stride=3)
+        assert in_bf16.shape == third.shape and not model.only_labelled
+
+
+@pytest.mark.parametrize("taught", ["posteriors", "occupations"])
+def test_a_student_learns_from_what_is_stored_of_its_teachers(laid_out, targets, taught) -> None:
+    loss = weighted("occupations" if taught == "occupations" else "sequence_soft")
+    settings = replace(
+        SETTINGS,
+        features=FEATURES,
+        jobs=1,
+        device="cpu",
+        network=NETWORK,
+        train=replace(BUDGET, epochs=1),
+        sequence=replace(SETTINGS.sequence, taught=taught),
+        ensemble=EnsembleSettings(members=2, average="geometric"),
+        distil=DistilSettings(students=1, sweep_temperatures=()),
+        methods=(named("method", "hinton", HintonMethodSettings((weighted("lfmmi"), loss))),),
+    )
+    assert settings.problems() == []
+    for stage in (ensemble, transfer, posteriors):
+        stage(laid_out, settings)
+    store, frames = PosteriorStore(laid_out / "posteriors"), FrameStore.open(laid_out / "features" / "train")
+    members = load_networks(laid_out, [NetworkRef(name) for name in member_names(settings)], frames.features)
+    each = posteriors_of(members, frames, ["train-3"], precision="fp32")
+    expected = (sum(each) / 2).softmax(1)
+    if taught == "occupations":
+        sums = settings.targets.denominator(laid_out)
+        expected = torch.zeros_like(expected)
+        for shift in range(3):
+            expected[shift::3] = sum(sums(one[shift::3][None]).occupation[0] / 2 for one in each)
+    # All ten classes are stored; as 16 bits.
+    rows = store.rows("train-3")
+    found = store.targets(torch.arange(rows.start, rows.stop)).dense_log_probs(1.0).exp()
+    assert torch.allclose(found, expected, atol=2e-3)
+    [student] = distil(laid_out, settings)[:1]
+    assert student.name == "distil/student-00" and student.metrics["updates"] == job().updates(laid_out) / 8
+
+
+def test_the_divergence_of_paths_is_the_difference_of_occupations(laid_out, targets) -> None:
+    """Its gradient against finite differences, and 0 where the student is its teacher."""
+    material = job().data.open(laid_out, job())
+    batch, pdfs = batch_of(material, torch.arange(2)), material.num_classes
+    denominator = batch.signal.graphs.denominator
+    generator = torch.Generator().manual_seed(1)
+    teacher, student = (torch.randn(24, pdfs, generator=generator) for _ in range(2))
+    of_teacher, of_student = (denominator(one.view(2, 12, pdfs)).occupation for one in (teacher, student))
+    signal = replace(batch.signal, targets=top_k_targets(of_teacher.flatten(0, 1).log(), pdfs))
+    loss = OccupationsLoss(OccupationsSettings())
+    logits = student.requires_grad_()
+    loss(Outputs(torch.cat([logits, teacher], dim=1)), signal, batch).sum().backward()
+    assert torch.allclose(logits.grad, (of_student - of_teacher).flatten(0, 1), atol=1e-4)
+    alike = teacher.clone().requires_grad_()
+    loss(Outputs(alike), signal, batch).sum().backward()
+    assert float(alike.grad.abs().max()) < 1e-4
+    # The divergence itself is least there.
+    values = [float(loss(Outputs(one.detach()), signal, batch).sum()) for one in (alike, logits)]
+    assert values[0] < values[1]
+
+
+def test_settings_that_sequences_cannot_bear_are_refused() -> None:
+    settings = replace(
+        SETTINGS,
+        network=NETWORK,
+        train=BUDGET,
+        distil=DistilSettings(copies=2, sweep_temperatures=()),
+        methods=(named("method", "hinton", HintonMethodSettings((weighted("lfmmi"), weighted("occupations")))),),
+    )
+    assert settings.problems() == [
+        "distil.copies: not for networks that learn sequences (losses: lfmmi); leave it out",
+        "sequence.taught: the loss occupations learns occupations, not posteriors",
+    ]

@@ -11,7 +11,7 @@ from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.signal import Signal
 from kd_asr.networks.outputs import Outputs
 from kd_asr.registry import loss
-from kd_asr.sequence.forward_backward import SequenceObjective
+from kd_asr.sequence.forward_backward import SequenceGraphs, SequenceObjective
 from kd_asr.settings.ranges import AtLeast
 
 
@@ -61,12 +61,33 @@ class LfmmiLoss:
         Raises:
             ValueError: the signal has no graphs, or the outputs are not as many as the graphs' pdfs, once or twice.
         """
-        if signal.graphs is None or signal.frames is None:
-            raise ValueError("a batch without graphs: give the examples a SequenceTeacher")
-        pdfs = signal.graphs.denominator.num_pdfs
-        logits = outputs.logits.view(len(batch.examples), -1, outputs.logits.shape[1])
-        if logits.shape[2] not in (pdfs, 2 * pdfs):
-            raise ValueError(f"{logits.shape[2]} outputs for graphs of {pdfs} pdfs: neither as many nor twice as many")
-        main, branch = logits[..., :pdfs], logits[..., pdfs:] if logits.shape[2] > pdfs else None
-        found = signal.graphs.objective(main, signal.frames.view(len(batch.examples), -1))
+        graphs, chunks = graphs_of(signal), len(batch.examples)
+        main = outputs_of_search(outputs.logits, signal).view(chunks, -1, graphs.denominator.num_pdfs)
+        logits = outputs.logits.view(chunks, -1, outputs.logits.shape[1])
+        branch = logits[..., main.shape[2] :] if logits.shape[2] > main.shape[2] else None
+        assert signal.frames is not None
+        found = graphs.objective(main, signal.frames.view(chunks, -1))
         return main, branch, found
+
+
+def graphs_of(signal: Signal) -> SequenceGraphs:
+    """The graphs of a signal.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if signal.graphs is None or signal.frames is None:
+        raise ValueError("a batch without graphs: give the examples a SequenceTeacher")
+    return signal.graphs
+
+
+def outputs_of_search(logits: Tensor, signal: Signal) -> Tensor:
+    """(labels, pdfs) outputs that are searched, without those of the branch, of (labels, pdfs) or (labels, 2 * pdfs).
+
+    Raises:
+        ValueError: the signal has no graphs, or the outputs are not as many as the graphs' pdfs, once or twice.
+    """
+    pdfs = graphs_of(signal).denominator.num_pdfs
+    if logits.shape[1] not in (pdfs, 2 * pdfs):
+        raise ValueError(f"{logits.shape[1]} outputs for graphs of {pdfs} pdfs: neither as many nor twice as many")
+    return logits[:, :pdfs]

@@ -19,7 +19,6 @@ from kd_asr.experiments.reduced_data.scores import describe_parts, score_systems
 from kd_asr.stages.recognise import (
     NetworkScores,
     Recognised,
-    log_prior,
     recognise,
     recognising_workers,
     set_wer,
@@ -27,6 +26,7 @@ from kd_asr.stages.recognise import (
 )
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.train import train
+from kd_asr.tasks.targets import log_prior
 
 
 def reduced(run_dir: Path, settings: Settings) -> Artifact:
@@ -35,6 +35,7 @@ def reduced(run_dir: Path, settings: Settings) -> Artifact:
     The acoustic scale of a system is chosen on dev with its first repetition; the insertion penalty is chosen only
     once, with the first repetition of all labels, since there are many systems.
     """
+    settings.check_frames("the reduced-data experiment")
     systems, planned = reduced_systems(settings), reduced_networks(settings)
     jobs = [one.job for one in planned]
     networks = train(run_dir, settings, jobs, f"{len(jobs)} networks")

@@ -79,6 +79,7 @@ def uncertainty(run_dir: Path, settings: Settings) -> Artifact:
     Raises:
         UserError: a system has not been decoded with, or was made with other settings.
     """
+    settings.check_frames("the experiment on uncertainty")
     systems, device = run_systems(settings), find_device(settings.device)
     chosen = [
         (group, system)

@@ -15,8 +15,9 @@ from kd_asr.alignment.words import word_segments
 from kd_asr.evaluation.wer import GAP
 from kd_asr.jobs.systems import System
 from kd_asr.reporting.run_results import read_decoded
-from kd_asr.stages.recognise import log_prior, set_scores
+from kd_asr.stages.recognise import set_scores
 from kd_asr.stages.settings import Settings
+from kd_asr.tasks.targets import log_prior
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_asr.alignment.store import PhoneSegment
-from kd_asr.alignment.topology import Topology
+from kd_asr.alignment.topology import SILENCE
 from kd_asr.alignment.tree import leaves
 from kd_asr.alignment.tying import base_phone
+from kd_asr.decoding.context import AnyTopology, pdfs_of
 
 # Those that Hinton, Vinyals and Dean tried on speech (2015, section 4.1).
 TEMPERATURES = (1.0, 2.0, 5.0, 10.0)
 LOWEST = -12.0  # nats; the smallest log-posterior that is kept
 
 
-def phones_of_pdfs(topology: Topology) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def phones_of_pdfs(topology: AnyTopology) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Phones without stress and position in the word, and the number of each pdf's phone, (pdfs,)."""
     owner: dict[int, str] = {}
     if topology.tree is None:
-        owner = {pdf: base_phone(phone) for phone in topology.phones for pdf in topology.pdfs(phone)}
+        for phone in topology.phones:
+            owner |= dict.fromkeys(pdfs_of(topology, SILENCE, phone, SILENCE), base_phone(phone))
     else:
         for root in topology.tree.roots:
             name = base_phone(root.phones[0])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.store import AlignmentStore
-from kd_asr.alignment.topology import Topology, without_position
+from kd_asr.alignment.topology import without_position
 from kd_asr.alignment.tying import base_phone
 from kd_asr.alignment.words import words_of_phones
 from kd_asr.corpora.manifest import Utterance
@@ -32,6 +32,7 @@ from kd_asr.reporting.page.posteriors import (
     quantised,
 )
 from kd_asr.reporting.page.settings import PageSettings
+from kd_asr.tasks.targets import load_topology
 from kd_asr.text import shown
 
 FOLDER = "utterances"
@@ -109,7 +110,7 @@ def write_details(folder: Path, rates: Mapping[str, float], sources: Sources, se
     of_id = {item.utterance_id: item for item in store.present(sources.utterances)}
     there = set(alignments.utterance_ids)
     wanted = {name: rate for name, rate in rates.items() if name in of_id and name in there}
-    names, owners = phones_of_pdfs(Topology.load(sources.topology))
+    names, owners = phones_of_pdfs(load_topology(sources.topology))
     confusions = {group: Confusions(names) for group in sources.posteriors}
     numbers: dict[str, int] = {}
     silent: dict[str, str] = {}
