@@ -487,7 +487,7 @@ def outputs(folder: Path) -> dict[str, bytes]:
     [
         ("features", 300_000),
         ("graph", 100_000),
-        ("report", 60_000),
+        pytest.param("report", 60_000, marks=SLOW),
         pytest.param("align", 100_000, marks=SLOW),
         pytest.param("baseline", 60_000, marks=SLOW),
         pytest.param("ensemble", 8192, marks=SLOW),

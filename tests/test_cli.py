@@ -156,9 +156,11 @@ def test_a_second_command_waits_for_the_first(tmp_path, capsys) -> None:
     assert "there is no corpus folder" in " ".join(capsys.readouterr().err.split())
 
 
-def test_the_version_is_told() -> None:
-    done = subprocess.run([sys.executable, "-m", "kd_asr", "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout == f"kd-asr {__version__}\n"
+def test_the_version_is_told(capsys) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"kd-asr {__version__}\n"
 
 
 def test_exit_status_of_the_installed_command(tmp_path) -> None:
