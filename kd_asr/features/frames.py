@@ -11,7 +11,9 @@ import numpy as np
 import soxr
 
 from kd_asr.corpora.sound import UnusableAudio, go_to, mono_blocks, open_sound
+from kd_asr.device import HOST, Device
 from kd_asr.features.settings import FeatureSettings
+from kd_asr.features.torch_filterbank import torch_log_mel
 from kd_asr.features.usual_speaker import Moments, UsualSpeaker
 
 # What Kaldi's filterbank gives where there is no energy.
@@ -63,6 +65,7 @@ def frames_of_file(
     *,
     first_sample: int = 0,
     num_samples: int | None = None,
+    device: Device = HOST,
 ) -> FileFrames:
     """Frames of an audio file or a part of it, read piece by piece so that a long one needs little memory.
 
@@ -73,6 +76,7 @@ def frames_of_file(
         channel: the one that is used, counted from 1; None: the mean of all.
         first_sample: where the part begins, at the rate of the file.
         num_samples: length of the part at the rate of the file; None: up to its end.
+        device: where the filterbank `torch` computes, which holds all samples of the file.
 
     Raises:
         UnusableAudio: see `corpora.sound`; or the frames are not finite.
@@ -81,7 +85,7 @@ def frames_of_file(
         if first_sample:
             go_to(file, first_sample)
         source = _Counted(mono_blocks(file, channel, num_samples))
-        frames = log_mel_of_blocks(resampled(source, file.samplerate, settings.sample_rate), settings)
+        frames = log_mel_of_blocks(resampled(source, file.samplerate, settings.sample_rate), settings, device)
         if not np.isfinite(frames).all():
             raise UnusableAudio("features that are not finite")
         return FileFrames(frames, source.samples / file.samplerate, file.channels)
@@ -155,8 +159,21 @@ def log_mel(samples: np.ndarray, settings: FeatureSettings) -> np.ndarray:
     return log_mel_of_blocks([samples], settings)
 
 
-def log_mel_of_blocks(blocks: Iterable[np.ndarray], settings: FeatureSettings) -> np.ndarray:
-    """`log_mel` of samples that come in blocks."""
+def log_mel_of_blocks(
+    blocks: Iterable[np.ndarray], settings: FeatureSettings, device: Device = HOST
+) -> np.ndarray:
+    """`log_mel` of samples that come in blocks, by the filterbank that the settings name."""
+    if settings.filterbank == "torch":
+        samples = np.concatenate([*blocks, np.zeros(0, dtype=np.float32)])
+        frames = torch_log_mel(samples, settings, device)
+    else:
+        frames = _kaldi_log_mel(blocks, settings)
+    if settings.energy_floor:
+        frames[frames.max(axis=1, initial=-np.inf) <= np.log(settings.energy_floor)] = _NOTHING
+    return frames
+
+
+def _kaldi_log_mel(blocks: Iterable[np.ndarray], settings: FeatureSettings) -> np.ndarray:
     options = kaldi_native_fbank.FbankOptions()
     options.frame_opts.samp_freq = settings.sample_rate
     options.frame_opts.frame_length_ms = settings.frame_length_ms
@@ -184,10 +201,7 @@ def log_mel_of_blocks(blocks: Iterable[np.ndarray], settings: FeatureSettings) -
         take()
     bank.input_finished()
     take()
-    frames = np.concatenate([*found, np.zeros(0, dtype=np.float32)]).reshape(count, settings.num_mel_bins)
-    if settings.energy_floor:
-        frames[frames.max(axis=1, initial=-np.inf) <= np.log(settings.energy_floor)] = _NOTHING
-    return frames
+    return np.concatenate([*found, np.zeros(0, dtype=np.float32)]).reshape(count, settings.num_mel_bins)
 
 
 def is_live(frames: np.ndarray) -> np.ndarray:

@@ -25,6 +25,8 @@ class FeatureSettings:
             name (squares of 16-bit steps), are digital silence: they take no part in the normalisation. Noise of one
             step, which programs add to silence as dither, has up to 16,000, and so have pauses of quiet recordings. 0:
             only frames without any sound are.
+        filterbank: What computes them: `kaldi`, Kaldi's own code on the processor, or `torch`, torchaudio on the device
+            of the run, equal to 1e-3.
     """
 
     sample_rate: Annotated[int, AtLeast(8000), AtMost(384_000), Unit("Hz")] = 16000
@@ -33,11 +35,13 @@ class FeatureSettings:
     frame_shift_ms: Annotated[float, AtLeast(1), AtMost(1000), Unit("milliseconds")] = 10.0
     normalisation: Literal["speaker", "utterance"] = "speaker"
     energy_floor: Annotated[float, AtLeast(0), AtMost(1e9), AbsentMeans(0.0)] = 0.0
+    filterbank: Annotated[Literal["kaldi", "torch"], AbsentMeans("kaldi")] = "kaldi"
 
     def described(self) -> dict[str, object]:
-        """The settings as files keep them beside frames and networks, which a floor of 0 leaves as they were."""
-        found = asdict(self)
-        return found if self.energy_floor else {name: value for name, value in found.items() if name != "energy_floor"}
+        """The settings as files keep them beside frames and networks, which a floor of 0 leaves as they were. Frames of
+        either filterbank are the same to a network."""
+        left_out = {"filterbank"} if self.energy_floor else {"filterbank", "energy_floor"}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     @property
     def frame_shift(self) -> float:

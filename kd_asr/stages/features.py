@@ -14,6 +14,7 @@ from kd_asr.artifacts import Artifact, build_artifact, load_artifact, read_array
 from kd_asr.console import SPEECH
 from kd_asr.corpora.manifest import SETS, Rejected, Utterance, read_manifest, write_rejected
 from kd_asr.corpora.sound import UnusableAudio
+from kd_asr.device import HOST, Device, find_device
 from kd_asr.features.frames import frames_of_file, moments, normalise, num_frames
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.store import FrameStore, create_store
@@ -33,7 +34,7 @@ class _Result:
     moments: Moments | None
 
 
-def _compute(utterance: Utterance, settings: FeatureSettings) -> np.ndarray | str:
+def _compute(utterance: Utterance, settings: FeatureSettings, device: Device) -> np.ndarray | str:
     """(frames, bins) float32, not normalised and as many as were announced, or the reason why there are none."""
     first = utterance.first_sample
     try:
@@ -43,6 +44,7 @@ def _compute(utterance: Utterance, settings: FeatureSettings) -> np.ndarray | st
             settings,
             first_sample=first or 0,
             num_samples=None if first is None else utterance.num_samples,
+            device=device,
         ).frames
     except UnusableAudio as error:
         return str(error)
@@ -52,13 +54,13 @@ def _compute(utterance: Utterance, settings: FeatureSettings) -> np.ndarray | st
     return frames
 
 
-def _extract(group: list[Utterance], *, folder: Path, settings: FeatureSettings) -> _Result:
+def _extract(group: list[Utterance], *, folder: Path, settings: FeatureSettings, device: Device) -> _Result:
     """Compute, normalise together, and write the frames of one speaker (or one utterance)."""
     kept: list[Utterance] = []
     blocks: list[np.ndarray] = []
     rejected: list[Rejected] = []
     for utterance in group:
-        outcome = _compute(utterance, settings)
+        outcome = _compute(utterance, settings, device)
         if isinstance(outcome, str):
             rejected.append(Rejected(utterance.utterance_id, utterance.audio_path, outcome, "features"))
         else:
@@ -77,6 +79,7 @@ def features(run_dir: Path, settings: Settings) -> Artifact:
     `usual_speaker.json` has the statistics of train that a user's own short files are normalised with.
     """
     prepared = load_artifact(run_dir, "prepare")
+    device = find_device(settings.device) if settings.features.filterbank == "torch" else HOST
 
     def work(folder: Path) -> dict[str, Any]:
         metrics: dict[str, Any] = {}
@@ -93,11 +96,11 @@ def features(run_dir: Path, settings: Settings) -> Artifact:
             create_store(folder / name, names, [count for _, count in pairs], settings.features)
             results = list(
                 parallel_map(
-                    partial(_extract, folder=folder / name, settings=settings.features),
+                    partial(_extract, folder=folder / name, settings=settings.features, device=device),
                     _groups([item for item, _ in pairs], settings.features.normalisation),
                     description=f"features {name}",
                     unit=SPEECH,
-                    jobs=settings.jobs,
+                    jobs=device.processes(settings.jobs),
                     amount=lambda group: sum(item.seconds for item in group),
                 )
             )

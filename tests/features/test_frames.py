@@ -7,6 +7,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kd_asr.features import torch_filterbank
 from kd_asr.features.frames import (
     counted,
     frames_of_file,
@@ -47,6 +48,19 @@ def test_log_mel_equals_the_formula() -> None:
     rng = np.random.default_rng(0)
     samples = (0.1 * rng.standard_normal(8000)).astype(np.float32)
     assert np.abs(log_mel(samples, SETTINGS) - plain_log_mel(samples)).max() < 2e-3
+
+
+@pytest.mark.parametrize("rate, bins, samples", [(16000, 40, 48000), (8000, 23, 399), (8000, 23, 200), (16000, 80, 0)])
+def test_the_filterbank_of_torch_gives_the_same_frames(device, rate: int, bins: int, samples: int, monkeypatch) -> None:
+    settings = FeatureSettings(sample_rate=rate, num_mel_bins=bins)
+    rng = np.random.default_rng(0)
+    signal = np.concatenate([np.zeros(samples // 3), 0.1 * rng.standard_normal(samples - samples // 3)])
+    monkeypatch.setattr(torch_filterbank, "_FRAMES", 100)  # so that there are several pieces
+    found = log_mel_of_blocks([signal.astype(np.float32)], replace(settings, filterbank="torch"), device)
+    expected = log_mel(signal.astype(np.float32), settings)
+    assert found.shape == expected.shape
+    assert found.dtype == np.float32
+    assert np.abs(found - expected).max(initial=0.0) < 1e-3
 
 
 @given(st.integers(0, 20000))
