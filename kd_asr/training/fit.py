@@ -106,7 +106,7 @@ class Pace:
 
     def rate(self, update: int, settings: TrainSettings) -> float:
         """Learning rate of an update, counted from 0."""
-        return learning_rate(update, updates=self.updates, peak=settings.learning_rate, warmup=settings.warmup)
+        return learning_rate(update, updates=self.updates, peak=settings.peak_learning_rate, warmup=settings.warmup)
 
     def measured(self, update: int) -> bool:
         """Whether the model is validated after so many updates."""
