@@ -224,6 +224,15 @@ class Workers:
                         moved(amount(item))
                     yield result
 
+    def submit(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+        """One call, by a process that is free; calls begin in their order. Both must be picklable.
+
+        The future raises `BrokenProcessPool` if the process was killed, and so does this method after that.
+        """
+        _start_server()
+        with _starting():
+            return self._pool.submit(_call, function, item)
+
     def results(
         self,
         function: Callable[[Item], Result],
@@ -245,8 +254,6 @@ class Workers:
         Raises:
             UserError: a worker was killed.
         """
-        if items:
-            _start_server()
         pending: dict[int, Future[Result]] = {}
         told: set[int] = set()
 
@@ -261,8 +268,7 @@ class Workers:
             for wanted in range(len(items)):
                 # A window of submitted items, so that a slow consumer does not pile up results in memory.
                 while submitted < len(items) and len(pending) < 4 * self.jobs:
-                    with _starting():
-                        pending[submitted] = self._pool.submit(_call, function, items[submitted])
+                    pending[submitted] = self.submit(function, items[submitted])
                     submitted += 1
                 while not pending[wanted].done():
                     # For this one alone: with the others, of which some are done, it would not wait at all.

@@ -25,6 +25,7 @@ from kd_asr.cli.own_audio import COMMANDS, add_own_audio, run_own_audio
 from kd_asr.cli.parsing import Parser, command_of, fail, known_options, unknown_arguments
 from kd_asr.cli.run import add_run, run, with_task
 from kd_asr.cli.score import add_score, run_score
+from kd_asr.cli.serve import add_serve, run_serve
 from kd_asr.cli.speech import add_configure, configure
 from kd_asr.cli.stages import add_stages, run_stage
 from kd_asr.console import console, say
@@ -40,6 +41,7 @@ _FURTHER = {
     "compare": run_compare,
     "dump": run_dump,
     "export": run_export,
+    "serve": run_serve,
     "tensorboard": run_curves,
     **dict.fromkeys(COMMANDS, run_own_audio),
 }
@@ -66,6 +68,7 @@ def _parser() -> Parser:
     add_stages(commands)
     add_own_audio(commands)
     add_export(commands)
+    add_serve(commands)
     add_mnist(commands)
     add_compare(commands)
     add_score(commands)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +30,8 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
         description="Recognise audio files with a system of a run whose `decode` is done. Prints one line per file: "
         "name, tab, words; with --json one object per file, with the times of the words in seconds and the mean "
         "posterior of each; with --alternatives also the probability of each word among them. Files that cannot be "
-        "read are named on standard error. With --stream - standard input is recognised while it comes, with --stream mic "
-        "what a microphone hears.",
+        "read are named on standard error. With --stream - standard input is recognised while it comes, with "
+        "--stream mic what a microphone hears.",
     )
     align = commands.add_parser(
         "align-files",
@@ -88,8 +87,8 @@ def add_own_audio(commands: argparse._SubParsersAction[Any]) -> None:
         "--stream",
         action="store_true",
         help="with - as the only file: recognise what comes from standard input while it comes, PCM of 16 bits or "
-        "WAV; with mic, a microphone (needs pip install 'kd-asr[microphone]'); prints one object of JSON per line, partial results with the number of words that are certain, and at "
-        "pauses final ones with the times of the words",
+        "WAV; with mic, a microphone (pip install 'kd-asr[microphone]'); prints one object of JSON per line, partial "
+        "results with the number of words that are certain, and at pauses final ones with the times of the words",
     )
     transcribe.add_argument(
         "--rate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -63,12 +64,13 @@ def one_of(option: str, choices: Sequence[str]) -> Callable[[str], str]:
     return parse
 
 
-def whole_number(option: str, least: int) -> Callable[[str], int]:
-    """The type of an option that takes a whole number of `least` or more."""
+def whole_number(option: str, least: int, most: float = math.inf) -> Callable[[str], int]:
+    """The type of an option that takes a whole number of `least` or more, and of `most` or less."""
+    limits = f"of {least} or more" if most == math.inf else f"from {least} to {most}"
 
     def parse(value: str) -> int:
-        if not re.fullmatch("0|[1-9][0-9]*", value) or int(value) < least:
-            raise UserError(f"{option} must be a whole number of {least} or more, not '{value}'")
+        if not re.fullmatch("0|[1-9][0-9]*", value) or not least <= int(value) <= most:
+            raise UserError(f"{option} must be a whole number {limits}, not '{value}'")
         return int(value)
 
     return parse

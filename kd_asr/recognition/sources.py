@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import queue
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ _WAITING_SECONDS = 30.0
 
 def standard_input() -> Iterator[bytes]:
     """The bytes of standard input, as they come."""
-    while data := sys.stdin.buffer.read1(_PIPE_BYTES):
+    source = sys.stdin.buffer
+    assert isinstance(source, io.BufferedIOBase)  # not every binary file gives what is there
+    while data := source.read1(_PIPE_BYTES):
         yield data
 
 
