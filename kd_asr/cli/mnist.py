@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +207,16 @@ def choose_digit_settings(
     say(choice.sentence)
     chosen = [f"--data.source={choice.source}", f"--data.root={choice.root}"]
     fitting = flags_for_bundled_digits(early) if choice.source == "digits" else []
-    return parse_settings_of(MnistSettings, [*fitting, *flags, *chosen], config)
+    return _settled(parse_settings_of(MnistSettings, [*fitting, *flags, *chosen], config))
+
+
+def _settled(settings: MnistSettings) -> MnistSettings:
+    """The settings with those of the students' teacher as a run folder keeps them, with digests of files it reads."""
+    from kd_asr.registry import find
+
+    asked = settings.distilled.teacher
+    teacher = replace(asked, settings=find("teacher", asked.name).settled(asked.settings))
+    return replace(settings, distilled=replace(settings.distilled, teacher=teacher))
 
 
 def _check_methods(settings: MnistSettings) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import kaldiio
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from kd_asr.cli import main
 from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.losses.base import UNLABELLED
 from kd_asr.distillation.losses.hard import HardLoss, HardSettings
@@ -22,7 +26,11 @@ from kd_asr.distillation.signal import SoftTargets
 from kd_asr.distillation.teachers.base import Lesson
 from kd_asr.distillation.teachers.posteriors import PosteriorsSettings, PosteriorsTeacher
 from kd_asr.errors import UserError
+from kd_asr.experiments.mnist.settings import MnistSettings
+from kd_asr.experiments.mnist.table import student_jobs
+from kd_asr.fingerprints import digest
 from kd_asr.networks.outputs import Outputs
+from kd_asr.settings.files import load_settings_of
 
 CLASSES = 6
 HEADER = {"sample_rate": 16000, "frame_shift_ms": 10.0}
@@ -210,3 +218,37 @@ def test_half_precision_and_impossible_classes_are_understood() -> None:
         np.testing.assert_array_equal(as_probabilities(np.log(certain)), certain)
     rough = probabilities(20, 2000).astype(np.float16)
     np.testing.assert_allclose(as_probabilities(rough).sum(axis=1), 1)
+
+
+def test_digits_know_the_content_of_their_teachers_file(tmp_path: Path) -> None:
+    """Other posteriors under the same name are another training, also of digits."""
+    path = tmp_path / "p.npz"
+    jobs = []
+    for seed in (0, 1):
+        np.savez(path, train=probabilities(9, 10, seed))
+        given = ["--preset", "tiny", "--source", "digits", "--distilled.teacher", "posteriors"]
+        asked = ["--distilled.teacher.posteriors.path", str(path)]
+        assert main(["mnist", "configure", str(tmp_path / "run"), *given, *asked]) == 0
+        settings = load_settings_of(MnistSettings, tmp_path / "run", "mnist configure")
+        jobs.append([digest(job) for job in student_jobs(settings) if job.teacher])
+    assert jobs[0] and not set(jobs[0]) & set(jobs[1])
+    path.unlink()
+    assert main(["mnist", "configure", str(tmp_path / "run"), *given, *asked]) == 2
+
+
+def test_the_guides_teacher_reads_what_it_was_configured_with(tmp_path: Path, monkeypatch) -> None:
+    """The teacher of CONTRIBUTING.md, as it stands there."""
+    guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(\"\"\"A teacher whose posteriors come from elsewhere.*?)```", guide, re.DOTALL)
+    module = ModuleType("guides_teacher")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(code.replace('@teacher("arrays")\n', ""), module.__dict__)
+    path = tmp_path / "p.npz"
+    np.savez(path, **{name: np.log(probabilities(count)) for name, count in FRAMES.items()})
+    settled = module.ArraysTeacher.settled(module.ArraysSettings(str(path)))
+    found = module.ArraysTeacher.open(lesson(), settled).read(torch.arange(12)).targets.dense_log_probs(1.0).exp()
+    np.testing.assert_allclose(found, np.concatenate([probabilities(7), probabilities(5)]), atol=1e-6)
+    np.savez(path, **{name: np.log(probabilities(count, seed=1)) for name, count in FRAMES.items()})
+    with pytest.raises(UserError, match="has changed since the run was configured"):
+        module.ArraysTeacher.open(lesson(), settled)
+    assert digest(module.ArraysTeacher.settled(settled)) != digest(settled)
