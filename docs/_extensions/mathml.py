@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
@@ -9,13 +11,21 @@ from sphinx.util.typing import ExtensionMetadata
 from sphinx.writers.html5 import HTML5Translator
 
 
+# Functions whose argument follows without a parenthesis are set a little apart from it.
+_FUNCTION = re.compile(r"<mi>(log|exp)</mi>(?!<mo[^>]*>(?:\(|&#x00028;))")
+
+
+def _mathml(node: nodes.math | nodes.math_block, display: str) -> str:
+    return _FUNCTION.sub(r'<mi>\1</mi><mspace width="0.17em" />', convert(node.astext(), display=display))
+
+
 def _inline(translator: HTML5Translator, node: nodes.math) -> None:
-    translator.body.append(convert(node.astext()))
+    translator.body.append(_mathml(node, "inline"))
     raise nodes.SkipNode
 
 
 def _block(translator: HTML5Translator, node: nodes.math_block) -> None:
-    translator.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>\n')
+    translator.body.append(f'<div class="math">{_mathml(node, "block")}</div>\n')
     raise nodes.SkipNode
 
 

@@ -30,11 +30,11 @@ RUNS = {"speech": Settings, "digits": MnistSettings}
 
 def table(cls: type) -> Iterator[str]:
     """A Markdown table of all settings of a class, line by line."""
-    yield "| setting | value | meaning | |"
-    yield "|---|---|---|---|"
+    yield "| setting | meaning | unit, range, default |"
+    yield "|---|---|---|"
     for entry in entries(cls):
         value = entry.type.replace("|", r"\|")
-        yield f"| `{entry.name}` | `{value}` | {_escaped(entry.sentence)} | {_facts(cls, entry.name, entry.facts)} |"
+        yield f"| `{entry.name}` `{value}` | {_escaped(entry.sentence)} | {_facts(cls, entry.name, entry.facts)} |"
 
 
 def _facts(cls: type, name: str, facts: str) -> str:
