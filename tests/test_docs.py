@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from kd_asr.registry import FOLDERS, names
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
@@ -39,4 +41,33 @@ def test_every_page_is_found_from_the_readme() -> None:
         links = re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8"))
         ahead += [(page.parent / link).resolve() for link in links if not link.startswith("http")]
         ahead = [one for one in ahead if one.exists() and (one.is_dir() or one.suffix == ".md")]
-    assert set(PAGES) - {ROOT / "CHANGELOG.md"} <= seen
+    # docs/contributing.md is CONTRIBUTING.md on the site.
+    assert set(PAGES) - {ROOT / "CHANGELOG.md", ROOT / "docs" / "contributing.md"} <= seen
+
+
+# Where the site describes what is registered: a page for each name, or one page for all.
+PLACES = {
+    "method": "methods/{}.md",
+    "loss": "losses.md",
+    "network": "networks.md",
+    "teacher": "teachers.md",
+    "corpus": "corpora.md",
+    "executor": "scale.md",
+}
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_everything_registered_has_its_heading_and_its_table_of_settings(kind: str) -> None:
+    described = set()
+    for page in {ROOT / "docs" / PLACES[kind].format(name) for name in names(kind)}:
+        assert page.exists(), f"{page.relative_to(ROOT)} is missing: describe the {kind}"
+        text = page.read_text(encoding="utf-8")
+        tables = set(re.findall(rf"^```{{settings}} {kind} (\w+)$", text, flags=re.M))
+        assert tables <= set(re.findall(r"^#+ `(\w+)`$", text, flags=re.M))
+        described |= tables
+    assert described == set(names(kind))
+
+
+def test_every_method_is_in_the_list_of_methods() -> None:
+    text = (ROOT / "docs" / "methods-of-distillation.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| \[`(\w+)`\]", text, flags=re.M)) == set(names("method"))

@@ -1,7 +1,6 @@
 """What every registered method must do, on speech and on digits: plan trainings and systems that fit together."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -81,12 +80,6 @@ def test_its_groups_are_shown_by_what_they_say_of_themselves(name: str) -> None:
         assert group.label
         assert group.role in ("student", "other")
     assert first.about.endswith(".")
-
-
-@each_method
-def test_it_has_a_section_of_the_guide(name: str) -> None:
-    guide = Path(__file__).parents[2] / "docs" / "methods-of-distillation.md"
-    assert f"\n## `{name}`\n" in guide.read_text(encoding="utf-8")
 
 
 @each_method
