@@ -17,12 +17,15 @@ class EnsembleSettings:
         members: Networks in the ensemble, which differ in their initial weights and the order of their data.
         average: Mean of the members' posteriors.
         top_k: Posteriors to store per frame.
+        held_out: Share of the training utterances that no member sees, for the method `facilitator`, which learns on
+            what is new to them.
         compared_sizes: Sizes of ensembles of these networks whose frame accuracy on dev and test is compared.
     """
 
     members: Annotated[int, AtLeast(1), AtMost(1000)] = 10
     average: Literal["arithmetic", "geometric"] = "arithmetic"
     top_k: Annotated[int, AtLeast(1), AtMost(65535)] = 20
+    held_out: Annotated[float, AtLeast(0), Below(1)] = 0.0
     compared_sizes: tuple[Annotated[int, AtLeast(1)], ...] = (1, 2, 3, 5, 10)
 
 

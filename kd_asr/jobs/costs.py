@@ -10,7 +10,6 @@ from kd_asr.artifacts import Artifact, load_artifact
 from kd_asr.jobs.job import Job
 from kd_asr.networks.base import view_of
 from kd_asr.networks.operations import OPERATIONS, MultiplyAdds
-from kd_asr.registry import find
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,8 @@ class Costs:
         job, made = self.jobs[name], load_artifact(self.run_dir, name)
         seen = labels_seen(job, updates=made.metrics["updates"], examples=made.metrics["examples"])
         each = sum(self.multiply_adds(job, network).training for network in job.networks)
-        if job.teacher is not None and find("teacher", job.teacher.teacher.name).source == "networks":
-            each += sum(self._outputs(teacher) for teacher in job.teacher.artifacts)
+        if job.teacher is not None:  # stores among what it learns from have been paid for
+            each += sum(self._outputs(teacher) for teacher in job.teacher.artifacts if teacher in self.jobs)
         return Cost(OPERATIONS * each * seen, made.own_seconds)
 
     def of_everything(self, names: Iterable[str]) -> Cost:

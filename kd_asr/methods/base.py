@@ -84,6 +84,15 @@ class Task(Protocol):
         """Training of a network like a student, or of several together, on hard labels alone."""
         ...
 
+    def unseen(self, name: str, number: int, losses: Sequence[Weighted], teacher: TeacherSpec) -> Job:
+        """Training of a network like a student on the part of the training set that the ensemble has not seen, with a
+        teacher's signal.
+
+        Raises:
+            UserError: the ensemble has seen all of it.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Plan:

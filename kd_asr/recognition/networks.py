@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kd_asr.device import HOST, find_device
 from kd_asr.features.store import FrameStore
 from kd_asr.networks.base import Network
-from kd_asr.networks.ensemble import average_log_posteriors
+from kd_asr.networks.ensemble import combined_log_posteriors
 from kd_asr.networks.files import load_network
 from kd_asr.recognition.onnx_files import OnnxNetwork
 from kd_asr.recognition.recogniser import Recogniser
@@ -59,7 +59,7 @@ class LoadedNetworks:
         for network in self._in_onnx:
             batches = network.own_view.utterances(store, [utterance_id])
             members.append(torch.from_numpy(np.concatenate([network(batch) for batch in batches])))
-        averaged = average_log_posteriors(members, self._average) if len(members) > 1 else members[0]
+        averaged = combined_log_posteriors([*self.models, *self._in_onnx], members, self._average)
         return np.asarray(HOST.put(averaged).numpy(), dtype=np.float32)
 
 

@@ -22,7 +22,7 @@ from kd_asr.evaluation.frame_accuracy import FrameScores, join_scores
 from kd_asr.features.store import FrameStore
 from kd_asr.jobs.systems import NetworkRef, System, Systems
 from kd_asr.networks.base import Network
-from kd_asr.networks.ensemble import average_log_posteriors
+from kd_asr.networks.ensemble import average_log_posteriors, combined_log_posteriors
 from kd_asr.parallel import parallel_map
 from kd_asr.stages.networks import posteriors_by_group, score_utterances
 from kd_asr.stages.settings import Settings
@@ -78,8 +78,7 @@ def _posteriors(
             adaptation.adapt_to(stretch[0])
         groups = posteriors_by_group(models, store, alignments, stretch, precision=settings.train.precision)
         for names, members in groups:
-            averaged = average_log_posteriors(members, system.combine) if len(members) > 1 else members[0]
-            yield names, averaged, members
+            yield names, combined_log_posteriors(models, members, system.combine), members
 
 
 def _score(chunk: _Chunk, *, run_dir: Path, settings: Settings, device: Device, systems: Systems) -> _Scored:

@@ -13,6 +13,7 @@ from kd_asr.jobs.job import MODEL, Data, Job, TeacherSpec, as_name, network_seed
 from kd_asr.methods.base import NetworkAround, Plan, cohort, live, planned
 from kd_asr.registry import Named, Weighted, find, named
 from kd_asr.stages.settings import Settings
+from kd_asr.tasks.labelled_subset import LabelledSubset
 from kd_asr.tasks.member_stores import member_store
 from kd_asr.tasks.speech import SpeechData
 from kd_asr.training.settings import TrainSettings
@@ -33,7 +34,16 @@ def baseline_names(settings: Settings) -> list[str]:
 
 def member_jobs(settings: Settings) -> list[Job]:
     """Trainings of the teachers, which differ only in initial weights and order of the data."""
-    return [hard_job(settings, name, settings.teacher_network) for name in member_names(settings)]
+    jobs = [hard_job(settings, name, settings.teacher_network) for name in member_names(settings)]
+    return [_on_part(settings, job) for job in jobs] if settings.ensemble.held_out > 0 else jobs
+
+
+def _on_part(settings: Settings, job: Job, *, rest: bool = False) -> Job:
+    """A training on what the members of the ensemble see, or on what they do not."""
+    seen = 1.0 - settings.ensemble.held_out
+    subset = LabelledSubset(seen, network_seed(settings.seed, "held out"), "utterances", rest=rest)
+    assert isinstance(job.data, SpeechData)
+    return replace(job, data=replace(job.data, subset=subset))
 
 
 def baseline_jobs(settings: Settings) -> list[Job]:
@@ -104,6 +114,16 @@ class SpeechTask:
             budget=student_budget(self.settings),
             size=self.size,
         )
+
+    def unseen(self, name: str, number: int, losses: Sequence[Weighted], teacher: TeacherSpec) -> Job:
+        """A network like a student on the utterances that `ensemble.held_out` keeps from the members."""
+        if self.settings.ensemble.held_out == 0:
+            raise UserError(
+                "methods: the members of the ensemble see all of train: keep a part for what learns of them with "
+                "--ensemble.held_out 0.1"
+            )
+        job = _on_part(self.settings, self.untaught(name, number, HARD), rest=True)
+        return replace(job, losses=tuple(losses), teacher=teacher)
 
     def _artifact(self, name: str, number: int) -> str:
         return f"distil/{name}-{number:02d}" if self.size == 1 else f"distil/{name}-{self.size:g}-{number:02d}"

@@ -21,7 +21,7 @@ from kd_asr.evaluation.wer import score_words, total_errors
 from kd_asr.features.store import FrameStore
 from kd_asr.jobs.systems import Average, NetworkRef, System
 from kd_asr.networks.base import Network
-from kd_asr.networks.ensemble import average_log_posteriors
+from kd_asr.networks.ensemble import combined_log_posteriors
 from kd_asr.parallel import Workers
 from kd_asr.stages.networks import posteriors_of
 from kd_asr.stages.settings import Settings
@@ -91,7 +91,7 @@ class NetworkScores:
             self._adaptation.adapt_to(utterance_id)
         precision = self._settings.train.precision
         members = posteriors_of(models, store, [utterance_id], precision=precision, stride=self._stride)
-        scores = average_log_posteriors(members, self._average) if len(members) > 1 else members[0]
+        scores = combined_log_posteriors(models, members, self._average)
         likelihoods = np.asarray(HOST.put(scores).numpy() - self._log_prior, dtype=np.float32)
         self._alive.add(self)
         if likelihoods.nbytes + sum(one._bytes for one in self._alive) <= _KEPT_BYTES:

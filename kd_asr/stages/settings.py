@@ -170,6 +170,8 @@ class Settings:
         asked = self.distil.teacher.name
         if find("teacher", asked).source == "networks" and self.views_differ:
             found.append(f"distil.teacher: {asked} teachers {self.views_differ}, or use stored")
+        if self.ensemble.held_out > 0 and self.augment.copies > 0:
+            found.append("ensemble.held_out: members see no augment.copies then; set one of the two to 0")
         if self.distil.dropout is not None and not hasattr(self.student_network.settings, "dropout"):
             found.append(f"distil.dropout: the network {self.student_network.name} has no setting dropout")
         for name in ("unlabelled_fractions", "sweep_labelled_shares"):

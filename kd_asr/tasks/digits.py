@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -92,7 +93,8 @@ class DigitData:
     def labelled(self, count: int) -> Tensor:
         """(labelled,) int64, numbers of those of `count` images that keep their labels."""
         assert self.subset is not None
-        return torch.from_numpy(subset_of_frames(count, self.subset.fraction, seed=self.subset.seed))
+        drawn = subset_of_frames(count, self.subset.fraction, seed=self.subset.seed)
+        return torch.from_numpy(np.setdiff1d(np.arange(count), drawn) if self.subset.rest else drawn)
 
     def count(self, run_dir: Path) -> int:
         """Number of images in an epoch."""

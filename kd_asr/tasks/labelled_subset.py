@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from kd_asr.distillation.losses.base import UNLABELLED
+from kd_asr.settings.ranges import AbsentMeans
 from kd_asr.training.examples import Examples
 
 
@@ -21,12 +22,14 @@ class LabelledSubset:
         seed: Seed of the draw.
         draw: Unit of the draw: single `frames` (or images), or whole `utterances`.
         others: Whether the examples outside the subset are left out, or used with soft targets alone.
+        rest: Whether the subset is what the draw leaves instead of what it takes.
     """
 
     fraction: float
     seed: int
     draw: Literal["frames", "utterances"] = "frames"
     others: Literal["left out", "soft"] = "left out"
+    rest: Annotated[bool, AbsentMeans(False)] = False
 
     def of(self, everything: Examples, labelled: Tensor) -> Examples:
         """Examples for training.

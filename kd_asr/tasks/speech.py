@@ -236,9 +236,11 @@ def draw_subset(alignments: AlignmentStore, subset: LabelledSubset) -> SpeechSub
     firsts = np.cumsum([0, *counts])
     if subset.draw == "frames":
         frames = subset_of_frames(sum(counts), subset.fraction, seed=subset.seed)
+        frames = np.setdiff1d(np.arange(sum(counts)), frames) if subset.rest else frames
         numbers = np.unique(np.searchsorted(firsts, frames, side="right") - 1)
     else:
         numbers = subset_of_utterances(counts, subset.fraction, seed=subset.seed)
+        numbers = np.setdiff1d(np.arange(len(counts)), numbers) if subset.rest else numbers
         frames = np.concatenate([np.arange(firsts[number], firsts[number + 1]) for number in numbers])
     return SpeechSubset(torch.from_numpy(frames), [alignments.utterance_ids[number] for number in numbers])
 

@@ -7,13 +7,8 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from kd_asr.distillation.specialists import (
-    SpecialPosterior,
-    combined_posterior,
-    corrected_for_oversampling,
-    covariance_of_posteriors,
-    online_k_means,
-)
+from kd_asr.distillation.specialists import covariance_of_posteriors, online_k_means
+from kd_asr.networks.ensemble import with_specialists
 
 
 def draw(seed: int, *shape: int) -> torch.Tensor:
@@ -45,12 +40,13 @@ def test_as_many_clusters_as_points_leave_each_alone_and_more_are_refused() -> N
         online_k_means(points, 6, seed=1)
 
 
-def test_the_correction_gives_back_the_posterior_of_all_data() -> None:
-    """Bayes: with the special classes r times as often, the posterior odds of the dustbin are r times too small."""
-    posterior, times = torch.tensor([[0.1, 0.2, 0.7]], dtype=torch.float64), 8.0
-    oversampled = posterior * torch.tensor([times, times, 1.0])
-    seen = (oversampled / oversampled.sum()).log()
-    assert torch.allclose(corrected_for_oversampling(seen + 3.0, times).exp(), posterior)
+def of_classes(classes: list[int], log_posteriors: torch.Tensor, total: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Posteriors of some classes and of all others together, as a specialist's outputs for all classes."""
+    special = torch.zeros(total, dtype=torch.bool)
+    special[classes] = True
+    outputs = (log_posteriors[:, -1:] - np.log(total - len(classes))).expand(-1, total).clone()
+    outputs[:, classes] = log_posteriors[:, :-1]
+    return outputs, special
 
 
 def divergences(q: np.ndarray, general: np.ndarray, specialists) -> float:
@@ -66,7 +62,7 @@ def divergences(q: np.ndarray, general: np.ndarray, specialists) -> float:
 def test_the_combination_is_the_minimum_that_a_search_finds(sets: list[list[int]]) -> None:
     general = draw(7, 1, 5).log_softmax(1)
     own = [(classes, draw(8 + number, 1, len(classes) + 1).log_softmax(1)) for number, classes in enumerate(sets)]
-    specialists = [SpecialPosterior(torch.tensor(classes), log_posteriors) for classes, log_posteriors in own]
+    specialists = [of_classes(classes, log_posteriors, 5) for classes, log_posteriors in own]
     plain = [(classes, log_posteriors.exp()[0].numpy()) for classes, log_posteriors in own]
 
     def objective(logits: np.ndarray) -> float:
@@ -74,20 +70,32 @@ def test_the_combination_is_the_minimum_that_a_search_finds(sets: list[list[int]
 
     best = minimize(objective, np.zeros(5), tol=1e-12)
     expected = np.exp(best.x - np.logaddexp.reduce(best.x))
-    found = combined_posterior(general, specialists)[0].exp().numpy()
+    found = with_specialists(general, specialists, everyone=True, steps=100)[0].exp().numpy()
     assert np.allclose(found, expected, atol=1e-4)
     assert found.sum() == pytest.approx(1.0)
-    reached = [combined_posterior(general, specialists, steps=steps)[0].exp().numpy() for steps in range(6)]
+    reached = [
+        with_specialists(general, specialists, everyone=True, steps=steps)[0].exp().numpy() for steps in range(6)
+    ]
     sums = [divergences(q, general.exp()[0].numpy(), plain) for q in reached]
     assert all(after <= before + 1e-12 for before, after in pairwise(sums))
 
 
+def test_only_the_specialist_for_the_most_probable_class_is_asked_and_one_step_is_exact() -> None:
+    general = torch.tensor([[0.5, 0.2, 0.2, 0.1], [0.1, 0.1, 0.2, 0.6]]).double().log()
+    first = of_classes([0, 1], torch.tensor([[0.3, 0.6, 0.1]]).double().log().expand(2, 3), 4)
+    other = of_classes([2, 3], torch.tensor([[0.8, 0.1, 0.1]]).double().log().expand(2, 3), 4)
+    found = with_specialists(general, [first, other], steps=1).exp()
+    # The mean of both, with the dustbin's tenth shared as the generalist shares it: 2 to 1, and 1 to 1.
+    assert torch.allclose(found[0], torch.tensor([0.4, 0.4, 0.1 + 0.1 / 3, 0.05 + 0.05 / 3]).double())
+    assert torch.allclose(found[1], torch.tensor([0.075, 0.075, 0.5, 0.35]).double())
+    assert torch.allclose(found, with_specialists(general, [first, other]).exp())
+
+
 def test_specialists_that_agree_change_nothing_and_none_leave_the_generalist() -> None:
     general = draw(3, 4, 6).log_softmax(1)
-    assert torch.allclose(combined_posterior(general, []), general)
-    classes = torch.tensor([1, 4])
+    assert torch.allclose(with_specialists(general, []), general)
     dustbin = general[:, [0, 2, 3, 5]].logsumexp(1, keepdim=True)
-    same = SpecialPosterior(classes, torch.cat([general[:, classes], dustbin], dim=1))
-    assert torch.allclose(combined_posterior(general, [same, same]), general, atol=1e-6)
-    certain = SpecialPosterior(classes, torch.tensor([[0.0, -torch.inf, -torch.inf]]).double().expand(4, 3))
-    assert torch.isfinite(combined_posterior(general, [certain]).exp()).all()
+    same = of_classes([1, 4], torch.cat([general[:, [1, 4]], dustbin], dim=1), 6)
+    assert torch.allclose(with_specialists(general, [same, same], everyone=True), general, atol=1e-6)
+    certain = of_classes([1, 4], torch.tensor([[0.0, -torch.inf, -torch.inf]]).double().expand(4, 3), 6)
+    assert torch.isfinite(with_specialists(general, [certain], everyone=True).exp()).all()

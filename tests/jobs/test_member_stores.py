@@ -35,10 +35,8 @@ def write_set(frames: Path, alignments: Path, counts: dict[str, int], seed: int)
     store = FrameStore(frames, writable=True)
     for name, count in counts.items():
         store.write(name, generator.standard_normal((count, 5)).astype(np.float32))
-    write_alignments(
-        alignments,
-        [Alignment(name, np.zeros(count, np.int32), (PhoneSegment("SIL", 0, count),)) for name, count in counts.items()],
-    )
+    silent = {name: (PhoneSegment("SIL", 0, count),) for name, count in counts.items()}
+    write_alignments(alignments, [Alignment(name, np.zeros(counts[name], np.int32), silent[name]) for name in counts])
 
 
 @pytest.fixture

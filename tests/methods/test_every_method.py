@@ -20,8 +20,10 @@ from kd_asr.stages.plan import SpeechTask, baseline_jobs
 from kd_asr.stages.settings import Settings, parse_settings
 from kd_asr.stages.systems import run_systems
 
-SPEECH = parse_settings(["--distil.students=2", "--distil.copies=1", "--distil.dropout=0.2"])
-DIGITS = parse_settings_of(MnistSettings, ["--seeds=2"])
+# Some methods learn on what the ensemble has not seen.
+UNSEEN, UNSEEN_IMAGES = "--ensemble.held_out=0.1", "--held_out=0.1"
+SPEECH = parse_settings(["--distil.students=2", "--distil.copies=1", "--distil.dropout=0.2", UNSEEN])
+DIGITS = parse_settings_of(MnistSettings, ["--seeds=2", UNSEEN_IMAGES])
 TASKS: list[Task] = [SpeechTask(SPEECH), DigitTask(DIGITS)]
 ALL = tuple(named("method", name) for name in names("method"))
 each_method = pytest.mark.parametrize("name", names("method"))
@@ -58,7 +60,7 @@ def test_a_plan_follows_from_settings_and_task_alone(name: str, task: Task) -> N
 @each_method
 def test_students_have_the_baselines_network_and_budget_but_for_dropout(name: str) -> None:
     [baseline, *_] = baseline_jobs(parse_settings([]))
-    plan = plan_of(name, SpeechTask(parse_settings([])))
+    plan = plan_of(name, SpeechTask(parse_settings([UNSEEN])))
     jobs = {job.name: job for job in plan.jobs}
     for job in plan.jobs:
         inner = [getattr(network.settings, "body", network) for network in job.networks.values()]
@@ -95,8 +97,10 @@ def test_a_training_waits_only_for_the_tasks_teachers_and_for_trainings_before_i
 @pytest.mark.parametrize(
     "systems",
     [
-        lambda: run_systems(parse_settings([f"--methods=[{', '.join(names('method'))}]"])),
-        lambda: table_systems(parse_settings_of(MnistSettings, [f"--methods=[{', '.join(names('method'))}]"])),
+        lambda: run_systems(parse_settings([UNSEEN, f"--methods=[{', '.join(names('method'))}]"])),
+        lambda: table_systems(
+            parse_settings_of(MnistSettings, [UNSEEN_IMAGES, f"--methods=[{', '.join(names('method'))}]"])
+        ),
     ],
     ids=["speech", "digits"],
 )

@@ -62,5 +62,5 @@ def test_an_ensemble_that_cannot_disagree_is_refused() -> None:
 def test_members_that_see_utterances_in_another_way_teach_by_their_stores_alone() -> None:
     flags = [BOTH, "--teacher.network=tdnn", "--student.network=dnn", "--train.batch_frames=640"]
     assert len(plans(parse_settings(flags))) == 2
-    with pytest.raises(UserError, match="distil.teacher: live teachers see what the student sees"):
+    with pytest.raises(UserError, match=r"distil\.teacher: live teachers see what the student sees"):
         parse_settings([*flags, "--distil.teacher=live"])

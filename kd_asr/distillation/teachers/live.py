@@ -15,7 +15,7 @@ from kd_asr.distillation.batch import Batch
 from kd_asr.distillation.signal import Signal, complete_targets
 from kd_asr.distillation.teachers.base import Lesson, Teacher
 from kd_asr.networks.base import Network, outputs_of
-from kd_asr.networks.ensemble import average_log_posteriors
+from kd_asr.networks.ensemble import combined_log_posteriors
 from kd_asr.networks.files import load_network
 from kd_asr.registry import teacher
 
@@ -90,4 +90,5 @@ class LiveTeacher(Teacher):
         members = tuple(one.float().log_softmax(dim=-1) for one in logits)
         # Cloned, since the network may go on to use the memory of a layer.
         taps = {name: tap.float().clone() for name, tap in first.taps.items()}
-        return Signal(complete_targets(average_log_posteriors(members, self._average)), members, taps)
+        together = combined_log_posteriors(self._members, members, self._average)
+        return Signal(complete_targets(together), members, taps)

@@ -32,6 +32,7 @@ from kd_asr.networks.inference import log_posteriors
 from kd_asr.parallel import parallel_map
 from kd_asr.registry import Weighted
 from kd_asr.tasks.digits import DIGITS, TRAINING_SET, DigitArrays, DigitData
+from kd_asr.tasks.labelled_subset import LabelledSubset
 from kd_asr.training.settings import TrainSettings
 
 CHOOSING_TEACHER = "networks/choosing-teacher"
@@ -204,7 +205,15 @@ def teacher_name(number: int) -> str:
 def teacher_job(settings: MnistSettings, name: str) -> Job:
     """A teacher on hard labels; `CHOOSING_TEACHER` has not seen dev."""
     images: Literal["all", "all but dev"] = "all but dev" if name == CHOOSING_TEACHER else "all"
-    return digit_job(name, settings.teacher, seed=network_seed(settings.seed, name), images=images)
+    job = digit_job(name, settings.teacher, seed=network_seed(settings.seed, name), images=images)
+    return on_part(settings, job) if settings.held_out > 0 else job
+
+
+def on_part(settings: MnistSettings, job: Job, *, rest: bool = False) -> Job:
+    """A training on the images that teachers see, or on those that `held_out` keeps from them."""
+    subset = LabelledSubset(1.0 - settings.held_out, network_seed(settings.seed, "held out"), rest=rest)
+    assert isinstance(job.data, DigitData)
+    return replace(job, data=replace(job.data, subset=subset))
 
 
 def posteriors_name(teacher: str) -> str:

@@ -247,6 +247,7 @@ class MnistSettings:
         seeds: Number of teachers, hard students and distilled students of the table, and of students that never see
             some digits.
         members: Teachers in the ensemble; the first `seeds` of them are the teachers of the table.
+        held_out: Share of the training images that no teacher sees, for the method `facilitator`.
         ensemble_students: Students of the ensemble, at most `seeds`.
         data: Where the digits come from.
         teacher: Teachers.
@@ -272,6 +273,7 @@ class MnistSettings:
     )
     seeds: Count = 1
     members: Count = 10
+    held_out: Annotated[float, AtLeast(0), Below(1)] = 0.0
     ensemble_students: Count = 1
     data: DigitDataSettings = field(default_factory=DigitDataSettings)
     teacher: TeacherSettings = field(default_factory=TeacherSettings)

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
+from kd_asr.errors import UserError
 from kd_asr.experiments.mnist.digits import digits
 from kd_asr.experiments.mnist.networks import (
     digit_job,
     digit_log_posteriors,
     network_as_teacher,
+    on_part,
     posteriors_name,
     store_posteriors,
     teacher_name,
@@ -84,6 +86,15 @@ class DigitTask:
         """The networks of students on hard labels with other losses."""
         job = _on_hard_labels(self.settings, _artifact(name, number))
         return replace(job, networks=cohort(job.network, networks), losses=tuple(losses))
+
+    def unseen(self, name: str, number: int, losses: Sequence[Weighted], teacher: TeacherSpec) -> Job:
+        """A network like a student on the images that `held_out` keeps from the teachers."""
+        if self.settings.held_out == 0:
+            raise UserError(
+                "methods: the teachers see all training images: keep a part for what learns of them with --held_out 0.1"
+            )
+        job = _on_hard_labels(self.settings, _artifact(name, number))
+        return replace(on_part(self.settings, job, rest=True), losses=tuple(losses), teacher=teacher)
 
 
 def _artifact(name: str, number: int) -> str:

@@ -15,9 +15,10 @@ from kd_asr.evaluation.uncertainty import Uncertainty, entropy, uncertainty_of_d
 from kd_asr.features.store import FrameStore
 from kd_asr.jobs.systems import Average
 from kd_asr.networks.base import Network, outputs_of
-from kd_asr.networks.ensemble import average_log_posteriors
+from kd_asr.networks.ensemble import combined_log_posteriors
 from kd_asr.networks.inference import evaluation_mode
 from kd_asr.networks.outputs import Outputs
+from kd_asr.networks.specialist import Specialist
 
 MEASURES = ("total", "data", "knowledge")
 # Rows of members by frames by classes that are in memory at a time, in double precision.
@@ -64,7 +65,7 @@ def measured(
     """
     for name in utterance_ids:
         outputs = [_outputs(model, store, name, precision) for model in models]
-        yield name, _measures(outputs, average, concentrations)
+        yield name, _measures(models, outputs, average, concentrations)
 
 
 @torch.inference_mode()
@@ -80,22 +81,26 @@ def _outputs(model: Network, store: FrameStore, utterance_id: str, precision: Pr
 
 
 def _measures(
-    outputs: Sequence[Outputs], average: Average, concentrations: Callable[[Tensor], Tensor] | None
+    models: Sequence[Network],
+    outputs: Sequence[Outputs],
+    average: Average,
+    concentrations: Callable[[Tensor], Tensor] | None,
 ) -> Measured:
     predicted, found = [], []
+    several = len(models) > 1 and not any(isinstance(model, Specialist) for model in models)
     for start in range(0, len(outputs[0].logits), _ROWS):
         rows = slice(start, start + _ROWS)
         members = [one.logits[rows].log_softmax(dim=1) for one in outputs]
-        mean = average_log_posteriors(members, average) if len(members) > 1 else members[0]
+        mean = combined_log_posteriors(models, members, average)
         predicted.append(mean.argmax(dim=1))
-        if len(members) > 1:
+        if several:
             found.append(_three(uncertainty_of_members(members)))
-        elif outputs[0].heads is not None:
+        elif len(models) == 1 and outputs[0].heads is not None:
             found.append(_three(uncertainty_of_members(list(outputs[0].heads[:, rows].log_softmax(dim=2)))))
-        elif concentrations is not None:
+        elif len(models) == 1 and concentrations is not None:
             found.append(_of_dirichlet(members[0], concentrations(outputs[0].logits[rows])))
         else:
-            found.append({"total": entropy(members[0].double())})
+            found.append({"total": entropy(mean.double())})
     values = {name: torch.cat([one[name] for one in found]).numpy() for name in found[0]}
     return Measured(torch.cat(predicted).numpy(), values)
 
