@@ -3,7 +3,7 @@
     python -m benchmarks.methods_on_digits --mnist DIR --out FOLDER
 
 The trials are runs of the experiment `table` whose test set is 5,000 training images, which no network of them sees.
-Writes FOLDER/trials.md and FOLDER/methods.yaml, a preset for `kd-asr run digits --preset FOLDER/methods.yaml --compare`.
+Writes FOLDER/trials.md and FOLDER/methods.yaml, a preset for `kd-asr run digits --preset FOLDER/methods.yaml`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
     "kl": [{"losses": _both("kl", hard, temperature=t)} for t, hard in ((2, 0.5), (4, 0.5), (4, 0.05))],
     "reverse_kl": [{"losses": _both("reverse_kl", 0.5, temperature=t)} for t in (1, 2, 4)],
     "decoupled": [
-        {"losses": _both("decoupled", 1.0, temperature=t, other_weight=weight)} for t, weight in ((2, 8), (4, 8), (4, 2))
+        {"losses": _both("decoupled", 1.0, temperature=t, other_weight=other)} for t, other in ((2, 8), (4, 8), (4, 2))
     ],
     "born_again": [
         {"losses": [{"soft": {"temperature": 1.0}, "weight": 1.0}]},
@@ -88,7 +88,7 @@ def main() -> None:
     chosen = {name: min(range(len(trials)), key=lambda one: found[name][one]) for name, trials in TRIALS.items()}
     best = [{name: TRIALS[name][one]} for name, one in chosen.items()]
     (arguments.out / "methods.yaml").write_text(yaml.safe_dump({**BUDGET, "methods": best}), encoding="utf-8")
-    lines = [f"| method | trial | dev errors of {DEV:,} | dev cross-entropy, nats | chosen |", "|---|---|---:|---:|---|"]
+    lines = [f"| method | trial | errors of {DEV:,} | dev cross-entropy, nats | chosen |", "|---|---|---:|---:|---|"]
     for name, trials in TRIALS.items():
         for number, trial_settings in enumerate(trials):
             errors, nats = found[name][number]

@@ -170,6 +170,21 @@ FURTHER = (
         "Settings: filters.*, train.*.",
         "kd_asr.experiments.filters",
     ),
+    Stage(
+        "privileged",
+        "train students that hear less than their teachers: noise, telephone, no frame of the future",
+        "Needs the main job's artifacts up to `posteriors`, and `graph`: its ensemble is the teacher with the "
+        "privilege. Beside its students there are students on hard labels and students of teachers that hear what they "
+        "hear. Writes privileged/privileged.md and .json, and prints the table. Settings: privileged.*.",
+        "kd_asr.experiments.heard",
+    ),
+    Stage(
+        "moderation",
+        "show what the method facilitator has learnt: who of the teachers leads, by phones and speakers",
+        "Needs the main job's artifacts up to `distil`, with the method facilitator. On dev, beside the members' "
+        "uniform average. Writes moderation/moderation.md and .json, and prints the table.",
+        "kd_asr.experiments.moderation",
+    ),
 )
 
 
@@ -202,5 +217,5 @@ def make(name: str, run_dir: Path, settings: Settings) -> None:
         made = getattr(module, name)(run_dir, settings)
     if name in ("report", "reduced_report"):
         module.print_table(run_dir / name / "report.json")
-    elif name in ("beams", "rescore", "uncertainty", "filters"):
+    elif name in ("beams", "rescore", "uncertainty", "filters", "privileged", "moderation"):
         module.print_table(made)

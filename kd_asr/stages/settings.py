@@ -17,6 +17,7 @@ from kd_asr.distillation.objectives import HARD
 from kd_asr.distillation.settings import BaselineSettings, DistilSettings, EnsembleSettings
 from kd_asr.errors import UserError
 from kd_asr.experiments.filters.settings import FiltersSettings
+from kd_asr.experiments.heard.settings import HeardSettings
 from kd_asr.experiments.reduced_data.settings import ReducedSettings
 from kd_asr.features.settings import AugmentSettings, FeatureSettings
 from kd_asr.features.store import MARGIN
@@ -77,6 +78,7 @@ class Settings:
         page: What can be heard and seen on the page of the report.
         reduced: Reduced-data experiment.
         filters: What students inherit of their teachers' filters and layers.
+        privileged: Students that hear less than their teachers.
     """
 
     preset: Annotated[str, DecidesNothing()] = "quick"
@@ -113,6 +115,7 @@ class Settings:
     page: PageSettings = field(default_factory=PageSettings)
     reduced: ReducedSettings = field(default_factory=ReducedSettings)
     filters: FiltersSettings = field(default_factory=FiltersSettings)
+    privileged: HeardSettings = field(default_factory=HeardSettings)
 
     @property
     def unlabelled_folders(self) -> tuple[str | Path, ...]:

@@ -5,7 +5,7 @@ To ask the members live costs a third of a training step for each, in every upda
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,9 @@ from kd_asr.distillation.posterior_store import PosteriorStore, encode, finish_s
 from kd_asr.distillation.signal import tail_sum, top_k_targets
 from kd_asr.features.store import FrameStore
 from kd_asr.jobs.job import MODEL
+from kd_asr.jobs.systems import Average
 from kd_asr.networks.base import Network
+from kd_asr.networks.ensemble import average_log_posteriors
 from kd_asr.networks.files import load_network
 from kd_asr.networks.inference import log_posteriors_of_batch
 from kd_asr.parallel import advance, parallel_map
@@ -121,44 +123,78 @@ def _fill(store: _Store, *, device: Device) -> None:
 
     def work(folder: Path) -> dict[str, Any]:
         model = device.put(load_network(trained.path / f"{MODEL}.safetensors", speech[0].store.features))
-        num_classes = Topology.load(aligned.path / "topology.json").num_pdfs
-        tail = torch.zeros(num_classes, dtype=torch.float64)
-
-        def rows(one: Speech) -> Iterator[np.ndarray]:
-            nonlocal tail
-            for names in _groups(one.store, one.utterance_ids):
-                log_probs = _log_posteriors(model, one.store, names, store.precision)
-                targets = top_k_targets(log_probs, store.top_k)
-                tail = tail + HOST.put(tail_sum(log_probs, targets.classes))
-                advance(len(log_probs))
-                yield encode(targets)
-
-        for number, one in enumerate(speech):
-            write_shard(folder, number, rows(one))
-        names = [name for one in speech for name in one.utterance_ids]
-        counts = [one.store.num_frames(name) for one in speech for name in one.utterance_ids]
-        finish_store(
+        return write_posteriors(
             folder,
-            names,
-            counts,
-            shard_frames=list(map(_frames, speech)),
-            top_k=min(store.top_k, num_classes),
-            tail_prior=tail,
+            [model],
+            [(one.store, one.utterance_ids) for one in speech],
+            average="arithmetic",
+            top_k=store.top_k,
+            num_classes=Topology.load(aligned.path / "topology.json").num_pdfs,
+            precision=store.precision,
             fingerprints={
                 "features": extracted.fingerprint,
                 "align": aligned.fingerprint,
                 "network": trained.fingerprint,
             },
         )
-        made = PosteriorStore(folder)
-        return {
-            "frames": sum(counts),
-            "top_k": made.top_k,
-            "bytes_per_frame": made.bytes_per_frame,
-            "mass_kept": made.mean_mass_kept(),
-        }
 
     build_artifact(store.run_dir, member_store(store.network), **ingredients, work=work)
+
+
+def write_posteriors(
+    folder: Path,
+    models: Sequence[Network],
+    sets: Sequence[tuple[FrameStore, Sequence[str]]],
+    *,
+    average: Average,
+    top_k: int,
+    num_classes: int,
+    precision: Precision,
+    fingerprints: Mapping[str, str],
+) -> dict[str, Any]:
+    """Write the posterior store of some networks together, a shard for each set, and return its metrics.
+
+    Args:
+        folder: of the store.
+        models: on their device.
+        sets: frames, and the utterances among them.
+        average: mean of the networks' posteriors.
+        top_k: posteriors to store per frame.
+        num_classes: outputs of the networks.
+        precision: of the matrix products.
+        fingerprints: of what the posteriors are made with, as readers expect it.
+    """
+    tail = torch.zeros(num_classes, dtype=torch.float64)
+
+    def rows(frames: FrameStore, utterance_ids: Sequence[str]) -> Iterator[np.ndarray]:
+        nonlocal tail
+        for names in _groups(frames, utterance_ids):
+            each = [_log_posteriors(model, frames, names, precision) for model in models]
+            log_probs = average_log_posteriors(each, average) if len(each) > 1 else each[0]
+            targets = top_k_targets(log_probs, top_k)
+            tail = tail + HOST.put(tail_sum(log_probs, targets.classes))
+            advance(len(log_probs))
+            yield encode(targets)
+
+    for number, (frames, utterance_ids) in enumerate(sets):
+        write_shard(folder, number, rows(frames, utterance_ids))
+    counts = [[frames.num_frames(name) for name in utterance_ids] for frames, utterance_ids in sets]
+    finish_store(
+        folder,
+        [name for _, utterance_ids in sets for name in utterance_ids],
+        [count for of_set in counts for count in of_set],
+        shard_frames=list(map(sum, counts)),
+        top_k=min(top_k, num_classes),
+        tail_prior=tail,
+        fingerprints=fingerprints,
+    )
+    made = PosteriorStore(folder)
+    return {
+        "frames": sum(map(sum, counts)),
+        "top_k": made.top_k,
+        "bytes_per_frame": made.bytes_per_frame,
+        "mass_kept": made.mean_mass_kept(),
+    }
 
 
 def _groups(store: FrameStore, utterance_ids: Sequence[str]) -> Iterator[list[str]]:

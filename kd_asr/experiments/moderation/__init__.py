@@ -1,0 +1,1 @@
+"""What a facilitator has learnt of its teachers."""
