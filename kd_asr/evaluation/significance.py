@@ -149,6 +149,21 @@ def difference(first: Estimate, second: Estimate, confidence: float = CONFIDENCE
     )
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values for a family of comparisons, so that the chance of any one below a level without an effect is at most
+    that level (Holm 1979): the k-th smallest of m is multiplied by m - k + 1, none is below a smaller one, at most 1.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for place, number in enumerate(sorted(range(len(p_values)), key=lambda one: p_values[one])):
+        largest = max(largest, min(1.0, p_values[number] * (len(p_values) - place)))
+        adjusted[number] = largest
+    return adjusted
+
+
 def share_of_gain(
     student: Estimate,
     baseline: Estimate,

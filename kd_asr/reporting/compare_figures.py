@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kd_asr.errors import UserError
 from kd_asr.evaluation.seeds import mean_difference, mean_interval
-from kd_asr.evaluation.significance import Estimate, difference, estimate_ratios, mean_estimate, share_of_gain
+from kd_asr.evaluation.significance import Estimate, difference, estimate_ratios, holm, mean_estimate, share_of_gain
 from kd_asr.jobs.systems import Group
 from kd_asr.nearest import did_you_mean
 from kd_asr.reporting.compare_results import Row, RunResult, SystemResult, in_order_of, rows_of
@@ -53,7 +53,8 @@ def comparison(runs: Sequence[RunResult], against: str) -> dict[str, Any]:
         `task`, `source`, `runs`, `utterances`, `against` (key of a row; None without such a group) and `rows`. A row
         has `key`, `label`, `colour`, `role`, `run`, `group`, `systems`, `cost` and by measure `value`, `interval`
         (over utterances), `values` of the systems, `interval_over_seeds`, `share_of_gain` (where there is one) and
-        `against` with `over_utterances` and `over_seeds`. Rates are fractions, cross-entropies nats, errors counts.
+        `against` with `over_utterances` and `over_seeds`, whose `p_holm` counts all students' rows. Rates are
+        fractions, cross-entropies nats, errors counts.
     """
     rows, task = rows_of(runs), runs[0].task
     compared = next((row for row in rows if row.group.name == against), None)
@@ -131,7 +132,16 @@ def _by_measure(
                     "over_seeds": asdict(over_seeds) if over_seeds else None,
                 }
             found[row.key][measure.name] = one
+        _adjust([found[row.key][measure.name] for row in rows if row.group.role == "student"])
     return found
+
+
+def _adjust(of_students: Sequence[dict[str, Any]]) -> None:
+    """Add `p_holm` to the comparisons of all methods' students by one measure, which are a family."""
+    for over in ("over_utterances", "over_seeds"):
+        family = [one["against"][over] for one in of_students if one.get("against") and one["against"][over]]
+        for compared, adjusted in zip(family, holm([one["p_value"] for one in family]), strict=True):
+            compared["p_holm"] = adjusted
 
 
 def _estimates(runs: Sequence[RunResult], rows: Sequence[Row], measure: Measure) -> dict[str, list[Estimate]]:

@@ -212,13 +212,21 @@ def difference_table(content: Content) -> Table | None:
                     f"{shown.label}: {row['label']}",
                     shown.signed(sampled["value"]),
                     shown.interval(sampled["interval"], signed=True),
-                    p_value(sampled["p_value"]),
+                    *_both_p(sampled),
                     shown.interval(seeds["interval"], signed=True) if seeds else NOT_KNOWN,
-                    p_value(seeds["p_value"]) if seeds else NOT_KNOWN,
+                    *_both_p(seeds),
                 )
             )
-    heads = (f"minus {compared['label']}", "difference", f"95 % interval over {over}", "p", "over seeds", "p")
+    heads = (f"minus {compared['label']}", "difference", f"95 % interval over {over}", "p", "p of all methods")
+    heads = (*heads, "over seeds", "p", "p of all methods")
     return Table(heads, tuple(rows)) if rows else None
+
+
+def _both_p(found: Mapping[str, Any] | None) -> tuple[str, str]:
+    """A p-value alone, and as one of all methods'."""
+    if not found:
+        return NOT_KNOWN, NOT_KNOWN
+    return p_value(found["p_value"]), p_value(found["p_holm"]) if "p_holm" in found else NOT_KNOWN
 
 
 def cost_table(content: Content) -> Table:
@@ -295,6 +303,7 @@ def _cells(content: Content, row: Row) -> Iterator[tuple[str, Any]]:
                 yield prefix, apart["value"]
                 yield from _ends(prefix, apart["interval"])
                 yield f"{prefix}_p", apart["p_value"]
+                yield f"{prefix}_p_holm", apart.get("p_holm")
     cost = row["cost"]
     for part in ("training", "with_teachers"):
         yield f"{part}_operations", cost[part]["operations"]

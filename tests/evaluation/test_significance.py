@@ -12,6 +12,7 @@ from kd_asr.evaluation.significance import (
     Estimate,
     difference,
     estimate_ratios,
+    holm,
     mean_estimate,
     share_of_gain,
     sum_by_group,
@@ -151,6 +152,13 @@ def test_speakers_of_identical_utterances_widen_the_interval() -> None:
     (plain,) = estimate_ratios([errors], np.ones(100))
     (by_speaker,) = estimate_ratios(sum_by_group([errors], speakers), sum_by_group([np.ones(100)], speakers))
     assert by_speaker.resampled.std() / plain.resampled.std() == pytest.approx(math.sqrt(10), rel=0.05)
+
+
+def test_p_values_of_a_family_by_hand() -> None:
+    # Holm's own steps: 4 x 0.005, 3 x 0.01, 2 x 0.03, and 0.04, which may not be below the one before it.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
 
 
 def test_refusals() -> None:

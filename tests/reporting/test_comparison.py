@@ -15,6 +15,7 @@ from rich.console import Console
 from kd_asr.errors import UserError
 from kd_asr.evaluation.calibration import calibrate
 from kd_asr.evaluation.frame_accuracy import FrameScores
+from kd_asr.evaluation.significance import holm
 from kd_asr.jobs.costs import Cost
 from kd_asr.jobs.systems import Group, NetworkRef, System, Systems
 from kd_asr.reporting.compare_figures import check_group, comparison
@@ -205,6 +206,11 @@ def test_tables_and_plot(task: str, tmp_path) -> None:
     assert float(by_column[measure]) == found["measures"][measure]["value"]
     p_value = found["measures"][measure]["against"]["over_seeds"]["p_value"]
     assert float(by_column[f"{measure}_against_over_seeds_p"]) == p_value
+    # The other students' rows are a family; what is no student has no such value.
+    students = [row for row in content["rows"] if row["role"] == "student" and "against" in row["measures"][measure]]
+    adjusted = [row["measures"][measure]["against"]["over_seeds"]["p_holm"] for row in students]
+    plain = [row["measures"][measure]["against"]["over_seeds"]["p_value"] for row in students]
+    assert adjusted == holm(plain)
     assert by_column["with_teachers_operations"] == "30000000000000.0"
     assert rows[0][head.index(f"{measure}_share_of_gain")] == ""
     text = page(content)
