@@ -133,5 +133,5 @@ def test_figures_are_word_error_rates_and_their_differences() -> None:
     first = found["comparisons"][0]
     assert first["arms"] == ["privileged", "unprivileged"]
     assert first["value"] == pytest.approx(-0.1) and first["relative"] == pytest.approx(-0.25)
-    text = page({"title": "T", "description": "D", **found})
+    text = page({"title": "T", "description": "D", "privileged": 4, "unprivileged": 2, **found})
     assert all(label in text for label in ARMS.values()) and "(-25.0 % relative" in text

@@ -97,9 +97,10 @@ def page(content: Mapping[str, Any]) -> str:
             f"# {content['title']}",
             content["description"],
             "\n".join(f"- **{case.replace('_', ' ')}**: {CASES[case]}." for case in cases),
-            "Test is what the students hear. Teachers without the privilege have heard the training set as students "
-            "do; there are as many of them, of the same network and budget. All students of a case and number begin "
-            "with the same weights and see the data in one order.",
+            f"Test is what the students hear. The privileged teachers are an ensemble of {content['privileged']}; those "
+            f"without the privilege, {content['unprivileged']} of the same network and budget, have heard the training "
+            "set as students do. All students of a case and number begin with the same weights and see the data in one "
+            "order.",
             to_markdown(table_of(content)).rstrip("\n"),
             "\n".join(_sentences(content)),
         ]

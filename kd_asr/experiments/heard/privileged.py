@@ -68,6 +68,8 @@ def privileged(run_dir: Path, settings: Settings) -> Artifact:
         content = {
             "title": f"Privileged information on {corpus_of(settings.corpus).label}",
             "description": corpus_of(settings.corpus).description,
+            "privileged": settings.ensemble.members,
+            "unprivileged": settings.privileged.teachers or settings.ensemble.members,
             **figures(rows),
         }
         write_json(folder / "privileged.json", content)
