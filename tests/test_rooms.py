@@ -27,7 +27,7 @@ ROOMS = (
 )
 # These join the rooms: stages and experiments side by side, recognition from their results, exchange with others, the
 # command line on top.
-ABOVE = {"stages": 50, "experiments": 50, "recognition": 55, "exchange": 56, "presets": 60, "cli": 70}
+ABOVE = {"stages": 50, "experiments": 50, "recognition": 55, "shrink": 56, "exchange": 56, "presets": 60, "cli": 70}
 # The ground floor imports from itself alone.
 # `device`, `machine` and `streams` stand there too, though their code is in fingerprints.
 LEVEL = {name: number for number, name in enumerate(ROOMS, start=1)} | ABOVE

@@ -26,6 +26,7 @@ from kd_asr.cli.parsing import Parser, command_of, fail, known_options, unknown_
 from kd_asr.cli.run import add_run, run, with_task
 from kd_asr.cli.score import add_score, run_score
 from kd_asr.cli.serve import add_serve, run_serve
+from kd_asr.cli.shrink import add_shrink, run_shrink
 from kd_asr.cli.speech import add_configure, configure
 from kd_asr.cli.stages import add_stages, run_stage
 from kd_asr.console import console, say
@@ -42,6 +43,7 @@ _FURTHER = {
     "dump": run_dump,
     "export": run_export,
     "serve": run_serve,
+    "shrink": run_shrink,
     "tensorboard": run_curves,
     **dict.fromkeys(COMMANDS, run_own_audio),
 }
@@ -69,6 +71,7 @@ def _parser() -> Parser:
     add_own_audio(commands)
     add_export(commands)
     add_serve(commands)
+    add_shrink(commands)
     add_mnist(commands)
     add_compare(commands)
     add_score(commands)

@@ -23,6 +23,7 @@ from kd_asr.errors import UserError
 from kd_asr.features.store import FrameStore
 from kd_asr.fingerprints import digest
 from kd_asr.networks.files import load_network
+from kd_asr.networks.quantised import Quantised
 from kd_asr.networks.views import View
 from kd_asr.recognition.card import model_card
 from kd_asr.recognition.folder import (
@@ -40,6 +41,7 @@ from kd_asr.recognition.folder import (
     write_settings,
 )
 from kd_asr.recognition.onnx_files import Int8, OnnxNetwork, check_extra, write_int8, write_onnx
+from kd_asr.recognition.quantised_files import write_trained_int8
 from kd_asr.recognition.recogniser import ENDINGS, Engine, Recogniser
 from kd_asr.recognition.runs import TrainedSystem, find_system, recogniser_of
 from kd_asr.reporting.tables import byte_size
@@ -47,7 +49,7 @@ from kd_asr.settings.fields import dump
 from kd_asr.stages.lexicon import dictionary_file
 
 # Utterances on which files are checked, and those on which the ranges of activations are measured.
-_CHECKED, _CALIBRATED = 3, 20
+_COUNTS = {"dev": 3, "train": 20}
 FORMATS: tuple[Engine, ...] = ("torch", "onnx", "int8")
 
 
@@ -79,7 +81,21 @@ def export(
         check_extra("onnx", "onnxscript", "onnxruntime")
     system = find_system(model)
     recogniser = recogniser_of(system, searching=True)
-    made_of = _made_of(system, formats, int8)
+    return export_system(system, recogniser, out, formats=formats, int8=int8, overwrite=overwrite)
+
+
+def export_system(
+    system: TrainedSystem,
+    recogniser: Recogniser,
+    out: Path,
+    *,
+    formats: Sequence[Engine],
+    int8: Int8,
+    overwrite: bool,
+    weights: str = "fp32",
+) -> Path:
+    """`export` of a system with the files of `recogniser`, whose weights are written in the precision `weights`."""
+    made_of = _made_of(system, formats, int8, weights)
     if _is_done(out, made_of, overwrite=overwrite):
         say(f"{out}: done before, unchanged")
         return out
@@ -102,7 +118,7 @@ def export(
     return out
 
 
-def _made_of(system: TrainedSystem, formats: Sequence[Engine], int8: Int8) -> str:
+def _made_of(system: TrainedSystem, formats: Sequence[Engine], int8: Int8, weights: str) -> str:
     """Digest of all that decides the content of the folder."""
     names = [*(one.artifact for one in system.networks), "features", "align", "lexicon", "graph"]
     artifacts = [load_artifact(system.run_dir, name) for name in (*names, f"decode/{system.scaled_as}")]
@@ -113,6 +129,7 @@ def _made_of(system: TrainedSystem, formats: Sequence[Engine], int8: Int8) -> st
             "format": FORMAT,
             "formats": sorted({"torch", *formats}),
             "int8": int8 if "int8" in formats else "",
+            **({} if weights == "fp32" else {"weights": weights}),
             "system": [system.name, system.average],
             "artifacts": {one.name: one.fingerprint for one in artifacts},
             "report": report.read_text(encoding="utf-8") if report.is_file() else "",
@@ -189,24 +206,33 @@ def _convert(weights: Path, *, run_dir: Path, formats: Sequence[Engine], int8: I
     """
     if not set(formats) - {"torch"}:
         return {}
-    view = load_network(weights).own_view
-    dev, train = (FrameStore.open(run_dir / "features" / name) for name in ("dev", "train"))
-    checked = _inputs(view, dev, _CHECKED)
+    network = load_network(weights)
+    view = network.own_view
+    checked, calibrated = (calibration_inputs(run_dir, view, name) for name in ("dev", "train"))
     plain = weights.with_name(weights.stem + ENDINGS["onnx"])
+    small = weights.with_name(weights.stem + ENDINGS["int8"])
     say(f"{weights.stem}: as ONNX")
-    found: dict[str, Any] = {"onnx_difference": write_onnx(weights, plain, checked)}
-    if "int8" in formats:
-        small = weights.with_name(weights.stem + ENDINGS["int8"])
+    if isinstance(network, Quantised):
+        found: dict[str, Any] = dict(write_trained_int8(weights, plain, small, checked))
+        if "int8" in formats:
+            found |= {"int8": "trained", "int8_against_fp32": _compare(OnnxNetwork(plain), OnnxNetwork(small), checked)}
+        else:
+            small.unlink()
+    else:
+        found = {"onnx_difference": write_onnx(weights, plain, checked)}
+    if "int8" in formats and not isinstance(network, Quantised):
         say(f"{weights.stem}: in 8 bits, {int8}")
-        write_int8(plain, small, _inputs(view, train, _CALIBRATED), int8)
+        write_int8(plain, small, calibrated, int8)
         found |= {"int8": int8, "int8_against_fp32": _compare(OnnxNetwork(plain), OnnxNetwork(small), checked)}
     if "onnx" not in formats:
         plain.unlink()
     return found
 
 
-def _inputs(view: View, store: FrameStore, count: int) -> list[Tensor]:
-    """Inputs from utterances that are spread over a set and have several frames."""
+def calibration_inputs(run_dir: Path, view: View, set_name: str) -> list[Tensor]:
+    """Inputs from utterances that are spread over a set of a run and have several frames: of train those on which the
+    ranges of activations are measured, of dev fewer, on which files are checked."""
+    store, count = FrameStore.open(run_dir / "features" / set_name), _COUNTS[set_name]
     names = [name for name in store.utterance_ids if store.num_frames(name) > 1]
     return [batch for name in names[:: max(1, len(names) // count)][:count] for batch in view.utterances(store, [name])]
 

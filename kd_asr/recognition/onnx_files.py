@@ -101,7 +101,7 @@ def write_onnx(weights: Path, target: Path, batches: Sequence[Tensor]) -> float:
             f"{type(model).__name__} cannot be written as ONNX ({reason}): export it with --formats torch"
         ) from error
     made = program.model_proto
-    described = {**_header(weights), "context": [before, after], "input": _named_shape(batches[0], model.row_axis)}
+    described = {**header_of(weights), "context": [before, after], "input": _named_shape(batches[0], model.row_axis)}
     made.metadata_props.append(onnx.StringStringEntryProto(key=METADATA, value=json.dumps(described, sort_keys=True)))
     target.write_bytes(made.SerializeToString())
     differences = [_difference(model, OnnxNetwork(target), batch) for batch in batches]
@@ -113,7 +113,8 @@ def write_onnx(weights: Path, target: Path, batches: Sequence[Tensor]) -> float:
     return max(one for one, _ in differences)
 
 
-def _header(weights: Path) -> dict[str, Any]:
+def header_of(weights: Path) -> dict[str, Any]:
+    """What a file of `save_network` says of itself."""
     with safe_open(weights, "pt") as file:
         return dict(json.loads(file.metadata()["kd_asr"]))
 
@@ -155,6 +156,29 @@ def write_int8(source: Path, target: Path, batches: Sequence[Tensor], kind: Int8
                 reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                 op_types_to_quantize=_INT8_OPERATORS,
             )  # fmt: skip
+
+
+def quantised_with(
+    source: Path, target: Path, batches: Sequence[Tensor], steps: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> None:
+    """Write an ONNX file in 8 bits with given steps of the inputs of its products, whose outputs are not rounded.
+
+    Args:
+        source: see `write_onnx`.
+        target: the file to write.
+        batches: inputs; of no effect on what has steps.
+        steps: `scale` and `zero_point` by tensor.
+    """
+    check_extra("onnx", "onnxruntime")
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    options = {"TensorQuantOverrides": steps, "OpTypesToExcludeOutputQuantization": _INT8_OPERATORS}
+    with _quietly():
+        quantize_static(
+            source, target, _calibration(batches[:1]), quant_format=QuantFormat.QDQ, per_channel=True,
+            reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+            op_types_to_quantize=_INT8_OPERATORS, extra_options=options,
+        )  # fmt: skip
 
 
 def _calibration(batches: Sequence[Tensor]) -> Any:

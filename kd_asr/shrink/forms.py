@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from kd_asr.errors import UserError
 from kd_asr.networks.low_rank import LowRankSettings
@@ -23,10 +23,10 @@ WRITINGS: tuple[Writing, ...] = ("fp32", "fp16", "bf16", "int8")
 # Weights that are trained for 8 bits are written so.
 TRAINED_FOR: dict[str, tuple[Writing, ...]] = {"quantised": ("int8",)}
 
-_KINDS = {
+_KINDS: dict[str, tuple[str, Callable[[float, Named], Any]]] = {
     "pruned": ("pruned", lambda share, body: PrunedSettings(sparsity=share, body=body)),
     "units": ("pruned_units", lambda share, body: PrunedUnitsSettings(kept=share, body=body)),
-    "low-rank": ("low_rank", lambda share, body: LowRankSettings(share, body)),
+    "low-rank": ("low_rank", LowRankSettings),
     "quantised": ("quantised", lambda share, body: QuantisedSettings(body)),
 }
 

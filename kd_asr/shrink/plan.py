@@ -45,12 +45,12 @@ class Shrunk:
     Attributes:
         origin: System that it is made of.
         form: Name of the form, or `FULL`.
-        network: Where it is.
+        networks: Where it is; several of an ensemble, which are averaged.
     """
 
     origin: System
     form: str
-    network: NetworkRef
+    networks: tuple[NetworkRef, ...]
 
 
 def origins(settings: Settings, options: ShrinkOptions) -> list[System]:
@@ -64,7 +64,7 @@ def origins(settings: Settings, options: ShrinkOptions) -> list[System]:
     known = list(dict.fromkeys(system.group for system in single))
     for group in options.groups:
         if group not in known:
-            raise UserError(f"--groups: the run has no group {group!r} of single networks: choose of {', '.join(known)}")
+            raise UserError(f"--groups: the run has no single networks called {group!r}: choose of {', '.join(known)}")
     return [system for system in single if not options.groups or system.group in options.groups]
 
 
@@ -76,7 +76,7 @@ def fine_tunings(settings: Settings, options: ShrinkOptions) -> dict[Shrunk, Job
     """
     jobs = {name: job for name, job in decided_by(settings).items() if isinstance(job, Job)}
     return {
-        Shrunk(system, form, NetworkRef(job.name)): job
+        Shrunk(system, form, (NetworkRef(job.name),)): job
         for system in origins(settings, options)
         for form in options.forms
         for job in [_fine_tuning(settings, jobs[system.members[0].artifact], system, form, options)]
@@ -103,13 +103,6 @@ def _fine_tuning(settings: Settings, job: Job, system: System, form: str, option
     )
 
 
-def networks(run_dir: Path, settings: Settings, options: ShrinkOptions) -> list[Shrunk]:
-    """The networks of a run in all forms; those that are missing are trained."""
-    planned = fine_tunings(settings, options)
-    train(run_dir, settings, list(planned.values()))
-    return [*(Shrunk(one, FULL, one.members[0]) for one in origins(settings, options)), *planned]
-
-
 def train(run_dir: Path, settings: Settings, jobs: Sequence[Job]) -> None:
     """Train what is missing."""
     run(
@@ -120,3 +113,14 @@ def train(run_dir: Path, settings: Settings, jobs: Sequence[Job]) -> None:
         batch_jobs=settings.batch_jobs,
         description=f"fine-tuning of {len(jobs)} networks",
     )
+
+
+def networks(run_dir: Path, settings: Settings, options: ShrinkOptions) -> list[Shrunk]:
+    """The systems of a run as they are, the teacher among them, and its single networks in all forms; those that are
+    missing are trained."""
+    planned = fine_tunings(settings, options)
+    train(run_dir, settings, list(planned.values()))
+    systems, chosen = run_systems(settings), origins(settings, options)
+    teacher = systems.teacher.name if systems.teacher is not None else ""
+    shown = [system for system in systems.systems if system in chosen or system.group == teacher]
+    return [*(Shrunk(one, FULL, one.members) for one in shown), *planned]
