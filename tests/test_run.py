@@ -183,7 +183,7 @@ def test_a_range_of_stages_prints_no_report(tmp_path, made, capsys) -> None:
     run_dir, home = tmp_path / "out", tmp_path / "home"
     options = ["--out", str(run_dir), "--home", str(home), "--stage", "align", "--stop-stage", "ensemble"]
     assert main(["run", "speech", *EMBEDDED, *options]) == 0
-    assert [name for name, *_ in made] == ["align", "augment", "ensemble"]
+    assert [name for name, *_ in made] == ["align", "sequence_targets", "augment", "ensemble"]
     assert load_settings(run_dir).corpus.settings.root == str(home / "data" / "embedded_miniature")
     assert capsys.readouterr().out == ""
 
@@ -254,7 +254,7 @@ def test_a_preset_can_be_a_file(tmp_path, made) -> None:
 
 
 def test_every_preset_is_found_by_its_name() -> None:
-    assert preset_names() == ["paper", "quick", "standard", "tiny"]
+    assert preset_names() == ["chain", "paper", "quick", "standard", "tiny"]
     assert preset_names(digits=True) == ["paper", "quick", "tiny"]
     assert find_preset("quick").name == "quick.yaml"
     assert find_preset("quick", digits=True) == find_preset("mnist_quick", digits=True)

@@ -185,6 +185,13 @@ FURTHER = (
         "uniform average. Writes moderation/moderation.md and .json, and prints the table.",
         "kd_asr.experiments.moderation",
     ),
+    Stage(
+        "errors",
+        "find out where the first baseline's words are lost on dev: search, language model, acoustics, vocabulary",
+        "Needs the main job's artifacts up to `decode`. Writes errors/errors.md and errors.tsv, an utterance a line, "
+        "and prints the tables. Settings: rescore.alternatives, rescore.beam, rescore.lattice_beam.",
+        "kd_asr.experiments.errors",
+    ),
 )
 
 
@@ -217,5 +224,5 @@ def make(name: str, run_dir: Path, settings: Settings) -> None:
         made = getattr(module, name)(run_dir, settings)
     if name in ("report", "reduced_report"):
         module.print_table(run_dir / name / "report.json")
-    elif name in ("beams", "rescore", "uncertainty", "filters", "privileged", "moderation"):
+    elif hasattr(module, "print_table"):
         module.print_table(made)

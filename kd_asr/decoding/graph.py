@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import kaldifst
@@ -24,7 +24,7 @@ from kd_asr.artifacts import damaged
 from kd_asr.decoding.arpa import read_vocabulary
 from kd_asr.decoding.context import AnyTopology, compose_context, phone_chains
 from kd_asr.decoding.fst_arrays import FstArrays, from_kaldifst, to_kaldifst
-from kd_asr.decoding.lexicon_fst import lexicon_fst
+from kd_asr.decoding.lexicon_fst import Entry, lexicon_fst
 from kd_asr.decoding.state_chains import expand_to_states
 from kd_asr.errors import UserError
 from kd_asr.sequence.topology import STAY, OneStateTopology
@@ -127,32 +127,97 @@ def decoding_graph(
         UserError: the language model and the lexicon share no word, or a pronunciation has a phone that the topology
             lacks.
     """
-    entries = [
+    entries = _entries(read_vocabulary(arpa), lexicon)
+    if not entries:
+        raise UserError(f"{arpa} and the lexicon share no word: are both in upper case?")
+    words = [EPSILON, *dict.fromkeys(word for word, _, _ in entries), BACKOFF]
+    fst = _graph_of(
+        entries,
+        grammar_fst(arpa, words),
+        words,
+        topology,
+        silence_probability=silence_probability,
+        self_loop_scale=self_loop_scale,
+    )
+    return fst, words[:-1]
+
+
+def sentence_graph(
+    sentence: Sequence[str],
+    costs: Sequence[float],
+    lexicon: Lexicon,
+    topology: AnyTopology,
+    *,
+    silence_probability: float,
+    self_loop_scale: float = 1.0,
+) -> tuple[FstArrays, list[str]]:
+    """HCLG of a single sentence, and its word table; what a search costs in it, it would cost in a graph with all.
+
+    Args:
+        sentence: its words, all in the lexicon.
+        costs: costs of the language model, of each word and of the end.
+        lexicon: pronunciations.
+        topology: as in `decoding_graph`, like the others.
+        silence_probability: of silence at each place where it may stand.
+        self_loop_scale: weight of the costs of staying in a state and leaving it.
+    """
+    words = [EPSILON, *dict.fromkeys(sentence), BACKOFF]
+    grammar = kaldifst.StdVectorFst()
+    for place, cost in enumerate(costs):
+        grammar.add_state()
+        if place < len(sentence):
+            label = words.index(sentence[place])
+            grammar.add_arc(place, kaldifst.StdArc(label, label, cost, place + 1))
+        else:
+            grammar.set_final(place, cost)
+    grammar.start = 0
+    entries = _entries(dict.fromkeys(sentence), lexicon)
+    fst = _graph_of(
+        entries,
+        grammar,
+        words,
+        topology,
+        silence_probability=silence_probability,
+        self_loop_scale=self_loop_scale,
+    )
+    return fst, words[:-1]
+
+
+def _entries(words: Iterable[str], lexicon: Lexicon) -> list[Entry]:
+    """Pronunciations of those words that have any."""
+    return [
         (word, phones, cost)
-        for word in read_vocabulary(arpa)
+        for word in words
         if word in lexicon.pronunciations
         for phones, cost in zip(lexicon.pronunciations[word], lexicon.variant_costs(word), strict=True)
     ]
-    if not entries:
-        raise UserError(f"{arpa} and the lexicon share no word: are both in upper case?")
+
+
+def _graph_of(
+    entries: Sequence[Entry],
+    grammar: kaldifst.StdVectorFst,
+    words: Sequence[str],
+    topology: AnyTopology,
+    *,
+    silence_probability: float,
+    self_loop_scale: float,
+) -> FstArrays:
+    """HCLG of pronunciations and a grammar whose labels are those of `words`, `#0` the last of them."""
     known = {phone: number for number, phone in enumerate(topology.phones, start=1)}
     for word, phones, _ in entries:
         missing = [phone for phone in phones if phone not in known]
         if missing:
             raise UserError(f"{word} has the phone {missing[0]}, which the aligned model lacks: run align again")
-    words = [EPSILON, *dict.fromkeys(word for word, _, _ in entries), BACKOFF]
     labels = {word: label for label, word in enumerate(words)}
     left, num_disambiguation = lexicon_fst(entries, phones=known, words=labels, silence_probability=silence_probability)
-    composed = compose_and_determinise(left, grammar_fst(arpa, words))
+    composed = compose_and_determinise(left, grammar)
     if topology.tree is None:
         chains = phone_chains(topology, num_disambiguation)
     else:
         composed, chains = compose_context(composed, topology, num_disambiguation)
     if isinstance(topology, OneStateTopology):
         stay = np.full(topology.num_pdfs, STAY)
-        fst = expand_to_states(
+        return expand_to_states(
             composed, chains[:, :1], stay, loop_pdfs=chains[:, 1:], self_loop_scale=self_loop_scale
         )
-    else:
-        fst = expand_to_states(composed, chains, np.array(topology.self_loop), self_loop_scale=self_loop_scale)
-    return fst, words[:-1]
+    return expand_to_states(composed, chains, np.array(topology.self_loop), self_loop_scale=self_loop_scale)
