@@ -17,7 +17,8 @@ WHOLE = parse_settings(["--align.networks=1", "--augment.copies=1", "--network=t
 # What decides how results are shown or work is shared, what is done outside the main job, and which content is read;
 # what decides nothing without unlabelled audio; and what `sweep` itself compares.
 NOT_OF_THE_JOB = (
-    *("preset", "jobs", "device", "batch_jobs", "beams", "rescore", "reduced", "filters", "page"),
+    *("preset", "jobs", "device", "batch_jobs", "page"),
+    *(f"{stage.name}." for stage in FURTHER),
     *("sequence.leaky", "sequence.taught"),  # nothing without the loss `lfmmi`
     *("lexicon.path", "language_model.arpa"),
     *("unlabelled.speaker", "unlabelled.normalisation", "unlabelled.longest", "unlabelled.copies"),
