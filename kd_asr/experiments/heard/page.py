@@ -98,7 +98,7 @@ def page(content: Mapping[str, Any]) -> str:
             content["description"],
             "\n".join(f"- **{case.replace('_', ' ')}**: {CASES[case]}." for case in cases),
             f"Test is what the students hear. The privileged teachers are an ensemble of {content['privileged']}; those "
-            f"without the privilege, {content['unprivileged']} of the same network and budget, have heard the training "
+            f"without the privilege, {content['unprivileged']} of the same network and budget, have heard the train"
             "set as students do. All students of a case and number begin with the same weights and see the data in one "
             "order.",
             to_markdown(table_of(content)).rstrip("\n"),
