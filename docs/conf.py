@@ -3,14 +3,14 @@
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent / "_extensions"), str(Path(__file__).parent.parent)]
-
 from kd_asr import __version__
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 project = "kd_asr"
 release = version = __version__
 html_title = f"kd_asr {__version__}"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "registered", "rooms", "mathml", "repository"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "registered", "rooms", "mathml", "repository", "offline"]
 
 html_theme = "furo"
 html_static_path = ["_static"]
@@ -33,7 +33,8 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 suppress_warnings = ["ref.python"]  # attributes of several classes have one name; each class shows its own
 
-# Notebooks are run by every build. KD_ASR_RUNS names a folder of runs in which finished ones are not repeated.
+# Notebooks are run by every build.
+nb_execution_in_temp = True
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900

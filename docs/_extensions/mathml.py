@@ -10,7 +10,6 @@ from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
 from sphinx.writers.html5 import HTML5Translator
 
-
 # Functions whose argument follows without a parenthesis are set a little apart from it.
 _FUNCTION = re.compile(r"<mi>(log|exp)</mi>(?!<mo[^>]*>(?:\(|&#x00028;))")
 

@@ -1,7 +1,7 @@
 """What pages say as a code host shows them, as the site needs it: links that leave docs/, and the site's contents.
 
-`<!-- contents -->` stands for the pages that are linked from the first column of the page's tables, each table under the
-caption of its first heading. So a page is listed once, where readers of the files find it too.
+`<!-- contents -->` stands for the pages that are linked from the first column of the page's tables, each table under
+the caption of its first heading. So a page is listed once, where readers of the files find it too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def contents(text: str) -> str:
     for caption, rows in _TABLE.findall(text):
         links = [link for row in rows.splitlines() for link in _LINK.findall(row.split("|")[1])]
         if links:
-            trees.append("\n".join(["```{toctree}", ":hidden:", f":caption: {caption.capitalize()}", "", *links, "```"]))
+            lines = ["```{toctree}", ":hidden:", f":caption: {caption.capitalize()}", "", *links, "```"]
+            trees.append("\n".join(lines))
     return "\n\n".join(trees)
 
 

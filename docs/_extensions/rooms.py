@@ -1,7 +1,7 @@
 """Pages of the API: a section for every module of a folder of the package, from its docstrings.
 
-    ```{room} kd_asr.networks
-    ```
+```{room} kd_asr.networks
+```
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
@@ -34,8 +35,9 @@ def _expand(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = _ROOM.sub(_sections, source[0])
 
 
-def _escape(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+def _escape(*arguments: Any) -> None:
     """Docstrings are plain text with code in single backticks: nothing else in them is markup."""
+    lines: list[str] = arguments[-1]
     for number, line in enumerate(lines):
         parts = line.split("`")
         for index, part in enumerate(parts):
