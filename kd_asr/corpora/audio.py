@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import soundfile
 
+from kd_asr.corpora.copies import Listener
 from kd_asr.corpora.sound import SILENCE_LEVEL, UnusableAudio, go_to, measure, open_sound
 
 # Segments may end so much after their recording and are cut there, as by Kaldi's extract-segments.
 MOST_OVERSHOOT_SECONDS = 0.5
 
 
-def check_audio(path: str | Path, min_seconds: float, max_seconds: float) -> tuple[int, int] | str:
+def check_audio(
+    path: str | Path, min_seconds: float, max_seconds: float, listener: Listener | None = None
+) -> tuple[int, int] | str:
     """(sample rate, samples) of a file that was decoded from end to end, or the reason why it cannot be used.
 
-    Any number of channels will do: the stage `features` averages them.
+    Any number of channels will do: the stage `features` averages them. A listener hears what is decoded.
     """
     try:
         with open_sound(path) as file:
             reason = _length_fault(file.frames, file.samplerate, min_seconds, max_seconds)
-            return reason or _decode(file)
+            return reason or _decode(file, listener=listener)
     except UnusableAudio as error:
         return str(error)
 
 
 def check_segments(
-    path: str | Path, segments: Sequence[tuple[float, float | None]], min_seconds: float, max_seconds: float
+    path: str | Path,
+    segments: Sequence[tuple[float, float | None]],
+    min_seconds: float,
+    max_seconds: float,
+    listeners: Sequence[Listener] = (),
 ) -> list[tuple[int, int, int] | str]:
     """(sample rate, first sample, samples) of each segment of a recording, or the reason why it cannot be used.
 
@@ -37,16 +45,25 @@ def check_segments(
         segments: (start, end) in seconds; end None: that of the recording.
         min_seconds: shorter segments cannot be used.
         max_seconds: longer ones cannot.
+        listeners: one hears each segment; empty: nobody does.
     """
     try:
         with open_sound(path) as file:
-            return [_check_segment(file, start, end, min_seconds, max_seconds) for start, end in segments]
+            return [
+                _check_segment(file, start, end, min_seconds, max_seconds, listener)
+                for (start, end), listener in zip_longest(segments, listeners)
+            ]
     except UnusableAudio as error:
         return [str(error)] * len(segments)
 
 
 def _check_segment(
-    file: soundfile.SoundFile, start: float, end: float | None, min_seconds: float, max_seconds: float
+    file: soundfile.SoundFile,
+    start: float,
+    end: float | None,
+    min_seconds: float,
+    max_seconds: float,
+    listener: Listener | None,
 ) -> tuple[int, int, int] | str:
     rate, total = file.samplerate, file.frames
     if not math.isfinite(start * rate) or not math.isfinite((end or 0.0) * rate):
@@ -63,7 +80,7 @@ def _check_segment(
         return reason
     try:
         go_to(file, first)
-        found = _decode(file, samples)
+        found = _decode(file, samples, listener)
     except UnusableAudio as error:
         return str(error)
     return found if isinstance(found, str) else (rate, first, samples)
@@ -77,7 +94,9 @@ def _length_fault(samples: int, rate: int, min_seconds: float, max_seconds: floa
     return ""
 
 
-def _decode(file: soundfile.SoundFile, samples: int | None = None) -> tuple[int, int] | str:
+def _decode(
+    file: soundfile.SoundFile, samples: int | None = None, listener: Listener | None = None
+) -> tuple[int, int] | str:
     """(sample rate, samples) of the next samples of a file, or why they are no speech."""
-    sound = measure(file, num_samples=samples)
+    sound = measure(file, num_samples=samples, hear=listener.hear if listener is not None else None)
     return (sound.rate, sound.samples) if sound.peak >= SILENCE_LEVEL else "silence only"

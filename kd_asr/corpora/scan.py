@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kd_asr.corpora.audio import check_audio, check_segments
 from kd_asr.corpora.base import ListedUtterance, Listing
+from kd_asr.corpora.copies import KnownRecordings, Listener, Place, SoundPrint, place_of
 from kd_asr.corpora.manifest import SETS, Rejected, Utterance
 from kd_asr.corpora.settings import SpellingSettings
 from kd_asr.corpora.sound import file_of
@@ -44,12 +45,14 @@ class Scan:
         rejected: What was left out, and why.
         numbers: Of the utterances' transcripts, in the same order.
         contents: Checksum of every audio file that could be read, by its path.
+        prints: Of the utterances, by where their audio lies.
     """
 
     utterances: list[Utterance]
     rejected: list[Rejected]
     numbers: list[SpokenNumber] = field(default_factory=list)
     contents: dict[str, str] = field(default_factory=dict)
+    prints: dict[Place, SoundPrint] = field(default_factory=dict)
 
 
 def scan(
@@ -154,28 +157,34 @@ def _check(
         texts = {id(item): text for item, text in said}
         items = [item for item, text in said if _fit(item, text, found)]
         parts = [item for item in items if item.segment is not None]
-        outcomes = check_segments(path, [item.segment for item in parts if item.segment], min_seconds, max_seconds)
+        listeners = {id(item): Listener() for item in items}
+        segments, heard = [item.segment for item in parts if item.segment], [listeners[id(item)] for item in parts]
+        outcomes = check_segments(path, segments, min_seconds, max_seconds, heard)
         file = file_of(path)[0]
         found.contents[file] = content_of(file)
         of_part = dict(zip([id(item) for item in parts], outcomes, strict=True))
         for item in items:
-            outcome = of_part[id(item)] if item.segment is not None else check_audio(path, min_seconds, max_seconds)
+            listener = listeners.pop(id(item))
+            if item.segment is not None:
+                outcome: tuple[int, ...] | str = of_part[id(item)]
+            else:
+                outcome = check_audio(path, min_seconds, max_seconds, listener)
             if isinstance(outcome, str):
                 _reject(item, outcome, found)
                 continue
             rate, *first, samples = outcome
-            found.utterances.append(
-                Utterance(
-                    item.utterance_id,
-                    item.speaker_id,
-                    item.chapter_id,
-                    path,
-                    rate,
-                    samples,
-                    texts[id(item)].words,
-                    first[0] if first else None,
-                )
+            made = Utterance(
+                item.utterance_id,
+                item.speaker_id,
+                item.chapter_id,
+                path,
+                rate,
+                samples,
+                texts[id(item)].words,
+                first[0] if first else None,
             )
+            found.utterances.append(made)
+            found.prints[place_of(made)] = listener.sound_print()
             found.numbers.extend(SpokenNumber(item.utterance_id, *number) for number in texts[id(item)].numbers)
     return found
 
@@ -214,11 +223,14 @@ def _join(listing: Listing, scans: Sequence[Scan]) -> Scan:
         numbers.setdefault(number.utterance_id, []).append(number)
     of_kept = [one for item in utterances for one in numbers.get(item.utterance_id, ())]
     contents = {file: content for one in scans for file, content in one.contents.items()}
-    return Scan(utterances, rejected, of_kept, contents)
+    prints = {place: one for scan in scans for place, one in scan.prints.items()}
+    return Scan(utterances, rejected, of_kept, contents, prints)
 
 
 def without_copies(scans: Mapping[str, Scan]) -> dict[str, Scan]:
     """The sets without utterances whose audio is also in test or, of train, in dev: they would make results too good.
+
+    The same audio is found by the bytes of its file, and the same recording in another file by its sound.
 
     Args:
         scans: of train, dev and test.
@@ -226,14 +238,21 @@ def without_copies(scans: Mapping[str, Scan]) -> dict[str, Scan]:
     contents = {file: content for scan in scans.values() for file, content in scan.contents.items() if content}
     taken: dict[tuple[object, ...], str] = {}
     kept: dict[str, Scan] = {}
+    heard: list[tuple[Utterance, SoundPrint]] = []
+    called: dict[Place, str] = {}
     for name in reversed(SETS):
         scan, utterances, rejected = scans[name], [], []
+        recordings = KnownRecordings(heard)
         mine: dict[tuple[object, ...], str] = {}
         for item in scan.utterances:
             file, place = file_of(item.audio_path)
             key = contents.get(file, file), place, item.first_sample, item.num_samples
-            if key in taken:
-                reason = f"the same audio as {taken[key]}"
+            own = scan.prints.get(place_of(item))
+            reason = f"the same audio as {taken[key]}" if key in taken else ""
+            other = recordings.find(item, own) if own is not None and not reason else None
+            if other is not None:
+                reason = f"the same audio as {called[place_of(other)]}, encoded in another way"
+            if reason:
                 rejected.append(Rejected(item.utterance_id, item.audio_path, reason, "prepare"))
             else:
                 utterances.append(item)
@@ -242,8 +261,10 @@ def without_copies(scans: Mapping[str, Scan]) -> dict[str, Scan]:
             raise UserError(f"all utterances of {name} are also in {' or '.join(kept)}: choose other speech")
         taken |= mine
         ids = {item.utterance_id for item in utterances}
+        heard += [(item, scan.prints[place_of(item)]) for item in utterances if place_of(item) in scan.prints]
+        called |= {place_of(item): f"'{item.utterance_id}' of {name}" for item in utterances}
         numbers = [number for number in scan.numbers if number.utterance_id in ids]
-        kept[name] = Scan(utterances, [*scan.rejected, *rejected], numbers, scan.contents)
+        kept[name] = Scan(utterances, [*scan.rejected, *rejected], numbers, scan.contents, scan.prints)
     return {name: kept[name] for name in scans}
 
 

@@ -11,7 +11,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,10 +217,18 @@ def _energies(block: NDArray[np.float32], mono: NDArray[np.float32], rate: int) 
     return float(of_channels.sum()), float(of_channels[lost].sum())
 
 
-def measure(file: soundfile.SoundFile, channel: int | None = None, num_samples: int | None = None) -> Sound:
-    """Decode a file or a part of it; arguments and errors are those of `mono_blocks`."""
+def measure(
+    file: soundfile.SoundFile,
+    channel: int | None = None,
+    num_samples: int | None = None,
+    hear: Callable[[NDArray[np.float32], int], None] | None = None,
+) -> Sound:
+    """Decode a file or a part of it; arguments and errors are those of `mono_blocks`. `hear` is given each block and
+    its sample rate."""
     samples, peak = 0, 0.0
     for block in mono_blocks(file, channel, num_samples):
+        if hear is not None:
+            hear(block, file.samplerate)
         samples += len(block)
         peak = max(peak, float(np.max(np.abs(block))))
     return Sound(file.samplerate, samples, file.channels, peak)

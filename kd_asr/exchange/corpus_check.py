@@ -83,7 +83,7 @@ def check_corpus(settings: Settings, flags: Sequence[str] = ()) -> CorpusReport:
     def apart() -> None:
         train = scans["train"]
         for name, items in set_apart(train.utterances, shares, seed=prepare.split_seed).items():
-            scans[name] = Scan(items, train.rejected if name == "train" else [], [], train.contents)
+            scans[name] = Scan(items, train.rejected if name == "train" else [], [], train.contents, train.prints)
 
     def once() -> None:
         scans.update(without_copies(scans))

@@ -117,7 +117,7 @@ def _scans(
         for name, utterances in apart.items():
             ids = {item.utterance_id for item in utterances}
             own = [number for number in whole.numbers if number.utterance_id in ids]
-            scans[name] = Scan(utterances, whole.rejected if name == "train" else [], own, whole.contents)
+            scans[name] = Scan(utterances, whole.rejected if name == "train" else [], own, whole.contents, whole.prints)
     return scans
 
 
