@@ -22,6 +22,7 @@ from kd_asr.text import in_markdown
 
 Figures = Mapping[str, Any]
 KIND_LABELS = {"teacher": "teacher", "hard": "student on hard labels", "distilled": "distilled student"}
+# Measures other than linear CKA of a layer.
 MEASURE_LABELS = {
     "filters": "filters: correlation",
     "responses": "filters: correlation of responses",
@@ -33,10 +34,11 @@ HOW_TO_READ = """\
   the mean of differences taken seed by seed; p is exact, over all patterns of their signs, two-sided, and not corrected
   for the number of rows.
 - **Layers** are compared by linear centred kernel alignment (Kornblith and others 2019) on the same test examples: 1 is
-  the same but for a rotation and a scale.
+  the same but for a rotation and a scale. The last column is the mean over pairs of teachers.
 - **Filters** of the first layer are matched to different filters of the teacher so that their correlations have the
   largest sum (the Hungarian method); shown is the mean correlation. Small filters match well by chance: the row's
-  values for other teachers tell how well. **Responses** are the magnitudes of their Fourier transforms, which know
+  values for other teachers tell how well. Two teachers, all of whose filters are to be matched, match worse.
+  **Responses** are the magnitudes of their Fourier transforms, which know
   neither sign nor place of a pattern.
 - **Answers** are the most probable classes.
 - **Inherited** is what a student of a teacher shares with that teacher beyond what it shares with any other, and beyond

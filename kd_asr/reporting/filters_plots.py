@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from kd_asr.reporting.filters_page import KIND_LABELS, Figures, measure_label
+from kd_asr.reporting.filters_page import KIND_LABELS, MEASURE_LABELS, Figures, measure_label
 from kd_asr.reporting.plots import new_figure, save_figure
 
 # Okabe and Ito's colours, and the style of each relation.
@@ -53,10 +53,11 @@ def _matched(figures: Figures, path: Path) -> None:
             axes.imshow(_upright(pictures[kind]["filters"][number], figures), cmap="RdBu_r", vmin=-1, vmax=1)
             if kind != "teacher":
                 axes.set_xlabel(f"{pictures[kind]['correlations'][number]:.2f}", fontsize=8)
-        grid[row, 0].text(
+        title = grid[row, 0].text(
             0, 1.12, KIND_LABELS[kind], transform=grid[row, 0].transAxes, fontsize=9, color=COLOURS[kind],
             fontweight="bold",
         )  # fmt: skip
+        title.set_in_layout(False)  # it may reach over the columns
     figure.supxlabel(f"{figures['axes']['picture']}; below: correlation with the teacher's filter above", fontsize=8)
     save_figure(figure, path)
 
@@ -115,7 +116,8 @@ def _training(figures: Figures, path: Path) -> None:
                 style = STYLES[relation]
                 means = [float(np.mean(each)) for each in values]
                 axes.plot(range(len(moments)), means, style, color=COLOURS[kind], label=label, marker="o", markersize=3)
-        axes.axhline(figures["teachers"][measure], color="#888888", linewidth=0.8, label="two teachers")
+        if measure not in MEASURE_LABELS:
+            axes.axhline(figures["teachers"][measure], color="#888888", linewidth=0.8, label="two teachers")
         axes.set_title(measure_label(measure), fontsize=9)
         axes.set_xticks(range(len(moments)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{moments[round(place)]}"))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import random_tree
+from digits_page import filters_content, write_page_of_digits
 from page_checks import check_page
 from page_run import HOSTILE, HOSTILE_PHONE, HOSTILE_WORD, SECONDS, Page, hostile, write_hostile_page
 
@@ -19,9 +20,7 @@ from kd_asr.alignment.topology import Topology
 from kd_asr.evaluation.wer import align_words
 from kd_asr.jobs.systems import Group, NetworkRef, System, Systems
 from kd_asr.reporting.banner import banner
-from kd_asr.reporting.mnist_figures import paper_beside as mnist_paper
-from kd_asr.reporting.mnist_figures import table_figures
-from kd_asr.reporting.page.digits import DarkKnowledge, mistakes_of, write_digits_page
+from kd_asr.reporting.filters_figures import QUESTIONS
 from kd_asr.reporting.page.errors import error_rates, length_class, side_by_side, wer_by, word_errors_table
 from kd_asr.reporting.page.posteriors import LOWEST, Confusions, phone_posteriors, phones_of_pdfs, quantised
 from kd_asr.reporting.page.utterances import choose
@@ -259,44 +258,49 @@ def test_verdict_says_what_the_figures_say() -> None:
 
 
 def test_page_of_digits(tmp_path: Path) -> None:
-    roles = (("t", "teacher", "teacher"), ("h", "student, hard", "reference"), ("s", "student", "student"))
-    groups = tuple(Group(*one) for one in roles)  # type: ignore[arg-type]
-    each = (System(f"{name}{n}", name, (NetworkRef(f"{name}/{n}"),)) for name in "ths" for n in (0, 1))
-    systems = Systems(groups, tuple(each))
-    wrong = np.zeros((6, 100), dtype=bool)
-    wrong[2:4, :40], wrong[4, :20], wrong[5, 15:37], wrong[1, 99] = True, True, True, True
-    images = np.arange(100 * 64, dtype=np.uint8).reshape(100, 8, 8)
-    labels = np.arange(100, dtype=np.uint8) % 10
-    found = mistakes_of(systems, wrong, images, labels)
+    found = write_page_of_digits(tmp_path)
     assert found.total == 41
     # Wrong in both students on hard labels and in both others; then in one of them.
     assert found.labels[:6] == (5, 6, 7, 8, 9, 0)
     assert [found.shares[name][5] for name in "ths"] == [0.0, 1.0, 0.5]
     assert found.shares["t"][-1] == 0.5
-    assert (found.images[-1] == images[99]).all()
-    errors = {"t": [0, 1], "h": [40, 40], "s": [20, 22]}
-    table = {"groups": systems.to_json(), "test": 100, "parameters": dict.fromkeys("ths", 10)}
-    report = {
-        "title": HOSTILE, "description": HOSTILE, "preset": "mnist_tiny", "seed": 1, "comparable": False,
-        "paper": mnist_paper(systems), "table": {**table, **table_figures(systems, errors, wrong)},
-    }  # fmt: skip
-    logs = np.log(np.full((20, 10), 0.1, dtype=np.float32))
-    logs[0, 3] = -np.inf
-    dark = DarkKnowledge(images[:20], tuple(range(10)) * 2, logs, (True, False) * 10)
-    for name in ("report.md", "report.json"):
-        (tmp_path / name).touch()
-    write_digits_page(tmp_path, report, dark, found)
     page = check_page(tmp_path)
     digits = page.data["digits"]
     assert digits["side"] == 8
     assert len(digits["pictures"]) == 20 + 41 == len(page.all("canvas"))
     assert all(one["aria-label"] for one in page.all("canvas"))
-    assert base64.b64decode(digits["pictures"][20 + 40]) == images[99].tobytes()
-    assert [one["label"] for one in digits["targets"]] == list(dark.labels)
+    last = np.arange(99 * 64, 100 * 64).astype(np.uint8)  # image 99
+    assert base64.b64decode(digits["pictures"][20 + 40]) == last.tobytes()
+    assert [one["label"] for one in digits["targets"]] == [number // 2 for number in range(20)]
     assert digits["targets"][0]["logs"][3] == -100  # JSON has no infinity
     assert "41 of 41 test images" in page.text
     assert "closes 48 % of the gap" in page.text
     assert "not the quality" in page.text
+
+
+def test_section_on_what_is_inherited(tmp_path: Path) -> None:
+    write_page_of_digits(tmp_path)
+    page, content = Page(tmp_path / "index.html"), filters_content()
+    of_name = {spec["name"]: spec for spec in page.data["plots"]}
+    [matched] = of_name["filters-matched"]["data"]
+    tiles = np.array(matched["z"], dtype=float)
+    assert tiles.shape == (3 * 4, 3 * 5)  # three kinds by three filters of 3 x 4, and a gap
+    # The second filter of a student on hard labels is matched to the teacher's first, the first to the third.
+    first, second = (np.array(one) for one in content["pictures"]["hard"]["filters"])
+    assert tiles[4:7, 0:4] == pytest.approx(second)
+    assert tiles[4:7, 10:14] == pytest.approx(first)
+    assert np.isnan(tiles[4:7, 5:9]).all()
+    notes = [one["text"] for one in of_name["filters-matched"]["layout"]["annotations"]]
+    assert notes == ["0.25", "0.50", "0.90", "-0.10"]
+    assert "answers" not in "".join(name for name in of_name if name.startswith("filters-training"))
+    curves = {one["name"]: one["y"] for one in of_name["filters-training-3"]["data"]}
+    expected = [np.mean(each) for each in content["curves"]["logits"]["distilled"]["own"]]
+    assert curves["distilled student, own teacher"] == pytest.approx(expected, abs=1e-4)
+    assert {one["name"] for one in of_name["filters-tests"]["data"]} == set(QUESTIONS.values())
+    assert HOSTILE in page.text
+    for name in ("filters.png", "filters_responses.png", "filters_training.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+        assert name in {one["href"] for one in page.all("a")}
 
 
 def test_banner_of_the_smallest_presets_only() -> None:

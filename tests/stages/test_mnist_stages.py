@@ -1,5 +1,6 @@
 """All experiments of the MNIST recipe on the bundled digits, with networks in miniature."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from kd_asr.cli.mnist import MNIST_STAGES
 from kd_asr.distillation.posterior_store import PosteriorStore
 from kd_asr.errors import UserError
 from kd_asr.evaluation.calibration import calibrate
+from kd_asr.experiments.filters.compare import LAYERS
+from kd_asr.experiments.filters.network import FilterCnn
 from kd_asr.experiments.mnist.agreement import check_experiments
 from kd_asr.experiments.mnist.networks import digit_log_posteriors, load_digit_network
 from kd_asr.experiments.mnist.privileged import privileged_jobs
@@ -23,6 +26,7 @@ from kd_asr.experiments.mnist.report import EXPERIMENTS, report
 from kd_asr.experiments.mnist.settings import MnistSettings
 from kd_asr.features.images import Images
 from kd_asr.jobs.systems import NetworkRef
+from kd_asr.networks.base import outputs_of
 from kd_asr.networks.ensemble import Ensemble
 from kd_asr.networks.inference import log_posteriors
 from kd_asr.presets import find_preset
@@ -35,6 +39,7 @@ TINY = find_preset("tiny", digits=True)
 FLAGS = [
     *("--source", "digits", "--preset", str(TINY), "--temperature.widths=[8]", "--temperature.students=[1]"),
     *("--methods=[hinton, decoupled, {mutual: {networks: 2}}]", "--reduced.epochs=4"),
+    *("--filters.epochs=0.5", "--filters.moments=3"),
 ]
 
 
@@ -329,3 +334,53 @@ def test_a_setting_that_differs_is_named_with_its_remedy(run) -> None:
     more = replace(settings, seeds=settings.seeds + 1)
     with pytest.raises(UserError, match=r"was made without networks/.*ask for: run `kd-asr mnist table"):
         report(run, more)
+
+
+@torch.no_grad()
+def test_likenesses_are_those_of_the_networks(run) -> None:
+    """A student's hidden layer and logits at the first and the last moment, beside both teachers, without Grams."""
+    arrays = DigitArrays.load(run / "digits")
+    numbers = torch.linspace(0, len(arrays.test_labels) - 1, 50).long()
+    inputs = Images(arrays.test_images)[numbers]
+    found = list(csv.DictReader((run / "filters" / "likenesses.csv").open()))
+    assert len(found) == (2 * 2 * 2 * 3) * 6 + (2 * 2 * 2 + 2) + 2 * 6  # students, answers, teachers
+
+    def network(kind: str, number: int) -> FilterCnn:
+        model = load_digit_network(run, NetworkRef(f"filter_networks/{kind}-{number:02d}"))
+        assert isinstance(model, FilterCnn)
+        return model
+
+    def features(model: FilterCnn) -> dict[str, np.ndarray]:
+        outputs = outputs_of(model.eval(), inputs, model.taps)
+        return dict(zip(LAYERS, [*(outputs.taps[name].numpy() for name in model.taps), outputs.logits], strict=True))
+
+    def cka(first: np.ndarray, second: np.ndarray) -> float:
+        x, y = (np.asarray(one, dtype=np.float64) - np.asarray(one).mean(axis=0) for one in (first, second))
+        return float(np.linalg.norm(y.T @ x) ** 2 / np.linalg.norm(x.T @ x) / np.linalg.norm(y.T @ y))
+
+    student, teachers = network("distilled", 1), [network("teacher", number) for number in (0, 1)]
+    updates = int(student.updates_seen)
+    for moment, model in ((0, student.earlier(0)), (updates, student)):
+        own = features(model)
+        for number, teacher in enumerate(teachers):
+            for layer, outputs in features(teacher).items():
+                [row] = [
+                    one for one in found if (one["kind"], one["number"], one["measure"]) == ("distilled", "1", layer)
+                    and (int(one["teacher"]), int(one["updates"])) == (number, moment)
+                ]  # fmt: skip
+                assert float(row["value"]) == pytest.approx(cka(outputs, own[layer]), abs=2e-5)
+    # Both students of a seed begin alike.
+    kept = student.earlier(0).state_dict(), network("hard", 1).earlier(0).state_dict()
+    weights = [name for name in kept[0] if name.endswith("weight") and not name.startswith("kept/")]
+    assert all(torch.equal(kept[0][name], kept[1][name]) for name in weights)
+    content = json.loads((run / "report" / "report.json").read_text())["filters"]
+    models = [network("hard", number) for number in (0, 1)]
+    right = [
+        int((model.eval()(Images(arrays.test_images)[:]).argmax(1) == arrays.test_labels).sum()) for model in models
+    ]
+    assert content["accuracies"]["hard"] == pytest.approx([one / len(arrays.test_labels) for one in right])
+    page = (run / "report" / "report.md").read_text()
+    assert "## What a student inherits" in page
+    for picture in ("filters", "filters_responses", "filters_training"):
+        assert (run / "report" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+    assert 'id="plot-filters-matched"' in (run / "report" / "index.html").read_text()

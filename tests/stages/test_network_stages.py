@@ -25,6 +25,8 @@ from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.errors import UserError
 from kd_asr.evaluation.calibration import calibrate
 from kd_asr.experiments.comparison.compare import compare
+from kd_asr.experiments.filters.filters import check_filters, filters, print_table
+from kd_asr.experiments.filters.settings import FiltersSettings
 from kd_asr.features.store import FrameStore
 from kd_asr.jobs.job import network_seed
 from kd_asr.jobs.systems import Group, NetworkRef, System, Systems
@@ -80,6 +82,39 @@ def test_teachers_are_trained_as_one_where_that_is_asked_for(aligned, settings) 
     weights = [(artifact.path / "model.safetensors").read_bytes() for artifact in made]
     assert weights[0] != weights[1]
     assert ensemble(aligned, settings) == made  # no fingerprint knows of it
+
+
+def test_filters_of_speech_are_compared(aligned, settings, capsys) -> None:
+    small = FiltersSettings(
+        seeds=2, channels=2, hidden_units=4, teacher_channels=3, teacher_hidden_units=8, kernel_height=3,
+        kernel_width=3, moments=3, examples=20, epochs=1.0,
+    )  # fmt: skip
+    chosen = replace(settings, filters=small)
+    made = filters(aligned, chosen)
+    print_table(made)
+    assert max(map(len, capsys.readouterr().out.splitlines()[:-1])) <= 80
+    content = json.loads((made.path / "filters.json").read_text())
+    frames = len(AlignmentStore.open(aligned / "align" / "train").all_pdfs())
+    assert content["moments"] == [0, round(frames // 32 / 2), frames // 32]
+    assert content["frequencies"]["height"][-1] == 50  # Hz, of frames of 10 ms
+    model = load_network(aligned / "filter_networks" / "distilled-01" / "model.safetensors")
+    test = LabelledSpeech.of_set(aligned, "test")
+    store, labels = test.store, test.alignments
+    right = sum(
+        int((torch.cat([model(one) for one in model.own_view.utterances(store, [name])]).argmax(1).numpy()
+             == labels.pdfs(name)).sum())
+        for name in labels.utterance_ids
+    )  # fmt: skip
+    count = len(labels.all_pdfs())
+    few = content["accuracies"]["distilled"][1]  # on 200 of the frames
+    assert abs(few - right / count) < 4 * (0.25 / 200) ** 0.5
+    check_filters(aligned, chosen)
+    with pytest.raises(UserError, match=r"filters\.examples is 30 in .*, but filters was made with 20"):
+        check_filters(aligned, replace(settings, filters=replace(small, examples=30)))
+    with pytest.raises(UserError, match=r"made with other networks than filters\.seeds asks for"):
+        check_filters(aligned, replace(settings, filters=replace(small, seeds=3)))
+    with pytest.raises(UserError, match=r"channels is 4 in .* run `kd-asr filters"):
+        check_filters(aligned, replace(settings, filters=replace(small, channels=4)))
 
 
 @pytest.mark.parametrize("dilations", [(), (1, 3)], ids=["dnn", "tdnn"])

@@ -9,12 +9,13 @@ from kd_asr.artifacts import Artifact, load_artifact, making_command
 from kd_asr.corpora.base import corpus_of
 from kd_asr.errors import UserError
 from kd_asr.experiments.filters.plan import FilterNetwork, filter_networks
-from kd_asr.experiments.filters.results import FILTERS, Shown, print_table, write_filters
+from kd_asr.experiments.filters.results import FILTERS, Shown, decides, print_table, write_filters
+from kd_asr.experiments.filters.speech_data import SpeechWithoutDev
 from kd_asr.jobs.agreement import check_settings
 from kd_asr.jobs.job import Job
 from kd_asr.registry import Named
 from kd_asr.settings.files import SETTINGS_FILE
-from kd_asr.stages.plan import hard_job
+from kd_asr.stages.plan import hard_job, variation
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.train import train
 from kd_asr.tasks.speech import LabelledSpeech, examples_of
@@ -59,6 +60,7 @@ def check_filters(run_dir: Path, settings: Settings) -> None:
             f"{FILTERS} was made with other networks than filters.seeds asks for in {run_dir / SETTINGS_FILE}: run "
             f"`{making_command(run_dir, FILTERS)}` to make it anew, or set it back with `kd-asr configure`"
         )
+    check_settings(run_dir, made, decides(settings.filters), seed=settings.seed)
     for name, job in expected.items():
         check_settings(run_dir, load_artifact(run_dir, name), job, seed=settings.seed)
 
@@ -66,10 +68,10 @@ def check_filters(run_dir: Path, settings: Settings) -> None:
 def speech_filter_networks(run_dir: Path, settings: Settings) -> list[FilterNetwork]:
     """The networks of the experiment, trained on the labels of `align`, without copies."""
     own = settings.filters
-    plain = replace(settings, augment=replace(settings.augment, copies=0))
 
     def job_of(name: str, network: Named, seed: int) -> Job:
-        return replace(hard_job(plain, name, network), seed=seed)
+        data = SpeechWithoutDev(variation(settings))
+        return replace(hard_job(settings, name, network), data=data, seed=seed)
 
     draft = replace(job_of("", settings.student_network, 0), epochs=own.epochs)
     return filter_networks(own, settings.seed, job_of, draft.updates(run_dir))

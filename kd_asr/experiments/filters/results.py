@@ -109,10 +109,15 @@ def write_filters(
         run_dir,
         FILTERS,
         code=__name__,
-        settings={"networks": [one.job.name for one in networks], "examples": own.examples},
+        settings={"networks": [one.job.name for one in networks], **decides(own)},
         inputs=[*inputs, *trained],
         work=work,
     )
+
+
+def decides(own: FiltersSettings) -> dict[str, Any]:
+    """What of the settings decides the comparison, beside the networks."""
+    return {"filters.examples": own.examples}
 
 
 def show_filters(artifact: Artifact, folder: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kd_asr.artifacts import Artifact, finished, making_command
 from kd_asr.errors import UserError
+from kd_asr.experiments.filters.results import FILTERS, decides
 from kd_asr.experiments.mnist.filters import digit_filter_networks
 from kd_asr.experiments.mnist.losses import losses_jobs
 from kd_asr.experiments.mnist.networks import teacher_job
@@ -72,6 +73,8 @@ def check_experiments(
     check(digits, {"source": data.source, "dev_images": data.dev_images, "seed": settings.seed})
     jobs = experiment_jobs(settings, run_dir / DIGITS)
     for experiment in experiments:
+        if experiment.name == FILTERS:
+            check(experiment, decides(settings.filters))
         expected = {job.name: job for job in jobs[experiment.name]()}
         made = {name for name in experiment.inputs if _is_network(name)}
         for name in sorted(made ^ set(expected)):

@@ -11,6 +11,7 @@ import numpy as np
 from kd_asr.reporting.filters_figures import QUESTIONS
 from kd_asr.reporting.filters_page import (
     KIND_LABELS,
+    MEASURE_LABELS,
     accuracy_table,
     answer,
     likeness_table,
@@ -176,11 +177,12 @@ def _training_plot(figures: Figures, number: int, measure: str) -> Plot:
                     "hovertemplate": "after %{x} updates: %{y:.3f} (seeds: %{text})",
                 }
             )  # fmt: skip
-    between = round(figures["teachers"][measure], 4)
-    data.append(
-        {"type": "scatter", "mode": "lines", "x": [moments[0], moments[-1]], "y": [between, between], "name":
-         "two teachers", "line": {"color": "#888888", "width": 1}, "hovertemplate": "%{y:.3f}"}
-    )  # fmt: skip
+    if measure not in MEASURE_LABELS:
+        between = round(figures["teachers"][measure], 4)
+        data.append(
+            {"type": "scatter", "mode": "lines", "x": [moments[0], moments[-1]], "y": [between, between], "name":
+             "two teachers", "line": {"color": "#888888", "width": 1}, "hovertemplate": "%{y:.3f}"}
+        )  # fmt: skip
     layout = {"xaxis": axis("updates", type="category"), "yaxis": axis(measure_label(measure)), "legend": {"y": -0.3}}
     alt = f"{measure_label(measure)}: students at each moment of training beside the trained teachers, mean over seeds."
     return Plot(
@@ -227,7 +229,7 @@ def _layers_plot(figures: Figures) -> Plot:
     data: list[dict[str, Any]] = []
     layout: dict[str, Any] = {"annotations": []}
     panels = len(figures["layers"])
-    names = [one for one in figures["measures"] if one not in ("filters", "responses", "answers")]
+    names = [one for one in figures["measures"] if one not in MEASURE_LABELS]
     for number, (kind, table) in enumerate(figures["layers"].items()):
         suffix = "" if number == 0 else str(number + 1)
         left, right = number / panels, (number + 0.8) / panels
