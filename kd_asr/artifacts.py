@@ -340,7 +340,7 @@ def build_artifact(
     if artifact is not None:
         say(f"{name}: done before, unchanged")
         return artifact
-    partial = final.with_name(f".{final.name}.partial")
+    partial = partial_of(final)
     mark = partial / "fingerprint"
     if not (mark.exists() and mark.read_text() == fingerprint):
         shutil.rmtree(partial, ignore_errors=True)
@@ -372,6 +372,17 @@ def build_artifact(
     # Of what is read back: tuples are lists then, and keys are words.
     manifest["blake2b"] = own_checksum(json.loads(json.dumps(manifest)))
     write_json(partial / MANIFEST, manifest)
+    move_into_place(partial, final)
+    return _read_manifest(final)
+
+
+def partial_of(final: Path) -> Path:
+    """The folder in which the content of `final` is made."""
+    return final.with_name(f".{final.name}.partial")
+
+
+def move_into_place(partial: Path, final: Path) -> None:
+    """Make a finished folder take the place of another one, if there is one."""
     # The old folder is moved away as a whole: half deleted, it could still have the manifest of a finished one.
     old = final.with_name(f".{final.name}.old")
     shutil.rmtree(old, ignore_errors=True)
@@ -379,7 +390,6 @@ def build_artifact(
         final.rename(old)
     partial.rename(final)
     shutil.rmtree(old, ignore_errors=True)
-    return _read_manifest(final)
 
 
 def _spent(partial: Path) -> float:

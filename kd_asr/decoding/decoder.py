@@ -30,8 +30,8 @@ from kd_asr.parallel import Workers
 
 # States kept in each frame even outside the beam: Kaldi's default.
 _MIN_ACTIVE = 20
-# Frames after which a lattice is pruned in passing; in the end it is pruned all the same. The library's 25 take twice as
-# long.
+# Frames after which a lattice is pruned in passing; in the end it is pruned all the same. The library's 25 take twice
+# as long.
 _PRUNE_INTERVAL = 400
 # Systems whose scores a worker keeps, with their networks.
 _KEPT_SCORES = 8

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import pickle
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kd_asr.alignment.classes import CLASSES_FILE, write_classes
 from kd_asr.alignment.ctm import TimedPhone, write_ctm
 from kd_asr.alignment.lexicon import read_lexicon
 from kd_asr.alignment.store import AlignmentStore
-from kd_asr.alignment.topology import SILENCE, Topology, without_position
+from kd_asr.alignment.topology import SILENCE, Topology
 from kd_asr.alignment.words import phones_in_time, words_of_phones, write_text_grid
 from kd_asr.artifacts import load_artifact
 from kd_asr.console import say
@@ -35,9 +34,7 @@ from kd_asr.stages.agreement import check_agreement
 from kd_asr.stages.recognise import NetworkScores
 from kd_asr.stages.settings import Settings, load_settings
 from kd_asr.stages.speakers import speakers_of
-from kd_asr.text import shown, table_line
-
-CLASSES = "classes.tsv"
+from kd_asr.text import shown
 
 
 def check_out(out: Path, *, overwrite: bool) -> None:
@@ -64,7 +61,7 @@ def dump_alignments(run_dir: Path, set_name: str, form: Format, out: Path) -> in
     aligned = load_artifact(run_dir, "align")
     check_agreement(run_dir, settings, [aligned.name])
     store = AlignmentStore.open(aligned.path / set_name)
-    write_classes(out / CLASSES, run_dir)
+    _write_classes(out, run_dir)
     if form in MATRICES:
         with kaldi_archive(out / "pdfs") if form == "kaldi" else npz_file(out / "pdfs.npz") as add:
             for name in store.utterance_ids:
@@ -109,29 +106,11 @@ def _in_time(
         say(f"{len(without)} utterances have no times of words, such as {without[0]}: their phones do not tell them")
 
 
-def write_classes(path: Path, run_dir: Path) -> None:
-    """Write a table of the classes of a run: number, HMM state of the phone (0 to 2), frames of it in train, and the
-    phones that it is a state of, the most frequent first."""
+def _write_classes(out: Path, run_dir: Path) -> None:
     aligned = load_artifact(run_dir, "align").path
-    num_pdfs = Topology.load(aligned / "topology.json").num_pdfs
-    store = AlignmentStore.open(aligned / "train")
-    frames, states = Counter[int](), Counter[tuple[int, int]]()
-    phones: dict[int, Counter[str]] = {}
-    for name in store.utterance_ids:
-        pdfs = store.pdfs(name).tolist()
-        for segment in store.phones(name):
-            of_phone = pdfs[segment.start_frame : segment.start_frame + segment.num_frames]
-            for state, (pdf, run) in enumerate(groupby(of_phone)):
-                count = len(list(run))
-                frames[pdf] += count
-                states[pdf, state] += count
-                phones.setdefault(pdf, Counter())[without_position(segment.phone)] += count
-    with path.open("w", encoding="utf-8") as file:
-        file.write(table_line(("class", "state", "frames", "phones")))
-        for pdf in range(num_pdfs):
-            likely = max(range(3), key=lambda one: states[pdf, one]) if frames[pdf] else ""
-            named = ",".join(phone for phone, _ in phones.get(pdf, Counter()).most_common())
-            file.write(table_line((pdf, likely, frames[pdf], named)))
+    write_classes(
+        out / CLASSES_FILE, Topology.load(aligned / "topology.json"), AlignmentStore.open(aligned / "train")
+    )
 
 
 def system_in(place: Path, *, device: str, jobs: int) -> TrainedSystem:
@@ -160,7 +139,7 @@ def dump_posteriors(system: TrainedSystem, set_name: str, form: Format, out: Pat
     run_dir, settings = system.run_dir, system.settings
     frames = run_dir / "features" / set_name
     names = FrameStore.open(frames).utterance_ids
-    write_classes(out / CLASSES, run_dir)
+    _write_classes(out, run_dir)
     num_pdfs = Topology.load(run_dir / "align" / "topology.json").num_pdfs
     scores = NetworkScores(
         run_dir,

@@ -13,9 +13,10 @@ import numpy as np
 from torch import Tensor
 
 from kd_asr import __version__
-from kd_asr.alignment.topology import STATES_PER_PHONE, Topology
-from kd_asr.alignment.tree import Leaf, Node, StateTree
-from kd_asr.artifacts import load_artifact, write_array, write_json
+from kd_asr.alignment.classes import CLASSES_FILE, write_classes
+from kd_asr.alignment.store import AlignmentStore
+from kd_asr.alignment.topology import Topology
+from kd_asr.artifacts import load_artifact, move_into_place, partial_of, write_array, write_json
 from kd_asr.checksums import described, own_checksum
 from kd_asr.console import say
 from kd_asr.decoding.graph import GRAPH_FILE, WORDS_FILE
@@ -99,19 +100,14 @@ def export_system(
     if _is_done(out, made_of, overwrite=overwrite):
         say(f"{out}: done before, unchanged")
         return out
-    partial = out.absolute().with_name(f".{out.absolute().name}.partial")
+    partial = partial_of(out.absolute())
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         convert = functools.partial(_convert, run_dir=system.run_dir, formats=formats, int8=int8)
         _write(partial, system, recogniser, made_of, convert)
         open_export(partial)
-        old = partial.with_name(f".{out.absolute().name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if out.exists():
-            out.rename(old)
-        partial.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
+        move_into_place(partial, out.absolute())
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     say(f"{out}: {byte_size(sum(one['bytes'] for one in read_manifest(out)['files'].values()))}")
@@ -168,9 +164,10 @@ def _write(
     for source, name in zip(recogniser.networks, networks, strict=True):
         shutil.copyfile(source, folder / name)
     converted = {name: convert(folder / name) for name in networks}
+    alignments = AlignmentStore.open(load_artifact(system.run_dir, "align").path / "train")
     write_array(folder / PRIOR_FILE, recogniser.log_prior)
     shutil.copyfile(recogniser.topology, folder / TOPOLOGY_FILE)
-    _write_classes(folder / "classes.tsv", Topology.load(recogniser.topology))
+    write_classes(folder / CLASSES_FILE, Topology.load(recogniser.topology), alignments)
     shutil.copyfile(recogniser.lexicon, folder / LEXICON_FILE)
     if recogniser.settings.lexicon.path:
         with dictionary_file(recogniser.settings) as dictionary:
@@ -244,34 +241,3 @@ def _compare(plain: OnnxNetwork, small: OnnxNetwork, batches: Sequence[Tensor]) 
         "same_class": float((one.argmax(axis=1) == other.argmax(axis=1)).mean()),
         "divergence": float((np.exp(one) * (one - other)).sum(axis=1).mean()),
     }
-
-
-def _write_classes(path: Path, topology: Topology) -> None:
-    """Write a table of what each class, a pdf, stands for: phones, state, and the answers that lead to it in the
-    tree."""
-    rows: list[tuple[int, str, int, str]] = []
-    if topology.tree is None:
-        phones: dict[tuple[int, int], list[str]] = {}
-        for phone in topology.phones:
-            for state, pdf in enumerate(topology.pdfs(phone)):
-                phones.setdefault((pdf, state), []).append(phone)
-        rows = [(pdf, " ".join(names), state, "") for (pdf, state), names in phones.items()]
-    else:
-        rows = _tied_classes(topology.tree)
-    lines = [f"{pdf}\t{names}\t{state}\t{context}\n" for pdf, names, state, context in sorted(rows)]
-    path.write_text(f"class\tphones\tstate of {STATES_PER_PHONE}\tcontext\n" + "".join(lines), encoding="utf-8")
-
-
-def _tied_classes(tree: StateTree) -> list[tuple[int, str, int, str]]:
-    rows = []
-    for root in tree.roots:
-        for state, node in enumerate(root.states):
-            waiting: list[tuple[Node, tuple[str, ...]]] = [(node, ())]
-            while waiting:
-                one, answers = waiting.pop()
-                if isinstance(one, Leaf):
-                    rows.append((one.pdf, " ".join(root.phones), state, ", ".join(answers)))
-                    continue
-                waiting.append((one.yes, (*answers, f"{one.place} in {one.question}")))
-                waiting.append((one.no, (*answers, f"{one.place} not in {one.question}")))
-    return rows

@@ -19,6 +19,7 @@ import soundfile
 import torch
 from test_align_stage import LEXICON, make_run
 
+from kd_asr.alignment.classes import write_classes
 from kd_asr.alignment.ctm import read_ctm
 from kd_asr.alignment.lexicon import with_positions
 from kd_asr.alignment.store import AlignmentStore
@@ -37,7 +38,6 @@ from kd_asr.distillation.teachers.posteriors import PosteriorsSettings, Posterio
 from kd_asr.distillation.teachers.stored import StoredTeacher
 from kd_asr.errors import UserError
 from kd_asr.exchange import FORMATS
-from kd_asr.exchange.dump import write_classes
 from kd_asr.experiments.uncertainty import uncertainty as experiment
 from kd_asr.jobs.systems import NetworkRef
 from kd_asr.networks.settings import AdaptSettings
@@ -338,17 +338,21 @@ def test_alignments_are_read_back_by_other_libraries(decoded: Path, tmp_path: Pa
 
 
 def test_classes_say_which_states_of_which_phones_they_are(decoded: Path, tmp_path: Path) -> None:
-    write_classes(tmp_path / "classes.tsv", decoded)
-    header, *lines = (tmp_path / "classes.tsv").read_text().splitlines()
-    assert header == "class\tstate\tframes\tphones"
     topology = Topology.load(decoded / "align" / "topology.json")
     store = AlignmentStore.open(decoded / "align" / "train")
+    write_classes(tmp_path / "classes.tsv", topology, store)
+    header, *lines = (tmp_path / "classes.tsv").read_text().splitlines()
+    assert header == "class\tstate\tframes\tphones\tcontext"
     counts = np.bincount(store.all_pdfs(), minlength=topology.num_pdfs)
     rows = [line.split("\t") for line in lines]
     assert [int(row[0]) for row in rows] == list(range(topology.num_pdfs))
     assert [int(row[2]) for row in rows] == counts.tolist()
     for state, pdf in enumerate(topology.pdfs(SILENCE)):
         assert rows[pdf][1] == str(state) and rows[pdf][3] == SILENCE
+    for name in store.utterance_ids:
+        for segment in store.phones(name):
+            for pdf in store.pdfs(name)[segment.start_frame : segment.start_frame + segment.num_frames]:
+                assert without_position(segment.phone) in rows[pdf][3].split(",")
 
 
 def test_dumped_posteriors_teach_as_the_ensemble_does(decoded: Path, tmp_path: Path) -> None:
