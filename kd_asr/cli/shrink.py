@@ -60,7 +60,11 @@ def add_shrink(commands: argparse._SubParsersAction[Any]) -> None:
         help=f"precisions of the files: {', '.join(_WRITINGS)} (default: all); int8 needs pip install 'kd-asr[export]'",
     )
     parser.add_argument(
-        "--groups", type=_names, default=(), metavar="A,B", help="groups of systems, such as baseline,distilled"
+        "--systems",
+        type=_names,
+        default=(),
+        metavar="A,B",
+        help="systems of one network, or groups of them, such as distilled or baseline-00 (default: all)",
     )
     parser.add_argument(
         "--epochs", type=_positive(float), default=1.0, metavar="N", help="passes of each fine-tuning (default: 1)"
@@ -96,7 +100,7 @@ def run_shrink(arguments: argparse.Namespace) -> None:
         forms=arguments.forms,
         epochs=arguments.epochs,
         learning_rate=arguments.learning_rate,
-        groups=arguments.groups,
+        systems=arguments.systems,
     )
     with locked(arguments.run):
         made, rows, measured = shrink(arguments.run, options, writings=arguments.precisions, decoded=arguments.decode)

@@ -41,6 +41,7 @@ class GroupCost:
         training: Mean over systems, without the teachers.
         with_teachers: Mean over systems, with everything that they learnt from.
         parameters: Of one system.
+        bytes: Of the files of one system's networks.
         multiply_adds: Of one system for one frame or image.
         network_real_time_factor: Seconds of its networks for a second of test, mean over systems; None: not measured.
         search_real_time_factor: Seconds of its search for a second of test, mean over systems; None: not measured.
@@ -49,6 +50,7 @@ class GroupCost:
     training: Cost
     with_teachers: Cost
     parameters: int
+    bytes: int
     multiply_adds: float
     network_real_time_factor: float | None = None
     search_real_time_factor: float | None = None

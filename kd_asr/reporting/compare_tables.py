@@ -13,6 +13,7 @@ from kd_asr.reporting.compare_figures import CALIBRATION_ERROR, MEASURES
 from kd_asr.reporting.tables import (
     NOT_KNOWN,
     Table,
+    byte_size,
     count,
     decimal,
     duration,
@@ -243,12 +244,13 @@ def cost_table(content: Content) -> Table:
                 si(cost["with_teachers"]["operations"]),
                 duration(cost["with_teachers"]["seconds"]),
                 count(cost["parameters"]),
+                byte_size(cost["bytes"]),
                 si(cost["multiply_adds"]),
                 *((decimal(cost[f"{one}_real_time_factor"], 4) for one in ("network", "search")) if speech else ()),
             )
         )
     heads = (
-        *("system", "training, FLOP", "time", "with its teachers, FLOP", "time", "parameters"),
+        *("system", "training, FLOP", "time", "with its teachers, FLOP", "time", "parameters", "size"),
         f"multiply-adds per {frame}",
         *(("network real-time factor", "search real-time factor") if speech else ()),
     )
@@ -308,7 +310,7 @@ def _cells(content: Content, row: Row) -> Iterator[tuple[str, Any]]:
     for part in ("training", "with_teachers"):
         yield f"{part}_operations", cost[part]["operations"]
         yield f"{part}_minutes", cost[part]["seconds"] / 60
-    names = ("parameters", "multiply_adds", "network_real_time_factor", "search_real_time_factor")
+    names = ("parameters", "bytes", "multiply_adds", "network_real_time_factor", "search_real_time_factor")
     yield from ((name, cost[name]) for name in names)
 
 

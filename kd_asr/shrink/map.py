@@ -90,12 +90,19 @@ def rows_of(measured: Mapping[Written, Artifact], groups: Sequence[Group]) -> li
     for key in keys:
         own = [number for number, one in enumerate(writtens) if _key(one) == key]
         metrics = [measured[writtens[number]].metrics for number in own]
-        names = ("bytes", "packed", "weights", "multiply_adds", "real_time_factor")
+
+        def mean(name: str, metrics: Sequence[Mapping[str, float]] = metrics) -> float:
+            return float(np.mean([one[name] for one in metrics]))
+
         rows.append(
             Row(
                 *key,
-                tuple(writtens[number].shrunk.origin.name for number in own),
-                *(float(np.mean([one[name] for one in metrics])) for name in names),
+                systems=tuple(writtens[number].shrunk.origin.name for number in own),
+                bytes=mean("bytes"),
+                packed=mean("packed"),
+                weights=mean("weights"),
+                multiply_adds=mean("multiply_adds"),
+                real_time_factor=mean("real_time_factor"),
                 frame_accuracies=tuple(estimates[number].value for number in own),
                 interval=mean_estimate([estimates[number] for number in own]).interval(),
             )

@@ -196,11 +196,11 @@ def decode(run_dir: Path, written: Written, made: Artifact, base: Recogniser, wo
             folder / ERRORS,
             {
                 "utterance_ids": [one.utterance_id for one in utterances],
-                "errors": [one.errors.errors for one in errors],
-                "words": [one.errors.reference_words for one in errors],
+                "errors": [one.errors for one in errors],
+                "words": [one.reference_words for one in errors],
             },
         )
-        total = sum(one.errors.errors for one in errors) / max(1, sum(one.errors.reference_words for one in errors))
+        total = sum(one.errors for one in errors) / max(1, sum(one.reference_words for one in errors))
         say(f"{written.name}: {100 * total:.2f} % WER on dev")
         return {"dev_wer": total}
 

@@ -29,13 +29,13 @@ class ShrinkOptions:
         forms: Forms that take training, beside the networks as they are.
         epochs: Passes over the training frames of each fine-tuning.
         learning_rate: Peak of its learning rate, as a share of that of the network's own training.
-        groups: Groups of systems whose networks are made smaller; empty: all groups of single networks.
+        systems: Systems of one network that are made smaller, or groups of such; empty: all.
     """
 
     forms: tuple[str, ...] = DEFAULT_FORMS
     epochs: float = 1.0
     learning_rate: float = 0.3
-    groups: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,15 @@ def origins(settings: Settings, options: ShrinkOptions) -> list[System]:
     """Systems of one network that are made smaller.
 
     Raises:
-        UserError: a group is not there, or has systems of several networks.
+        UserError: there is no such system or group, or it is of several networks.
     """
     systems = run_systems(settings)
     single = [system for system in systems.systems if len(system.members) == 1]
-    known = list(dict.fromkeys(system.group for system in single))
-    for group in options.groups:
-        if group not in known:
-            raise UserError(f"--groups: the run has no single networks called {group!r}: choose of {', '.join(known)}")
-    return [system for system in single if not options.groups or system.group in options.groups]
+    known = list(dict.fromkeys(name for system in single for name in (system.group, system.name)))
+    for name in options.systems:
+        if name not in known:
+            raise UserError(f"--systems: no single network or group is called {name!r}: choose of {', '.join(known)}")
+    return [one for one in single if not options.systems or {one.group, one.name} & set(options.systems)]
 
 
 def fine_tunings(settings: Settings, options: ShrinkOptions) -> dict[Shrunk, Job]:

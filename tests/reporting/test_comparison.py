@@ -62,7 +62,7 @@ def run_of(name: str, groups: Sequence[Group] = GROUPS, *, task: str = "speech",
         systems=Systems(tuple(groups), tuple(systems)),
         results=results,
         costs={
-            group.name: GroupCost(Cost(2e12, 90.0), Cost(3e13, 900.0), 700_000, 701_234.0, 0.01, 0.1)
+            group.name: GroupCost(Cost(2e12, 90.0), Cost(3e13, 900.0), 700_000, 2_800_000, 701_234.0, 0.01, 0.1)
             for group in groups
         },
         utterance_ids=names,

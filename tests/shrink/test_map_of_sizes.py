@@ -109,6 +109,8 @@ def test_each_network_is_fine_tuned_as_it_was_trained() -> None:
         for system in ("baseline-00", "student-00", "student-01")
         for form in ("pruned-70", "quantised")
     ]
+    one = fine_tunings(settings, ShrinkOptions(("quantised",), systems=("student-01", "baseline")))
+    assert [job.start_from for job in one.values()] == ["baseline/baseline-00", "distil/student-01"]
     [baseline], [student, _] = baseline_jobs(settings), student_jobs(settings)
     for before, name in ((baseline, "pruned-70-baseline-00"), (student, "pruned-70-student-00")):
         job = by_name[f"shrink_networks/{name}"]
@@ -124,8 +126,8 @@ def test_unknown_forms_and_groups_and_networks_that_cannot_have_a_form_are_refus
         with pytest.raises(UserError, match=f"'{name}' is no form of a network: choose pruned-N"):
             form_of(name)
     settings = parse_settings([])
-    with pytest.raises(UserError, match="no single networks called 'ensemble': choose of baseline, distilled"):
-        fine_tunings(settings, ShrinkOptions(groups=("ensemble",)))
+    with pytest.raises(UserError, match="no single network or group is called 'ensemble': choose of baseline"):
+        fine_tunings(settings, ShrinkOptions(systems=("ensemble",)))
     factored = parse_settings(["--network=tdnnf", "--train.batch_frames=1200"])
     with pytest.raises(UserError, match=r"baseline-00: units of tdnnf cannot be pruned, .*leave the form units-50 out"):
         fine_tunings(factored, ShrinkOptions(forms=("units-50",)))

@@ -50,7 +50,9 @@ def test_from_a_run_to_a_map_and_to_the_network_that_fits(run_dir, settings, utt
     lines = lines_of(run_dir)
     written = {"fp32", "fp16", "bf16", "int8"}
     forms_of = {(group, form) for group, form, _ in lines}
-    assert {(group, form) for group in ("baseline", "distilled") for form in ("full", "pruned-70", "units-50")} < forms_of
+    assert {
+        (group, form) for group in ("baseline", "distilled") for form in ("full", "pruned-70", "units-50")
+    } < forms_of
     assert {writing for group, form, writing in lines if (group, form) == ("distilled", "full")} == written
     assert {writing for _, form, writing in lines if form == "quantised"} == {"int8"}
     assert {writing for group, _, writing in lines if group == "ensemble"} == {"fp32"}

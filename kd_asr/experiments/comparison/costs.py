@@ -71,6 +71,7 @@ def group_cost(
         training=_mean(own),
         with_teachers=_mean(everything),
         parameters=sum(parameters for parameters, _ in members),
+        bytes=sum((costs.run_dir / member.artifact / member.file).stat().st_size for member in seeds[0].members),
         multiply_adds=sum(counted.inference for _, counted in members),
         network_real_time_factor=real_time_factors[0],
         search_real_time_factor=real_time_factors[1],
