@@ -1,4 +1,4 @@
-"""docs/experiments: what was tried for presets, as tables sorted by dev cross-entropy, beside pages on other questions."""
+"""docs/experiments: what was tried for presets, as tables sorted by dev cross-entropy."""
 
 from pathlib import Path
 

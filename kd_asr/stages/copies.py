@@ -9,8 +9,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kd_asr.alignment.store import Alignment, AlignmentStore, write_alignments
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.features.perturbation import Perturbation, Spread, copied_frames, draw, perturb
@@ -60,11 +58,11 @@ def copied_training_set(
         seed: draws the perturbations.
         mark: between the id of an utterance and the number of its copy.
     """
-    inputs = [load_artifact(run_dir, name) for name in ("features", "align")]
+    inputs = [load_artifact(run_dir, name) for name in ("features", settings.targets.artifact)]
 
     def work(folder: Path) -> dict[str, Any]:
         store = FrameStore.open(run_dir / "features" / "train")
-        alignments = AlignmentStore.open(run_dir / "align" / "train")
+        alignments = AlignmentStore.open(run_dir / settings.targets.artifact / "train")
         made = []
         for number in range(1, copies + 1):
             for name in alignments.utterance_ids:
@@ -99,12 +97,12 @@ def copied_training_set(
 def _write(group: list[_Copy], *, run_dir: Path, folder: Path, settings: Settings) -> list[Alignment]:
     """Write the frames of some copies; return their labels."""
     store = FrameStore.open(run_dir / "features" / "train")
-    alignments = AlignmentStore.open(run_dir / "align" / "train")
+    alignments = AlignmentStore.open(run_dir / settings.targets.artifact / "train")
+    copying = settings.targets.copying(run_dir)
     copied = FrameStore(folder / "frames", writable=True)
     made = []
     for item in group:
         frames, nearest = perturb(store.frames(item.utterance_id), item.perturbation, settings.features)
         copied.write(item.copied_id, frames)
-        pdfs = np.asarray(alignments.pdfs(item.utterance_id))[nearest]
-        made.append(Alignment(item.copied_id, pdfs, ()))
+        made.append(copying(item.copied_id, alignments, item.utterance_id, nearest))
     return made

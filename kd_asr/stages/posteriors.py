@@ -64,11 +64,13 @@ class _Worker:
     settings: Settings
     denominator: DenominatorSums | None
 
-    def taught(self, utterance_ids: Sequence[str], members: list[torch.Tensor], averaged: torch.Tensor) -> torch.Tensor:
-        """(frames, pdfs) logarithms of what is stored of some utterances of the training set."""
+    def taught(
+        self, shard: _Shard, utterance_ids: Sequence[str], members: list[torch.Tensor], averaged: torch.Tensor
+    ) -> torch.Tensor:
+        """(frames, pdfs) logarithms of what is stored of some utterances."""
         if self.denominator is None:
             return averaged
-        counts = [self.stores["train"].num_frames(name) for name in utterance_ids]
+        counts = [self.stores[shard.kind].num_frames(name) for name in utterance_ids]
         return log_occupations(members, counts, self.denominator)
 
 
@@ -113,7 +115,7 @@ def _compute(shard: _Shard, *, folder: Path) -> None:
                 found, kept = _without_silence(names, averaged)
                 parts.extend(found)
                 averaged = averaged[kept]
-            taught = _worker.taught(names, members, averaged)
+            taught = _worker.taught(shard, names, members, averaged)
             targets = top_k_targets(taught, settings.ensemble.top_k)
             tail = tail + HOST.put(tail_sum(taught, targets.classes))
             if shard.kind == "train":

@@ -187,12 +187,10 @@ class Settings:
         return found
 
     def _sequence_problems(self) -> list[str]:
-        """What does not go together with sequence training, which has the training set alone."""
+        """What does not go together with sequence training, which has the training set and its copies alone."""
         if self.targets.stride == 1:
             return []
         has = {
-            "augment.copies": self.augment.copies > 0,
-            "distil.copies": self.distil.copies > 0,
             "unlabelled": bool(self.unlabelled_folders),
             "align.networks": self.align.networks > 0,
             "distil.sweep_temperatures": bool(self.distil.sweep_temperatures),

@@ -20,7 +20,7 @@ from kd_asr.sequence.denominator import Denominator
 from kd_asr.sequence.forward_backward import DenominatorSums, SequenceGraphs
 from kd_asr.sequence.numerator import NumeratorTable, follow_all
 from kd_asr.sequence.topology import FRAME_STRIDE, OneStateTopology
-from kd_asr.settings.ranges import DecidesNothing
+from kd_asr.settings.ranges import AbsentMeans, DecidesNothing
 from kd_asr.tasks.speech import LabelledSpeech, examples_of, labels
 
 DENOMINATOR = "denominator.safetensors"
@@ -39,17 +39,21 @@ class SequenceData:
         targets: Artifact with topology, denominator and alignments; its fingerprint decides, not its name.
         leaky: Coefficient of the leaky HMM: in each frame, the probability of going on anywhere (Kaldi's mini
             LibriSpeech recipes: 0.1).
+        copies: Artifact with perturbed copies of the training set to add, whose alignments have phones; empty: none.
+        vary_copies: Whether the copies are varied like the training set.
     """
 
     augment: AugmentSettings
     targets: Annotated[str, DecidesNothing()] = "sequence_targets"
     leaky: float = 0.1
+    copies: Annotated[str, DecidesNothing()] = ""
+    vary_copies: Annotated[bool, AbsentMeans(False)] = False
     # What losses may need of the data, beside labels.
     gives: ClassVar[frozenset[str]] = frozenset({"graphs"})
 
     def artifacts(self) -> Sequence[str]:
         """Names of the input artifacts."""
-        return "features", self.targets
+        return ("features", self.targets, *([self.copies] if self.copies else []))
 
     def count(self, run_dir: Path) -> int:
         """Number of frames in the training set: an epoch has the output frames from each of three beginnings."""
@@ -75,24 +79,29 @@ class SequenceData:
             )
         topology = OneStateTopology.load(run_dir / self.targets / TOPOLOGY)
         train = LabelledSpeech.of_set(run_dir, "train", augment=self.augment, aligned=self.targets)
+        speech = [train]
+        if self.copies:
+            artifact = load_artifact(run_dir, self.copies)
+            copies = LabelledSpeech.of_copies(artifact, augment=self.augment if self.vary_copies else None)
+            speech += [copies] if copies.utterance_ids else []
         dev = LabelledSpeech.of_set(run_dir, "dev", aligned=self.targets)
         denominator = Denominator.load(run_dir / self.targets / DENOMINATOR)
 
         def teach(utterance_ids: Sequence[str]) -> SequenceTeacher:
-            expect = {name: load_artifact(run_dir, name).fingerprint for name in self.artifacts()}
+            expect = {name: load_artifact(run_dir, name).fingerprint for name in ("features", self.targets)}
             inner = job.open_teacher(
                 run_dir,
                 utterance_ids=utterance_ids,
-                frames=[train.store.num_frames(name) for name in utterance_ids],
+                frames=[one.store.num_frames(name) for one in speech for name in one.utterance_ids],
                 num_classes=topology.num_pdfs,
                 labelled=len(utterance_ids),
                 expect=expect,
                 header=train.store.features,
             )
-            return SequenceTeacher(self._graphs(denominator, topology, train.alignments, utterance_ids), inner)
+            return SequenceTeacher(self._graphs(denominator, topology, [one.alignments for one in speech]), inner)
 
         return Material(
-            examples=examples_of([train], job.network, teach=teach),
+            examples=examples_of(speech, job.network, teach=teach),
             dev=examples_of([dev], job.network, evaluation=True),
             num_classes=topology.num_pdfs,
             input_shape=view.input_shape(train.store.num_mel_bins),
@@ -100,15 +109,12 @@ class SequenceData:
         )
 
     def _graphs(
-        self,
-        denominator: Denominator,
-        topology: OneStateTopology,
-        alignments: AlignmentStore,
-        utterance_ids: Sequence[str],
+        self, denominator: Denominator, topology: OneStateTopology, sets: Sequence[AlignmentStore]
     ) -> SequenceGraphs:
-        """Graphs of utterances, whose frames are numbered one after the other."""
-        tracks = follow_all(denominator, topology, map(alignments.phones, utterance_ids), leaky=self.leaky)
-        counts = [len(alignments.pdfs(name)) for name in utterance_ids]
+        """Graphs of all utterances of some sets, whose frames are numbered one after the other."""
+        spoken = (one.phones(name) for one in sets for name in one.utterance_ids)
+        tracks = follow_all(denominator, topology, spoken, leaky=self.leaky)
+        counts = [len(one.pdfs(name)) for one in sets for name in one.utterance_ids]
         return SequenceGraphs(
             NumeratorTable(tracks, counts, denominator), DenominatorSums(denominator, leaky=self.leaky)
         )

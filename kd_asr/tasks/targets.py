@@ -5,16 +5,17 @@ Either says which artifact has the labels, how a training's data is described, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from kd_asr.alignment.store import AlignmentStore
+from kd_asr.alignment.store import Alignment, AlignmentStore, PhoneSegment
 from kd_asr.alignment.topology import SILENCE, Topology
 from kd_asr.artifacts import read_json
 from kd_asr.distillation.objectives import needs_of
@@ -27,6 +28,9 @@ from kd_asr.sequence.topology import FRAME_STRIDE, OneStateTopology
 from kd_asr.tasks.sequences import DENOMINATOR, TOPOLOGY, SequenceData
 from kd_asr.tasks.speech import SpeechData
 
+# From the id of a copy, the store and the id of its original, and the frames that it is made of, to its alignment.
+Copying = Callable[[str, AlignmentStore, str, NDArray[np.int64]], Alignment]
+
 
 def log_prior(alignments: AlignmentStore, num_pdfs: int) -> Tensor:
     """(pdfs,) log share of the training frames of each pdf; a pdf without frames counts as having one."""
@@ -35,6 +39,20 @@ def log_prior(alignments: AlignmentStore, num_pdfs: int) -> Tensor:
         counts += np.bincount(alignments.pdfs(name), minlength=num_pdfs)
     counts = np.maximum(counts, 1.0)
     return torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32))
+
+
+def copied_phones(phones: Sequence[PhoneSegment], nearest: NDArray[np.int64]) -> tuple[PhoneSegment, ...]:
+    """Phones of a copy at another rate of speech; one that is skipped is left out.
+
+    Args:
+        phones: of the original, without gaps.
+        nearest: (frames of the copy,) frame of the original that each is made of, ascending.
+    """
+    ends = np.cumsum([item.num_frames for item in phones])
+    places, counts = np.unique(np.searchsorted(ends, nearest, side="right"), return_counts=True)
+    starts = np.cumsum(counts) - counts
+    timed = zip(places.tolist(), starts.tolist(), counts.tolist(), strict=True)
+    return tuple(PhoneSegment(phones[place].phone, start, count) for place, start, count in timed)
 
 
 @dataclass(frozen=True)
@@ -49,6 +67,14 @@ class FrameTargets:
     def data(self, augment: AugmentSettings, *, copies: str = "", vary_copies: bool = False) -> Data:
         """Data of a training; `copies` is an artifact with copies of the training set."""
         return SpeechData(augment, copies=copies, vary_copies=vary_copies)
+
+    def copying(self, run_dir: Path) -> Copying:
+        """Labels of the nearest frames; phones of copies are not asked for."""
+
+        def copied(name: str, store: AlignmentStore, original: str, nearest: NDArray[np.int64]) -> Alignment:
+            return Alignment(name, np.asarray(store.pdfs(original))[nearest], ())
+
+        return copied
 
     def topology(self, run_dir: Path) -> Topology:
         """The HMMs of a run."""
@@ -82,8 +108,8 @@ class SequenceTargets:
     gives: ClassVar[frozenset[str]] = SequenceData.gives
 
     def data(self, augment: AugmentSettings, *, copies: str = "", vary_copies: bool = False) -> Data:
-        """Data of a training, which has no copies."""
-        return SequenceData(augment, leaky=self.leaky)
+        """Data of a training; as that of `FrameTargets`."""
+        return SequenceData(augment, leaky=self.leaky, copies=copies, vary_copies=vary_copies)
 
     def topology(self, run_dir: Path) -> OneStateTopology:
         """The HMMs of a run."""
@@ -92,6 +118,16 @@ class SequenceTargets:
     def silent_pdfs(self, run_dir: Path) -> list[int]:
         """Pdfs of silence, which no context changes."""
         return list(self.topology(run_dir).pdfs(SILENCE, SILENCE))
+
+    def copying(self, run_dir: Path) -> Copying:
+        """Phones in their new times, and their labels."""
+        topology = self.topology(run_dir)
+
+        def copied(name: str, store: AlignmentStore, original: str, nearest: NDArray[np.int64]) -> Alignment:
+            phones = copied_phones(store.phones(original), nearest)
+            return Alignment(name, topology.labels(phones), phones)
+
+        return copied
 
     def denominator(self, run_dir: Path) -> DenominatorSums:
         """Sums over the denominator of a run."""

@@ -25,7 +25,7 @@ EXACT = {"beam": 1000.0, "max_active": 100_000}
 
 @pytest.mark.parametrize("made", [Topology.uniform(PHONES, 0.6), OneStateTopology(PHONES)], ids=["three", "one"])
 def test_a_sentence_costs_the_same_in_its_own_graph(tmp_path, made) -> None:
-    """Of any matrix, what is found in the graph of all sentences costs as much in its own, and no sentence costs less."""
+    """What is found in the graph of all sentences costs as much in its own, and no sentence costs less."""
     model, lexicon = estimate_ngrams([sentence.split() for sentence in SENTENCES], 2), Lexicon(PRONUNCIATIONS)
     arpa = tmp_path / "lm.arpa"
     write_arpa(arpa, model)
@@ -47,8 +47,8 @@ def test_a_sentence_costs_the_same_in_its_own_graph(tmp_path, made) -> None:
         return found.total_cost(0.7, 0.0)
 
     whole = decoder("all", *decoding_graph(lexicon, arpa, made, silence_probability=0.3, self_loop_scale=0.5))
-    for seed in range(5):
-        scores = 3 * np.random.default_rng(seed).standard_normal((12, made.num_pdfs)).astype(np.float32)
+    for seed in range(3):
+        scores = 3 * np.random.default_rng(seed).standard_normal((24, made.num_pdfs)).astype(np.float32)
         best = whole.decode("u", scores)
         # A graph may back off where it need not.
         assert cost(list(best.words), scores, f"best-{seed}") == pytest.approx(best.total_cost(0.7, 0.0), abs=0.1)

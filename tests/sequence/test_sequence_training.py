@@ -245,12 +245,18 @@ def test_a_student_learns_from_what_is_stored_of_its_teachers(laid_out, targets,
         train=replace(BUDGET, epochs=1),
         sequence=replace(SETTINGS.sequence, taught=taught),
         ensemble=EnsembleSettings(members=2, average="geometric"),
-        distil=DistilSettings(students=1, sweep_temperatures=()),
+        distil=DistilSettings(students=1, sweep_temperatures=(), copies=1),
         methods=(named("method", "hinton", HintonMethodSettings((weighted("lfmmi"), loss))),),
     )
     assert settings.problems() == []
     for stage in (ensemble, transfer, posteriors):
         stage(laid_out, settings)
+    copies = AlignmentStore.open(laid_out / "transfer" / "alignments")
+    originals = AlignmentStore.open(targets.path / "train")
+    for one in copies.utterance_ids:
+        original, copied = originals.phones(one.split("+")[0]), copies.phones(one)
+        assert [item.phone for item in copied] == [item.phone for item in original]
+        assert sum(item.num_frames for item in copied) == len(copies.pdfs(one))
     store, frames = PosteriorStore(laid_out / "posteriors"), FrameStore.open(laid_out / "features" / "train")
     members = load_networks(laid_out, [NetworkRef(name) for name in member_names(settings)], frames.features)
     each = posteriors_of(members, frames, ["train-3"], precision="fp32")
@@ -294,10 +300,9 @@ def test_settings_that_sequences_cannot_bear_are_refused() -> None:
         SETTINGS,
         network=NETWORK,
         train=BUDGET,
-        distil=DistilSettings(copies=2, sweep_temperatures=()),
         methods=(named("method", "hinton", HintonMethodSettings((weighted("lfmmi"), weighted("occupations")))),),
     )
     assert settings.problems() == [
-        "distil.copies: not for networks that learn sequences (losses: lfmmi); leave it out",
+        "distil.sweep_temperatures: not for networks that learn sequences (losses: lfmmi); leave it out",
         "sequence.taught: the loss occupations learns occupations, not posteriors",
     ]
