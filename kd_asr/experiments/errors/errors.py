@@ -47,8 +47,9 @@ def errors(run_dir: Path, settings: Settings) -> Artifact:
     systems = run_systems(settings)
     system = systems.of_group(systems.reference or systems.groups[0])[0]
     networks = dict.fromkeys(member.artifact for member in system.members)
-    names = ("prepare", "features", "align", settings.targets.artifact, "lexicon", "language_model", "graph")
-    names = (*dict.fromkeys(names), "evaluate", f"decode/{system.name}", *networks)
+    aligned = dict.fromkeys(("align", settings.targets.artifact))
+    made = ("prepare", "features", *aligned, "lexicon", "language_model", "graph", "evaluate")
+    names = [*made, f"decode/{system.name}", *networks]
     inputs = [load_artifact(run_dir, name) for name in names]
     check_agreement(run_dir, settings, names)
 
