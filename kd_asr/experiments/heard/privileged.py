@@ -31,11 +31,12 @@ from kd_asr.parallel import Workers
 from kd_asr.reporting.tables import to_rich
 from kd_asr.stages.agreement import check_agreement
 from kd_asr.stages.networks import posteriors_by_group, score_utterances
-from kd_asr.stages.recognise import NetworkScores, Recognised, log_prior, recognise, recognising_workers, set_wer
+from kd_asr.stages.recognise import NetworkScores, Recognised, recognise, recognising_workers, set_wer
 from kd_asr.stages.settings import Settings
 from kd_asr.stages.systems import load_networks
 from kd_asr.stages.train import train
 from kd_asr.tasks.member_stores import write_posteriors
+from kd_asr.tasks.targets import log_prior
 
 
 def privileged(run_dir: Path, settings: Settings) -> Artifact:
