@@ -42,6 +42,7 @@ _MADE_BY = {
     "reduced_networks": "reduced",
     "filter_networks": "filters",
     "member_posteriors": "distil",
+    "pretrained_targets": "pretrained",
 }
 
 

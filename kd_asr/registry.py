@@ -1,4 +1,5 @@
-"""Names of networks, losses, teachers, methods, corpora and executors, by which YAML, flags and Python choose a class.
+"""Names of networks, losses, teachers, methods, corpora, executors and pretrained models, by which YAML, flags and
+Python choose a class.
 
 A class is registered with a decorator and has a frozen dataclass of settings:
 
@@ -34,6 +35,7 @@ FOLDERS = {
     "method": "kd_asr.methods",
     "corpus": "kd_asr.corpora",
     "executor": "kd_asr.executors",
+    "pretrained": "kd_asr.pretrained",
 }
 _CLASSES: dict[str, dict[str, type]] = {kind: {} for kind in FOLDERS}
 
@@ -98,6 +100,11 @@ def corpus(name: str) -> Callable[[AnyClass], AnyClass]:
 def executor(name: str) -> Callable[[AnyClass], AnyClass]:
     """Register an executor, as a class decorator."""
     return _registering("executor", name)
+
+
+def pretrained(name: str) -> Callable[[AnyClass], AnyClass]:
+    """Register a kind of pretrained model, as a class decorator."""
+    return _registering("pretrained", name)
 
 
 def _registering(kind: str, name: str) -> Callable[[AnyClass], AnyClass]:

@@ -16,6 +16,7 @@ ROOMS = (
     "alignment",
     "sequence",
     "networks",
+    "pretrained",
     "distillation",
     "training",
     "jobs",

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from kd_asr.alignment.topology import UNKNOWN_PHONE
 from kd_asr.corpora.espeak import espeak_phonemes
+from kd_asr.corpora.languages import ENGLISH, is_english
 
 Pronunciation = tuple[str, ...]
 
@@ -63,17 +64,26 @@ class Guess:
 
 
 def guess_pronunciations(
-    words: Sequence[str], known: Mapping[str, tuple[Pronunciation, ...]] | None = None
+    words: Sequence[str],
+    known: Mapping[str, tuple[Pronunciation, ...]] | None = None,
+    language: str = ENGLISH,
 ) -> list[Guess]:
     """Pronunciations of `words`, in their order.
 
     Args:
         words: upper case.
         known: the dictionary, for possessives of its words; none: all words are espeak-ng's.
+        language: in others than English, the phones are espeak-ng's, in IPA without stress.
 
     Raises:
         UserError: espeak-ng cannot be run.
     """
+    if not is_english(language):
+        said = espeak_phonemes([_spelling(word) for word in words], language)
+        return [
+            Guess(word, (tuple(filter(None, map(_unstressed, ipa))) or (UNKNOWN_PHONE,),), tuple(ipa), "")
+            for word, ipa in zip(words, said, strict=True)
+        ]
     made = {word: found for word in words if (found := _possessive(word, known or {})) is not None}
     asked = [word for word in words if word not in made]
     for word, phonemes in zip(asked, espeak_phonemes([_spelling(word) for word in asked]), strict=True):
@@ -96,6 +106,11 @@ def spelt_with(guess: Guess, phones: Collection[str]) -> Guess:
     found = tuple(dict.fromkeys(tuple(map(nearest, variant)) for variant in guess.variants))
     possible = tuple(variant for variant in found if "" not in variant)
     return replace(guess, variants=possible or ((UNKNOWN_PHONE,),))
+
+
+def _unstressed(phoneme: str) -> str:
+    """An IPA phoneme without marks of stress and of joined or silent sounds."""
+    return "".join(one for one in phoneme if one not in "ˈˌ\u200d-" and not one.isspace())
 
 
 def _possessive(word: str, known: Mapping[str, tuple[Pronunciation, ...]]) -> Guess | None:

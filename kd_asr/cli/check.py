@@ -90,6 +90,7 @@ def _check_corpus(arguments: argparse.Namespace, place: Path | None, given: Sequ
     settings = choose_settings(wanted, flags, None, Path("data"))
     repeated = [flag for flag in given if not flag.startswith("--corpus.")]
     repeated += [f"--lm={arguments.lm}"] if arguments.lm else []
+    repeated += [f"--language={arguments.language}"] if arguments.language else []
     repeated += [f"--unlabelled={folder}" for folder in arguments.unlabelled]
     report = check_corpus(settings, repeated)
     for line in report.found:

@@ -23,6 +23,7 @@ from kd_asr.cli.export import add_export, run_export
 from kd_asr.cli.mnist import add_mnist, run_mnist
 from kd_asr.cli.own_audio import COMMANDS, add_own_audio, run_own_audio
 from kd_asr.cli.parsing import Parser, command_of, fail, known_options, unknown_arguments
+from kd_asr.cli.pseudo_label import add_pseudo_label, run_pseudo_label
 from kd_asr.cli.run import add_run, run, with_task
 from kd_asr.cli.score import add_score, run_score
 from kd_asr.cli.serve import add_serve, run_serve
@@ -36,7 +37,7 @@ from kd_asr.ranks import broadcast, end_all_ranks, joined_ranks
 
 _WITH = "(--jobs 1, --preset, --device cpu of `kd-asr run` and `kd-asr configure`)"
 # Commands that take settings as flags, and those that do not, beside the stages.
-_WITH_SETTINGS = {"configure": configure, "run": run, "check": run_check}
+_WITH_SETTINGS = {"configure": configure, "run": run, "check": run_check, "pseudo-label": run_pseudo_label}
 _FURTHER = {
     "score": run_score,
     "compare": run_compare,
@@ -77,6 +78,7 @@ def _parser() -> Parser:
     add_score(commands)
     add_check(commands)
     add_dump(commands)
+    add_pseudo_label(commands)
     add_curves(commands)
     return parser
 

@@ -58,6 +58,12 @@ def add_corpus_options(command: argparse.ArgumentParser) -> None:
         help="folder of audio without transcripts, in any layout, that students learn from as well; repeatable",
     )
     command.add_argument(
+        "--language",
+        metavar="NAME",
+        help="language of the speech, as espeak-ng calls it, such as de, fr or pt-br (default: en-us): pronunciations, "
+        "numbers, and the embedded corpus",
+    )
+    command.add_argument(
         "--lm",
         type=existing_file("--lm"),
         metavar="FILE",
@@ -113,6 +119,7 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
         UserError: an option or a setting cannot work, or there is no such corpus.
     """
     from kd_asr.corpora.base import corpus_of
+    from kd_asr.corpora.languages import check_language
     from kd_asr.corpora.unlabelled import list_audio
     from kd_asr.device import find_device
     from kd_asr.executors.base import make_executor
@@ -127,6 +134,11 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
         flags = [*flags, f"--unlabelled.folders={json.dumps(folders)}"]
     if arguments.corpus != AUTO:
         flags = [f"--corpus={arguments.corpus}", *flags]
+    if arguments.language:
+        check_language(arguments.language)
+        flags = [*flags, f"--spelling.language={arguments.language}"]
+        if arguments.corpus == EMBEDDED:
+            flags.append(f"--corpus.embedded.language={arguments.language}")
     flags = with_methods(flags, lambda some: parse_settings([*some, *lm], config), _check_methods)
     early = parse_settings([*flags, *lm], config)
     find_device(early.device, make_executor(early.executor))
@@ -188,6 +200,7 @@ def _is_wanted(settings: Settings, flags: Sequence[str], config: Path | None) ->
 def _looked_for(arguments: argparse.Namespace, wanted: Named | None, early: Settings, data: Path) -> list[str]:
     """LibriSpeech or the embedded corpus, as flags; what is wanted of them is kept."""
     from kd_asr.corpora.choose import choose_corpus
+    from kd_asr.corpora.languages import is_english
 
     names, folder = {name: getattr(arguments, name) for name in SETS}, arguments.librispeech
     if wanted is not None and wanted.name == LIBRISPEECH:
@@ -203,6 +216,8 @@ def _looked_for(arguments: argparse.Namespace, wanted: Named | None, early: Sett
     root = str(choice.root)
     if choice.source == EMBEDDED and early.corpus.name == EMBEDDED and early.corpus.settings.size != "full":
         root += f"_{early.corpus.settings.size}"
+    if choice.source == EMBEDDED and early.corpus.name == EMBEDDED and not is_english(early.spelling.language):
+        root += f"_{early.spelling.language}"
     chosen = {"root": root}
     if choice.source == LIBRISPEECH:
         chosen |= {name: getattr(choice, name) for name in SETS}

@@ -87,6 +87,13 @@ STAGES = (
         "audio. Settings: ensemble.*, unlabelled.longest_silence, unlabelled.silence_posterior.",
     ),
     Stage(
+        "pretrained",
+        "ask the model of `distil.teacher pretrained` about the audio, and map its classes and frames to ours",
+        "Nothing to do for other teachers. Writes pretrained/ (its own posteriors) and pretrained_targets/ (in our "
+        "classes and frames). Settings: distil.teacher.",
+        "kd_asr.exchange",
+    ),
+    Stage(
         "sweep",
         "train students with several temperatures and hard weights, and compare them on dev",
         "The report shows them; with distil.sweep_decides the students use the best. Settings: distil.sweep_*.",

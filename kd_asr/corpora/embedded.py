@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from kd_asr.artifacts import locked
 from kd_asr.console import say
 from kd_asr.corpora.base import Corpus, Listing
+from kd_asr.corpora.languages import is_english
 from kd_asr.corpora.librispeech import check_subset, list_subset
 from kd_asr.corpora.synthetic import (
     FULL,
@@ -21,7 +22,7 @@ from kd_asr.corpora.synthetic import (
     true_phones_path,
 )
 from kd_asr.registry import corpus
-from kd_asr.settings.ranges import AtLeast
+from kd_asr.settings.ranges import AbsentMeans, AtLeast
 
 SIZES = {"full": FULL, "large": LARGE, "miniature": MINIATURE}
 
@@ -35,11 +36,14 @@ class EmbeddedSettings:
         size: Amount of speech: `full`, with 44 minutes to train on; `large`, with 90 more minutes without transcripts,
             for the students, and a test set of 6,000 words by 16 voices; or `miniature`, for a trial of the whole path
             in minutes that gives no results worth reading.
+        language: Name of espeak-ng's voice, as of `spelling.language`; in other languages than English the sentences
+            are numbers.
         seed: Seed of the speech, apart from the run's `seed` so that runs with other seeds share their data.
     """
 
     root: str = "data/embedded"
     size: Literal["full", "large", "miniature"] = "full"
+    language: Annotated[str, AbsentMeans("en-us")] = "en-us"
     seed: Annotated[int, AtLeast(0)] = 1
 
 
@@ -66,7 +70,9 @@ class Embedded(Corpus):
     @property
     def label(self) -> str:
         """What it is, so that it can never be mistaken for real speech."""
-        return "SYNTHETIC speech (embedded corpus, espeak-ng), not LibriSpeech"
+        language = self.settings.language
+        spoken = "" if is_english(language) else f", {language}"
+        return f"SYNTHETIC speech (embedded corpus, espeak-ng{spoken}), not LibriSpeech"
 
     @property
     def unlabelled(self) -> tuple[Path, ...]:
@@ -78,14 +84,15 @@ class Embedded(Corpus):
 
     def obtain(self, jobs: int = 0) -> None:
         """Make it, unless it is there."""
-        seed, size = self.settings.seed, SIZES[self.settings.size]
-        if is_complete(self.root, seed=seed, size=size):
+        seed, size, language = self.settings.seed, SIZES[self.settings.size], self.settings.language
+        if is_complete(self.root, seed=seed, size=size, language=language):
             say(f"{self.root}: embedded corpus of seed {seed}, made before")
         else:
             self.root.parent.mkdir(parents=True, exist_ok=True)
             with locked(self.root.parent):
-                if not is_complete(self.root, seed=seed, size=size):  # another run may have made it in the meantime
-                    synthesize(self.root, seed=seed, size=size, jobs=jobs)
+                # Another run may have made it in the meantime.
+                if not is_complete(self.root, seed=seed, size=size, language=language):
+                    synthesize(self.root, seed=seed, size=size, jobs=jobs, language=language)
         for name in SUBSETS:
             check_subset(self.root, name)
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from kd_asr.settings.ranges import Above, AtLeast, Below, Unit
+from kd_asr.settings.ranges import Above, AbsentMeans, AtLeast, Below, Unit
 
 
 @dataclass(frozen=True)
 class SpellingSettings:
-    """Tokens of transcripts, lexicons and language models that are no words.
+    """Language of the speech, and tokens of transcripts, lexicons and language models that are no words.
 
     Attributes:
+        language: Name of espeak-ng's voice, such as `de`, `fr` or `pt-br`. In other languages than English all
+            pronunciations that `lexicon.path` lacks are espeak-ng's, in phones of the International Phonetic Alphabet,
+            and whole and decimal numbers are written out by num2words.
         unknown: Names of a word that nobody could write down, in any case, in brackets of any kind or after `!`, such
             as `<unk>` and `[SPN]`: those of Kaldi, SRILM, Julius, MFA, ESPnet and the LDC's corpora.
         left_out: Further tokens to leave out, in any case, such as `%hesitation` or `xxx`; what else is in brackets
             (`[laughter]`, `<noise>`, `{breath}`) or after `!` (`!SIL`) is left out anyhow.
     """
 
+    language: Annotated[str, AbsentMeans("en-us")] = "en-us"
     unknown: tuple[str, ...] = (
         *("unk", "unknown", "oov", "spn", "spoken_noise", "spoken-noise", "unintelligible", "inaudible"),
     )

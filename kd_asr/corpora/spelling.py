@@ -10,6 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
+from kd_asr.corpora.languages import is_english, spell_numbers_in
 from kd_asr.corpora.numbers import spell_numbers
 from kd_asr.corpora.settings import SpellingSettings
 
@@ -60,7 +61,9 @@ def spell(text: str, settings: SpellingSettings = STANDARD) -> Spelt:
     text = _LAUGHED.sub(r"\1", text)
     end = 0
     for special in [*_special(settings).finditer(text), None]:
-        plain, found = spell_numbers(_visible(text[end : special.start() if special else None]))
+        visible = _visible(text[end : special.start() if special else None])
+        english = is_english(settings.language)
+        plain, found = spell_numbers(visible) if english else spell_numbers_in(settings.language, visible)
         words += split_words(plain.upper())
         numbers += found
         if special is not None:

@@ -27,6 +27,7 @@ from kd_asr.corpora import acoustics
 from kd_asr.corpora.acoustics import Difficulty
 from kd_asr.corpora.espeak import Speech, Voice, speak
 from kd_asr.corpora.grammar import Grammar
+from kd_asr.corpora.languages import ENGLISH, NumberSentences, is_english
 from kd_asr.corpora.spelling import normalise_words
 from kd_asr.corpora.true_phones import FILE_NAME, SILENCE, TruePhone, phone_times, write_true_phones
 from kd_asr.errors import UserError
@@ -119,6 +120,7 @@ class _Speaker:
     index: int
     voice: Voice
     sentences: list[str]
+    language: str = ENGLISH
 
     @property
     def speaker_id(self) -> str:
@@ -130,23 +132,27 @@ def true_phones_path(root: Path, subset: str) -> Path:
     return root / subset / FILE_NAME
 
 
-def is_complete(folder: Path, *, seed: int, size: EmbeddedSize) -> bool:
-    """Whether `folder` holds the embedded corpus of this seed and size, made by this version."""
+def is_complete(folder: Path, *, seed: int, size: EmbeddedSize, language: str = ENGLISH) -> bool:
+    """Whether `folder` holds the embedded corpus of this seed, size and language, made by this version."""
     try:
-        return bool(json.loads((folder / RECIPE).read_text(encoding="utf-8")) == _recipe(seed, size))
+        return bool(json.loads((folder / RECIPE).read_text(encoding="utf-8")) == _recipe(seed, size, language))
     except (OSError, ValueError):
         return False
 
 
-def _recipe(seed: int, size: EmbeddedSize) -> dict[str, object]:
+def _recipe(seed: int, size: EmbeddedSize, language: str) -> dict[str, object]:
     made = asdict(size)
     if not size.unlabelled_voices:  # as before there was unlabelled speech: what was made then is still whole
         del made["unlabelled_voices"], made["unlabelled_minutes"]
     recipe: dict[str, object] = {"version": VERSION, "seed": seed, "size": made}
+    if language != ENGLISH:
+        recipe["language"] = language
     return dict(json.loads(json.dumps(recipe)))
 
 
-def synthesize(folder: Path, *, seed: int, size: EmbeddedSize = FULL, jobs: int = 0) -> None:
+def synthesize(
+    folder: Path, *, seed: int, size: EmbeddedSize = FULL, jobs: int = 0, language: str = ENGLISH
+) -> None:
     """Make the embedded corpus in `folder`: subsets `train`, `dev`, `test` and, if the size has any, `unlabelled`
     without transcripts; FLAC at 16 kHz and 16 bits.
 
@@ -158,13 +164,14 @@ def synthesize(folder: Path, *, seed: int, size: EmbeddedSize = FULL, jobs: int 
         seed: of sentences, voices, rooms and noise.
         size: how much; by default the full corpus, about an hour.
         jobs: processes, 0 for one per core; never changes a byte.
+        language: of the voices; in others than English sentences are numbers, and phoneme times are not written.
 
     Raises:
         UserError: `folder` holds something else, more voices are asked for than there are, or espeak-ng fails.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / RECIPE).is_file():
         raise UserError(f"{folder} is not empty and holds no embedded corpus: choose another folder or empty it")
-    speakers = [speaker for subset in size.sets for speaker in _plan(subset, seed, size)]
+    speakers = [speaker for subset in size.sets for speaker in _plan(subset, seed, size, language)]
     partial_folder = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial_folder, ignore_errors=True)
     for subset in size.sets:
@@ -180,9 +187,9 @@ def synthesize(folder: Path, *, seed: int, size: EmbeddedSize = FULL, jobs: int 
     phones: dict[str, list[tuple[str, list[TruePhone]]]] = {subset: [] for subset in size.sets}
     for speaker, made in zip(speakers, results, strict=True):
         phones[speaker.subset] += made
-    for subset in SUBSETS:
+    for subset in SUBSETS if is_english(language) else ():
         write_true_phones(true_phones_path(partial_folder, subset), phones[subset])
-    write_json(partial_folder / RECIPE, _recipe(seed, size))
+    write_json(partial_folder / RECIPE, _recipe(seed, size, language))
     for path in partial_folder.rglob("*"):
         os.utime(path, (FILE_TIME, FILE_TIME))
     if folder.exists():
@@ -190,7 +197,7 @@ def synthesize(folder: Path, *, seed: int, size: EmbeddedSize = FULL, jobs: int 
     partial_folder.rename(folder)
 
 
-def _plan(subset: str, seed: int, size: EmbeddedSize) -> list[_Speaker]:
+def _plan(subset: str, seed: int, size: EmbeddedSize, language: str) -> list[_Speaker]:
     """Voices of a set, and sentences for each until its share of the minutes is filled."""
     # All unlabelled voices are of the second round of train's variants, so that they are nobody else's.
     first_round = int(subset == UNLABELLED)
@@ -198,13 +205,15 @@ def _plan(subset: str, seed: int, size: EmbeddedSize) -> list[_Speaker]:
     most = (len(_PITCHES) - first_round) * len(variants) if subset in ("test", UNLABELLED) else len(variants)
     if not 1 <= count <= most:
         raise UserError(f"the embedded corpus has 1 to {most} {subset} voices, not {count}")
-    grammar = Grammar(f"{seed}/{subset}")
+    grammar: Grammar | NumberSentences = Grammar(f"{seed}/{subset}")
+    if not is_english(language):
+        grammar = NumberSentences(f"{seed}/{subset}", language)
     speakers = []
     for index in range(count):
         rng = np.random.default_rng([seed, _ALL.index(subset), index, 0])
         rounds, variant = divmod(index, len(variants))
         voice = Voice(
-            f"en-us+{variants[variant]}",
+            f"{language}+{variants[variant]}",
             rate=int(rng.integers(150, 196)),
             pitch=int(rng.integers(*_PITCHES[first_round + rounds])),
             pitch_range=int(rng.integers(30, 71)),
@@ -214,7 +223,7 @@ def _plan(subset: str, seed: int, size: EmbeddedSize) -> list[_Speaker]:
         while seconds < 60 * size.minutes(subset) / count:
             sentences.append(grammar.sentence())
             seconds += _expected_seconds(sentences[-1], voice.rate)
-        speakers.append(_Speaker(subset, index, voice, sentences))
+        speakers.append(_Speaker(subset, index, voice, sentences, language))
     return speakers
 
 
@@ -227,7 +236,7 @@ def _make_speaker(
 ) -> list[tuple[str, list[TruePhone]]]:
     """Write all chapters of one voice; the true phones of each utterance."""
     rng = np.random.default_rng([seed, _ALL.index(speaker.subset), speaker.index, 1])
-    speeches = speak(speaker.sentences, speaker.voice)
+    speeches, timed = speak(speaker.sentences, speaker.voice), is_english(speaker.language)
     clean = [_decode(speech) for speech in speeches]
     made: list[tuple[str, list[TruePhone]]] = []
     bounds = np.linspace(0, len(clean), CHAPTERS_PER_VOICE + 1).astype(int)
@@ -251,7 +260,9 @@ def _make_speaker(
         transcript = []
         for number, index in enumerate(range(begin, end)):
             utterance_id = f"{speaker.speaker_id}-{chapter_id}-{number:04d}"
-            samples, phones = _record(clean, index, speeches[index], room=room, difficulty=difficulty, rng=rng)
+            samples, phones = _record(
+                clean, index, speeches[index], room=room, difficulty=difficulty, rng=rng, timed=timed
+            )
             samples = acoustics.set_level(samples, level_db)
             pcm = np.round(samples * 32767).astype(np.int16)
             encoded = io.BytesIO()  # written by Python, whose errors, unlike libsndfile's, say that the disk is full
@@ -279,8 +290,10 @@ def _record(
     room: np.ndarray,
     difficulty: Difficulty,
     rng: np.random.Generator,
+    timed: bool,
 ) -> tuple[np.ndarray, list[TruePhone]]:
-    """Utterance `index` in its room and noise, with some of the room before and after it, and its true phones.
+    """Utterance `index` in its room and noise, with some of the room before and after it, and its true phones if
+    they are `timed`.
 
     The babble is made of all that this voice says, so that it has the colour of speech.
     """
@@ -291,6 +304,8 @@ def _record(
     noise += np.sqrt(talking) * acoustics.babble(rng, clean, len(wet))
     active = slice(before, before + len(clean[index]))
     noisy = acoustics.add_noise(wet, noise, rng.uniform(*difficulty.snr_db), active)
+    if not timed:
+        return noisy, []
     shift = before / SAMPLE_RATE
     total = len(noisy) / SAMPLE_RATE
     times = phone_times(speech.phonemes, len(speech.pcm) // 2)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from statistics import median
 
 from kd_asr.alignment.g2p import ARPABET
-from kd_asr.alignment.lexicon import read_lexicon, select
+from kd_asr.alignment.lexicon import select
 from kd_asr.corpora.base import Listing, corpus_of, listings, set_names
 from kd_asr.corpora.librispeech import LibriSpeechSettings
 from kd_asr.corpora.manifest import SETS, Rejected, Utterance
@@ -20,7 +20,7 @@ from kd_asr.corpora.spelling import spell
 from kd_asr.corpora.survey import TELEPHONE_SHARE, Sounded, character_name, copies, survey, unusual_characters
 from kd_asr.decoding.arpa import NOT_WORDS, read_vocabulary, spellings
 from kd_asr.errors import UserError
-from kd_asr.stages.lexicon import dictionary_file, given_arpa
+from kd_asr.stages.lexicon import given_arpa, read_dictionary
 from kd_asr.stages.settings import Settings
 from kd_asr.text import shown
 
@@ -256,11 +256,10 @@ def _words(scans: Mapping[str, Scan], settings: Settings, report: CorpusReport) 
     """Words without a pronunciation, and those that the language model cannot recognise."""
     counts = {name: Counter(word for item in one.utterances for word in item.words) for name, one in scans.items()}
     total = sum(counts.values(), Counter())
-    with dictionary_file(settings) as path:
-        lexicon = read_lexicon(path, settings.spelling)
+    lexicon = read_dictionary(settings)
     _, missing = select(lexicon, total.keys() - NOT_WORDS)
     lacking = "CMUdict" if not settings.lexicon.path else settings.lexicon.path
-    if missing:
+    if missing and lexicon.pronunciations:
         ordered = sorted(missing, key=lambda word: (-total[word], word))
         running = 100 * sum(total[word] for word in missing) / total.total()
         sentence = (

@@ -47,7 +47,6 @@ from kd_asr.recognition.recogniser import ENDINGS, Engine, Recogniser
 from kd_asr.recognition.runs import TrainedSystem, find_system, recogniser_of
 from kd_asr.reporting.tables import byte_size
 from kd_asr.settings.fields import dump
-from kd_asr.stages.lexicon import dictionary_file
 
 # Utterances on which files are checked, and those on which the ranges of activations are measured.
 _COUNTS = {"dev": 3, "train": 20}
@@ -170,8 +169,7 @@ def _write(
     write_classes(folder / CLASSES_FILE, Topology.load(recogniser.topology), alignments)
     shutil.copyfile(recogniser.lexicon, folder / LEXICON_FILE)
     if recogniser.settings.lexicon.path:
-        with dictionary_file(recogniser.settings) as dictionary:
-            shutil.copyfile(dictionary, folder / DICTIONARY_FILE)
+        shutil.copyfile(recogniser.settings.lexicon.path, folder / DICTIONARY_FILE)
     if recogniser.usual is not None:
         recogniser.usual.save(folder / USUAL_FILE)
     graph, search = recogniser.searches_with

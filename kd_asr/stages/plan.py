@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from kd_asr.distillation.objectives import HARD, hinton_losses
+from kd_asr.distillation.teachers.pretrained import TARGETS, PretrainedTeacher
 from kd_asr.errors import UserError
 from kd_asr.features.settings import AugmentSettings
 from kd_asr.jobs.job import MODEL, Data, Job, TeacherSpec, as_name, network_seed, teacher_spec
@@ -236,10 +237,12 @@ def soft_job(
 
 
 def ensemble_as_teacher(settings: Settings) -> TeacherSpec:
-    """The ensemble as `distil.teacher` has it: by its posterior store, or by its networks."""
+    """The ensemble as `distil.teacher` has it, by its posterior store or by its networks, or the store of another
+    model."""
+    teacher = settings.distil.teacher
     return teacher_spec(
-        settings.distil.teacher,
-        store="posteriors",
+        teacher,
+        store=TARGETS if issubclass(find("teacher", teacher.name), PretrainedTeacher) else "posteriors",
         networks=member_names(settings),
         average=settings.ensemble.average,
         stores=list(map(member_store, member_names(settings))),

@@ -177,6 +177,11 @@ class Settings:
             found.append("ensemble.held_out: members see no augment.copies then; set one of the two to 0")
         if self.distil.dropout is not None and not hasattr(self.student_network.settings, "dropout"):
             found.append(f"distil.dropout: the network {self.student_network.name} has no setting dropout")
+        spoken = getattr(self.corpus.settings, "language", self.spelling.language)
+        if spoken != self.spelling.language:
+            found.append(
+                f"spelling.language: {self.spelling.language}, but the corpus speaks {spoken}: give --language once"
+            )
         for name in ("unlabelled_fractions", "sweep_labelled_shares"):
             if getattr(self.distil, name) and not self.unlabelled_folders:
                 found.append(f"distil.{name}: there is no unlabelled audio; name a folder of it with --unlabelled")

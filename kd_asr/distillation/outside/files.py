@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -89,16 +88,6 @@ def files_of(path: Path) -> list[Path]:
     if path.suffix in (".scp", ".ark"):
         _kaldiio()
     return [path, *dict.fromkeys(named)]
-
-
-def content_of(files: Collection[Path]) -> str:
-    """A digest of the bytes of some files, whatever they are called."""
-    total = hashlib.blake2b(digest_size=8)
-    for file in files:
-        with file.open("rb") as raw:
-            while block := raw.read(1 << 22):
-                total.update(block)
-    return total.hexdigest()
 
 
 def _kaldiio() -> ModuleType:

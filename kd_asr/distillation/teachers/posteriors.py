@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kd_asr.checksums import content_of
 from kd_asr.console import say
 from kd_asr.distillation.batch import Batch
-from kd_asr.distillation.outside.files import content_of, files_of, read_posteriors
+from kd_asr.distillation.outside.files import files_of, read_posteriors
 from kd_asr.distillation.outside.maps import ClassMap, Misfit, as_probabilities, nearest_frames, read_class_map
 from kd_asr.distillation.posterior_store import ResidentPosteriors, encode
 from kd_asr.distillation.signal import Signal, SoftTargets, tail_sum, top_k_targets
