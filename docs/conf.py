@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 project = "kd_asr"
 release = version = __version__
 html_title = f"kd_asr {__version__}"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "registered", "rooms", "mathml", "repository", "offline"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions += ["mathml", "offline", "registered", "repository", "rooms"]
 
 html_theme = "furo"
 html_static_path = ["_static"]

@@ -36,13 +36,19 @@ def _expand(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def _escape(*arguments: Any) -> None:
-    """Docstrings are plain text with code in single backticks: nothing else in them is markup."""
+    """Docstrings are plain text with code in single backticks, or in an indented block after a colon and an empty line:
+    nothing else in them is markup."""
     lines: list[str] = arguments[-1]
+    in_block = False
     for number, line in enumerate(lines):
+        in_block = in_block and (not line or line.startswith(" "))
+        if in_block:
+            continue
+        in_block = line.endswith(":") and [*lines, "", ""][number + 1] == "" and [*lines, "", ""][number + 2][:1] == " "
         parts = line.split("`")
         for index, part in enumerate(parts):
             parts[index] = part if index % 2 else re.sub(r"([*|\\]|_\b|_(?=\W|$))", r"\\\1", part)
-        lines[number] = "``".join(parts) if len(parts) % 2 else line
+        lines[number] = ("``".join(parts) if len(parts) % 2 else line) + ":" * in_block
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

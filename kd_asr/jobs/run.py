@@ -71,11 +71,10 @@ def run(
         batch_jobs: whether jobs that can be are trained as one; `auto`: on cards. It changes last bits only.
 
     Returns:
-        the artifact of each job: `<network>.safetensors`, `history.jsonl`, and in its metrics `parameters`, `bytes`,
-            both of the largest network,
-        `examples`, `updates`, `passes` over the examples, `labels_per_second`, `device` and, where there is a dev set,
-        `best_epoch`, `dev_accuracy` and `dev_cross_entropy` of the best weights. Where several were trained as one,
-        `trained_together` is their number; wall time and speed are then those of all.
+        the artifact of each job: `<network>.safetensors`, `history.jsonl`, and in its metrics `parameters` and `bytes`,
+        both of the largest network, `examples`, `updates`, `passes` over the examples, `labels_per_second`, `device`
+        and, where there is a dev set, `best_epoch`, `dev_accuracy` and `dev_cross_entropy` of the best weights. Where
+        several were trained as one, `trained_together` is their number; wall time and speed are then those of all.
     """
     check_names(jobs)
     for ready in _in_turns(jobs):
