@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
         """A value of the type of its argument; a path is not empty, as that of a variable that is not set."""
         if action.type is Path and not arg_string:
             raise argparse.ArgumentError(action, "the name of a file or folder is empty")
-        return super()._get_value(action, arg_string)  # type: ignore[misc]
+        return super()._get_value(action, arg_string)
 
     def error(self, message: str) -> NoReturn:
         plain = re.sub(r"^argument (?:\S+/)?(--\S+): expected one argument$", r"\1 needs a value", message)

@@ -50,8 +50,8 @@ def check_segments(
     try:
         with open_sound(path) as file:
             return [
-                _check_segment(file, start, end, min_seconds, max_seconds, listener)
-                for (start, end), listener in zip_longest(segments, listeners)
+                _check_segment(file, segment, min_seconds, max_seconds, listener)
+                for segment, listener in zip_longest(segments, listeners)
             ]
     except UnusableAudio as error:
         return [str(error)] * len(segments)
@@ -59,12 +59,12 @@ def check_segments(
 
 def _check_segment(
     file: soundfile.SoundFile,
-    start: float,
-    end: float | None,
+    segment: tuple[float, float | None],
     min_seconds: float,
     max_seconds: float,
     listener: Listener | None,
 ) -> tuple[int, int, int] | str:
+    start, end = segment
     rate, total = file.samplerate, file.frames
     if not math.isfinite(start * rate) or not math.isfinite((end or 0.0) * rate):
         return f"segment without length: from {start} to {end} s"

@@ -22,7 +22,9 @@ STANDARD = SpellingSettings()
 # Events are not words: <noise>, [LAUGHTER], {breath}, !SIL, <eps>, <s>. Square brackets may hold several words.
 _SPECIAL = r"<[^<>\s]+>|\[[^\[\]\n]+\]|\{[^{}\s]+\}|(?<!\S)![A-Za-z_]+(?!\S)"
 # Between two words, with or without a space; other punctuation may be part of one, as in `U.S.A.` and `word(s)`.
-_PARTING = frozenset(",;:!?\u2026\"@=+\\|\u2022\u00a1\u00bf\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f\u060c\u061b\u061f\u0964\u2044")
+_PARTING = frozenset(
+    "/,;:!?\u2026\"@=+\\|\u2022\u00a1\u00bf\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f\u060c\u061b\u061f\u0964\u2044"
+)
 # A full stop without a space behind a sentence, not one of an abbreviation.
 _FULL_STOP = re.compile(r"(?<=[^\W\d_]{2})\.+(?=[^\W\d_]{2})")
 # The LDC's mark of a word that is said while laughing.
@@ -90,9 +92,7 @@ def split_words(text: str) -> list[str]:
             kept.append(character)
         elif character == "&":
             kept.append(" and " if text.islower() else " AND ")
-        elif character == "/" or category in ("Pd", "Pc", "Cc", "Sm", "So") or category[0] == "Z":
-            kept.append(" ")
-        elif character in _PARTING:
+        elif character in _PARTING or category in ("Pd", "Pc", "Cc", "Sm", "So") or category[0] == "Z":
             kept.append(" ")
     # Composed again: an accent may have stood behind what was dropped.
     plain = unicodedata.normalize("NFC", "".join(kept)).split()

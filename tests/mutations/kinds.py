@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from kinds_of_others import OTHERS
 from kinds_of_speech import FEATURES, RATE, Kind, audio, beside, kaldi, lhotse, librispeech, table
 
 from kd_asr.alignment.ctm import read_ctm
@@ -335,6 +336,7 @@ KINDS: dict[str, Kind] = {
     "ctm of phones": phones_in_time(),
     "artifact": artifact(),
     "spelling": spelt(),
+    **OTHERS,
 }
 
 

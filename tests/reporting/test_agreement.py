@@ -95,7 +95,7 @@ def test_posteriors_without_the_audio_that_is_named_are_refused(tmp_path) -> Non
     chosen = settings()
     write_artifact(tmp_path, "posteriors", {}, decided_by=decided(chosen)["posteriors"])
     named = replace(chosen, unlabelled=replace(chosen.unlabelled, folders=("/audio",)))
-    with pytest.raises(UserError, match="unlabelled audio is named in .* but posteriors was made without"):
+    with pytest.raises(UserError, match=r"unlabelled audio is named in .* but posteriors was made without"):
         check_agreement(tmp_path, named, ["posteriors"])
 
 
