@@ -218,8 +218,8 @@ def difference_table(content: Content) -> Table | None:
                     *_both_p(seeds),
                 )
             )
-    heads = (f"minus {compared['label']}", "difference", f"95 % interval over {over}", "p", "p of all methods")
-    heads = (*heads, "over seeds", "p", "p of all methods")
+    both = ("p", "p of all methods")
+    heads = (f"minus {compared['label']}", "difference", f"95 % interval over {over}", *both, "over seeds", *both)
     return Table(heads, tuple(rows)) if rows else None
 
 

@@ -87,7 +87,8 @@ class SpeechTask:
         return member_names(self.settings)
 
     def one_by_one(self, members: Sequence[str]) -> TeacherSpec:
-        """Members by their posterior stores, or live if the students' other teachers are."""
+        """Members by their posterior stores, or live if the students' other teachers are; of networks of frames."""
+        self.settings.check_frames("methods that learn from each member of the ensemble")
         if find("teacher", self.settings.distil.teacher.name).source != "networks":
             return TeacherSpec(named("teacher", "members"), tuple(map(member_store, members)))
         return live(*[name for name in self.teachers(0) if name in members])

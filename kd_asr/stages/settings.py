@@ -199,6 +199,7 @@ class Settings:
             "unlabelled": bool(self.unlabelled_folders),
             "align.networks": self.align.networks > 0,
             "distil.sweep_temperatures": bool(self.distil.sweep_temperatures),
+            "ensemble.held_out": self.ensemble.held_out > 0,
         }
         found = [
             f"{name}: not for networks that learn sequences (losses: lfmmi); leave it out" for name in has if has[name]

@@ -10,11 +10,11 @@ import numpy as np
 
 from kd_asr.evaluation.seeds import mean_difference
 from kd_asr.evaluation.significance import difference, estimate_ratios, mean_estimate
-from kd_asr.experiments.heard.plan import ARMS, CASES
+from kd_asr.experiments.heard.plan import ARMS, CASES, Arm
 from kd_asr.reporting.tables import Table, p_value, percent, percent_interval, signed_percent, to_markdown
 
 # Students whose word error rates are subtracted, the second from the first.
-_COMPARED = (("privileged", "unprivileged"), ("privileged", "plain"))
+_COMPARED: tuple[tuple[Arm, Arm], ...] = (("privileged", "unprivileged"), ("privileged", "plain"))
 
 
 def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -28,9 +28,7 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for case in cases:
         own = [row for row in rows if row["case"] == case]
         counted = estimate_ratios(np.array([row["word_errors"] for row in own]), np.array(own[0]["words"]))
-        of_arm = {
-            arm: [one for one, row in zip(counted, own, strict=True) if row["arm"] == arm] for arm in ARMS
-        }  # fmt: skip
+        of_arm = {arm: [one for one, row in zip(counted, own, strict=True) if row["arm"] == arm] for arm in ARMS}
         means = {arm: mean_estimate(each) for arm, each in of_arm.items()}
         for arm in ARMS:
             accuracies = [row["frame_accuracy"] for row in own if row["arm"] == arm]
@@ -46,7 +44,8 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 }
             )
         for one, other in _COMPARED:
-            over_seeds = mean_difference(*([each.value for each in of_arm[arm]] for arm in (one, other)))
+            first, second = ([each.value for each in of_arm[arm]] for arm in (one, other))
+            over_seeds = mean_difference(first, second)
             comparisons.append(
                 {
                     "case": case,
@@ -97,10 +96,10 @@ def page(content: Mapping[str, Any]) -> str:
             f"# {content['title']}",
             content["description"],
             "\n".join(f"- **{case.replace('_', ' ')}**: {CASES[case]}." for case in cases),
-            f"Test is what the students hear. The privileged teachers are an ensemble of {content['privileged']}; those "
-            f"without the privilege, {content['unprivileged']} of the same network and budget, have heard the train"
-            "set as students do. All students of a case and number begin with the same weights and see the data in one "
-            "order.",
+            f"Test is what the students hear. The privileged teachers are an ensemble of {content['privileged']}; "
+            f"those without the privilege, {content['unprivileged']} of the same network and budget, have heard the "
+            "training set as students do. All students of a case and number begin with the same weights and see the "
+            "data in one order.",
             to_markdown(table_of(content)).rstrip("\n"),
             "\n".join(_sentences(content)),
         ]

@@ -48,6 +48,7 @@ def privileged(run_dir: Path, settings: Settings) -> Artifact:
     Raises:
         UserError: the main job has not come as far as `posteriors` and `graph`.
     """
+    settings.check_frames("privileged")
     planned = students(settings)
     check_agreement(run_dir, settings, ("graph", "posteriors"))
     inputs = [load_artifact(run_dir, name) for name in ("prepare", "features", "align", "graph", "posteriors")]
