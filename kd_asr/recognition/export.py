@@ -25,6 +25,7 @@ from kd_asr.features.store import FrameStore
 from kd_asr.fingerprints import digest
 from kd_asr.networks.files import load_network
 from kd_asr.networks.quantised import Quantised
+from kd_asr.networks.specialist import Specialist
 from kd_asr.networks.views import View
 from kd_asr.recognition.card import model_card
 from kd_asr.recognition.folder import (
@@ -202,6 +203,11 @@ def _convert(weights: Path, *, run_dir: Path, formats: Sequence[Engine], int8: I
     if not set(formats) - {"torch"}:
         return {}
     network = load_network(weights)
+    if isinstance(network, Specialist):
+        raise UserError(
+            "a generalist with its specialists is put together by torch alone: export it in the format torch, or the "
+            "student of specialists"
+        )
     view = network.own_view
     checked, calibrated = (calibration_inputs(run_dir, view, name) for name in ("dev", "train"))
     plain = weights.with_name(weights.stem + ENDINGS["onnx"])

@@ -14,7 +14,9 @@ from kd_asr.methods.specialists import SpecialistsMethodSettings
 from kd_asr.networks.base import seeded
 from kd_asr.networks.dnn import DnnSettings
 from kd_asr.networks.ensemble import combined_log_posteriors
+from kd_asr.networks.files import save_network
 from kd_asr.networks.specialist import Specialist, SpecialistSettings
+from kd_asr.recognition.export import _convert
 from kd_asr.registry import named
 from kd_asr.tasks.special import with_special
 from kd_asr.training.examples import Examples, batches
@@ -86,3 +88,10 @@ def test_more_specialists_than_classes_are_refused(run_dir) -> None:
     short = replace(plan, jobs=plan.jobs[:2])
     with pytest.raises(UserError, match="specialist-0-00: 10 classes are too few for 11 specialists"):
         trained(run_dir, short)
+
+
+def test_specialists_are_not_written_for_engines_that_cannot_put_them_together(tmp_path) -> None:
+    save_network(tmp_path / "model.safetensors", specialist_for([1, 3]), {})
+    with pytest.raises(UserError, match="a generalist with its specialists is put together by torch alone"):
+        _convert(tmp_path / "model.safetensors", run_dir=tmp_path, formats=["onnx"], int8="static")
+    assert _convert(tmp_path / "model.safetensors", run_dir=tmp_path, formats=["torch"], int8="static") == {}
