@@ -1,3 +1,4 @@
+import argparse
 import errno
 import fcntl
 import shutil
@@ -14,8 +15,9 @@ import pytest
 
 from kd_asr import __version__
 from kd_asr.cli import main
-from kd_asr.cli.main import _explain
+from kd_asr.cli.main import _explain, _parser
 from kd_asr.cli.mnist import MNIST_STAGES, load_mnist_settings
+from kd_asr.cli.parsing import Lines
 from kd_asr.cli.stages import FURTHER, STAGES
 from kd_asr.stages.settings import load_settings
 
@@ -35,6 +37,33 @@ def test_every_command_explains_itself(arguments: list[str], capsys) -> None:
     if arguments == ["configure", "--help"]:
         assert "--train.epochs" in text
         assert "--methods" in text
+
+
+def _with_those_below(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    inner = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    return [parser, *(found for one in inner for sub in one.choices.values() for found in _with_those_below(sub))]
+
+
+def test_help_of_every_command_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for parser in _with_those_below(_parser()):
+        for line in parser.format_help().splitlines():
+            assert len(line) <= 80, f"{parser.prog}: {line}"
+
+
+def test_lines_of_help_are_broken_where_they_stand() -> None:
+    text = (
+        "A sentence of thirty-six columns, say.\n  name    what it is and does, in many words\n"
+        "  kd-asr run speech     the whole of it, in a few words\n  kd-asr run speech --preset tiny --jobs 2 --seed 3"
+    )
+    parser = argparse.ArgumentParser(description=text, formatter_class=lambda prog: Lines(prog, width=36), usage="x")
+    assert parser.format_help().splitlines()[2:13] == [
+        "A sentence of thirty-six columns,", "say.",
+        "  name    what it is and does, in", "          many words",
+        "  kd-asr run speech", "      the whole of it, in a few", "      words",
+        "  kd-asr run speech --preset tiny \\", "      --jobs 2 --seed 3",
+        "", "options:",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("stage", [stage.name for stage in STAGES])

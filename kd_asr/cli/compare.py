@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from kd_asr.cli.parsing import Lines
+
 
 def add_compare(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the parser."""
@@ -19,7 +21,7 @@ def add_compare(commands: argparse._SubParsersAction[Any]) -> None:
         "comparison.md, .csv, .json and .png. docs/comparison.md says what each column means.",
         epilog="examples:\n  kd-asr run speech --methods all && kd-asr compare exp/librispeech_quick\n"
         "  kd-asr compare exp/first exp/second --out exp/both --against decoupled",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Lines,
         allow_abbrev=False,
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run")

@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -18,6 +19,38 @@ from kd_asr.settings.fields import known_names, settings_of
 from kd_asr.settings.help import help_text
 
 _LONGEST_MESSAGE = 2000  # characters
+
+
+class Lines(argparse.HelpFormatter):
+    """Keeps the lines of descriptions and epilogs, and breaks those that are too long for the terminal: what follows a
+    gap, as in `name  what it is`, stays in its column; the rest of a command follows a backslash."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(one for line in text.splitlines() for one in _broken(line, width))
+
+
+def _broken(line: str, width: int) -> list[str]:
+    if len(line) <= width:
+        return [line]
+    indent = len(line) - len(line.lstrip())
+    apart = re.match(r"(\s*\S.*?\s{3,}|\s+\S+\s{2,}|\s{8,})(?=\S)", line)
+    if apart and len(apart[1]) <= width // 2:
+        return _wrapped(line[len(apart[1]) :], width, first=apart[1], then=" " * len(apart[1]))
+    if apart and apart[1].strip():  # a command and what it does, which has a line of its own
+        return [*_broken(apart[1].rstrip(), width), *_wrapped(line[len(apart[1]) :], width, first=" " * (indent + 4))]
+    if apart:
+        return _wrapped(line.strip(), width, first=" " * 6)
+    if indent:  # a command
+        parts = _wrapped(line.strip(), width - 2, first=" " * indent, then=" " * (indent + 4))
+        return [f"{part} \\" for part in parts[:-1]] + parts[-1:]
+    return _wrapped(line, width)
+
+
+def _wrapped(text: str, width: int, *, first: str = "", then: str | None = None) -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=first if then is None else then, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):

@@ -11,7 +11,7 @@ from typing import Any
 from kd_asr.artifacts import locked
 from kd_asr.cli import mnist, speech, stages
 from kd_asr.cli.mnist import MNIST_STAGES, add_digit_options
-from kd_asr.cli.parsing import Parser, add_device_option, obstacle, one_of, setting_flags, whole_number
+from kd_asr.cli.parsing import Lines, Parser, add_device_option, obstacle, one_of, setting_flags, whole_number
 from kd_asr.cli.speech import add_corpus_options
 from kd_asr.cli.stages import FURTHER, STAGES, Stage
 from kd_asr.errors import UserError
@@ -28,8 +28,8 @@ REDUCED_STAGES = (
 EXPERIMENTS = tuple(stage.name for stage in MNIST_STAGES if stage.name not in ("digits", "report"))
 _AGAIN = (
     "Run again after an interruption (Ctrl-C, a lost connection, a full disk) it goes on from the last checkpoint. "
-    "What is done\nwith the same settings is not done again; what another setting touches is. A second command on the "
-    "same folder waits\nfor the first."
+    "What is done with the same settings is not done again; what another setting touches is. A second command on the "
+    "same folder waits for the first."
 )
 
 
@@ -69,7 +69,7 @@ def _add_task(
         f"--{'teacher' if digits else 'train'}.epochs 6; `kd-asr {configure} --help` lists them.",
         epilog=epilog,
         usage=f"kd-asr run {name} [option ...] [--section.key VALUE ...]",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Lines,
         allow_abbrev=False,
     )
     command.add_argument(
@@ -114,8 +114,8 @@ def _add_speech(tasks: argparse._SubParsersAction[Any]) -> None:
         "  kd-asr run speech --librispeech MINE --train a --dev b --test c --lm MINE.arpa.gz\n"
         "  kd-asr run speech --corpus kaldi --train data/train --dev data/dev --test data/test\n"
         "  kd-asr run speech --unlabelled podcasts --distil.epochs 18 --distil.sizes '[1, 0.5, 0.25]'\n"
-        "                                                        audio without transcripts, longer training and\n"
-        "                                                        smaller networks for the students\n"
+        "                                                        audio without transcripts, longer training and "
+        "smaller networks for the students\n"
         "  kd-asr run speech --methods all --compare             every way of teaching students, side by side\n"
         "  kd-asr run speech --stage decode --decode.beam 13     on with the default run folder, from there\n\n"
         + _AGAIN,
@@ -147,8 +147,8 @@ def _add_reduced_data(tasks: argparse._SubParsersAction[Any]) -> None:
         "reduced-data",
         "soft targets as regularisers: networks that see the labels of 3 to 100 percent of the speech",
         "Networks are trained on hard labels (stopped early, and to the end), on the ensemble's soft targets, and on "
-        "both; the page\nRUN/reduced_report/report.md has frame accuracy, WER and curves. The main job's features, "
-        "alignment, ensemble, posteriors\nand graph are taken from its run folder (by default the same one) as far as "
+        "both; the page RUN/reduced_report/report.md has frame accuracy, WER and curves. The main job's features, "
+        "alignment, ensemble, posteriors and graph are taken from its run folder (by default the same one) as far as "
         f"they agree with the settings, and made if not.\n\nstages:\n{_listed(_reduced_stages())}\n\nexamples:\n"
         "  kd-asr run reduced-data --fractions 0.1,1.0 --seeds 1\n"
         "  kd-asr run reduced-data --preset tiny --corpus embedded --epochs 0.5 --draw frames\n\n" + _AGAIN,

@@ -36,10 +36,9 @@ HOW_TO_READ = """\
 - **Layers** are compared by linear centred kernel alignment (Kornblith and others 2019) on the same test examples: 1 is
   the same but for a rotation and a scale. The last column is the mean over pairs of teachers.
 - **Filters** of the first layer are matched to different filters of the teacher so that their correlations have the
-  largest sum (the Hungarian method); shown is the mean correlation. Small filters match well by chance: the row's
-  values for other teachers tell how well. Two teachers, all of whose filters are to be matched, match worse.
-  **Responses** are the magnitudes of their Fourier transforms, which know
-  neither sign nor place of a pattern.
+  largest sum (the Hungarian method); shown is the mean correlation. Small filters match well by chance: the values for
+  other teachers tell how well. Two teachers, all of whose filters are to be matched, match worse. **Responses** are the
+  magnitudes of their Fourier transforms, which know neither sign nor place of a pattern.
 - **Answers** are the most probable classes.
 - **Inherited** is what a student of a teacher shares with that teacher beyond what it shares with any other, and beyond
   what its twin on hard labels shares with it.

@@ -20,6 +20,9 @@ from kd_asr.settings.ranges import Above, AtLeast, AtMost, Below, Unit
 
 _TYPES = {int: "INT", float: "NUMBER", bool: "true|false", str: "TEXT"}
 
+# Columns of a terminal.
+WIDTH = 80
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -77,14 +80,11 @@ def help_text(cls: type) -> str:
     """Help on all settings of a class, and on those of everything that they can name."""
     parts = [_written(entry, "--") for entry in entries(cls)]
     for kind in kinds_in(cls):
-        parts.append(
-            f"\nA {kind.upper()} is one of these; its settings follow its name, as in --SETTING.NAME.KEY VALUE:\n"
-        )
+        parts.append(f"\nEach {kind.upper()}; its settings follow its name, as in --SETTING.NAME.KEY VALUE:\n")
         for name in names(kind):
             found = find(kind, name)
-            parts.append(
-                textwrap.fill(f"{name}: {_summary(found.Settings)}", 100, initial_indent="  ", subsequent_indent="    ")
-            )
+            said = f"{name}: {_summary(found.Settings)}"
+            parts.append(textwrap.fill(said, WIDTH, initial_indent="  ", subsequent_indent="    "))
             parts += [_written(entry, "  .") for entry in entries(found.Settings, f"{name}.")]
     return "\n".join(parts)
 
@@ -96,7 +96,7 @@ def _summary(cls: type) -> str:
 
 def _written(entry: Entry, dashes: str) -> str:
     text = " ".join(part for part in (entry.sentence, f"({entry.facts})" if entry.facts else "") if part)
-    body = textwrap.fill(text, 100, initial_indent="      ", subsequent_indent="      ")
+    body = textwrap.fill(text, WIDTH, initial_indent="      ", subsequent_indent="      ")
     return f"  {dashes}{entry.name} {entry.type}\n{body}"
 
 
