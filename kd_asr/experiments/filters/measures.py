@@ -42,7 +42,8 @@ def correlations(first: NDArray[np.floating], second: NDArray[np.floating]) -> N
         norms = np.linalg.norm(centred, axis=1, keepdims=True)
         return np.divide(centred, norms, out=np.zeros_like(centred), where=norms > 0)
 
-    return normed(first) @ normed(second).T
+    found: NDArray[np.float64] = normed(first) @ normed(second).T
+    return found
 
 
 def match(table: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -74,7 +75,8 @@ def modulation_responses(filters: NDArray[np.floating]) -> NDArray[np.float64]:
     unit = np.divide(filters, energy, out=np.zeros(filters.shape), where=energy > 0)
     upper = np.fft.fft2(unit, s=(2 * POINTS, 2 * POINTS), axes=(1, 2))[:, : POINTS + 1]
     shifted = np.fft.fftshift(upper, axes=2)  # from -1/2; 1/2 is the same frequency
-    return np.abs(np.concatenate([shifted, shifted[:, :, :1]], axis=2))
+    found: NDArray[np.float64] = np.abs(np.concatenate([shifted, shifted[:, :, :1]], axis=2))
+    return found
 
 
 def height_frequencies() -> NDArray[np.float64]:

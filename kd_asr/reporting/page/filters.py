@@ -87,9 +87,10 @@ def _matched_plot(figures: Figures) -> Plot:
                      "showarrow": False, "font": {"size": 9}}
                 )  # fmt: skip
             text[place] = said
+    shown = [[None if np.isnan(value) else value for value in line] for line in picture.tolist()]
     data = [
         {
-            "type": "heatmap", "z": np.where(np.isnan(picture), None, picture).tolist(),
+            "type": "heatmap", "z": shown,
             "text": text.tolist(), "zmin": -1, "zmax": 1, "colorscale": "RdBu", "reversescale": True,
             "showscale": False, "hoverongaps": False, "hovertemplate": "%{text}: %{z:.2f}<extra></extra>",
         }
