@@ -18,6 +18,8 @@ QUESTIONS = {
     "inherited": "own less other teachers: distilled less hard labels",
 }
 _MOST_PATTERNS = 1 << 14
+# By kind of student and relation, at each moment a value for each seed.
+Curves = Mapping[str, Mapping[str, Sequence[Sequence[float] | None]]]
 
 
 def sign_flip_p_value(differences: Sequence[float]) -> float:
@@ -94,7 +96,7 @@ def filter_figures(compared: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _difference(curves: Mapping[str, Mapping[str, Sequence[Sequence[float] | None]]], question: str) -> list[float]:
+def _difference(curves: Curves, question: str) -> list[float]:
     """The difference of a question after the last update, for each seed."""
     last = {(kind, relation): np.array(values[-1] or []) for kind, by in curves.items() for relation, values in by.items()}
     found = {
