@@ -118,7 +118,7 @@ def test_senone_scores_are_read_and_damage_is_told(tmp_path: Path) -> None:
     path.write_bytes(head + body)
     found, base = read_senone_scores(path)
     assert found.tolist() == costs.tolist() and base == 1.0001
-    for damaged in (head + body[:-1], head[:20], head + body[:8] * 2, head[:-4] + bytes(4) + body):
+    for damaged in (head + body[:-1], head[:20], head + body[:6] * 4, head[:-4] + bytes(4) + body):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"a\.sen does not hold senone scores"):
             read_senone_scores(path)
