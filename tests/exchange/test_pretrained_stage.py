@@ -68,13 +68,11 @@ def speech(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, settings: Settings) -> tuple[Path, Settings, dict[str, np.ndarray]]:
+def run(tmp_path: Path, run_dir: Path, settings: Settings) -> tuple[Path, Settings, dict[str, np.ndarray]]:
     """A run folder with three utterances of train and one of dev, aligned, and two copies of each."""
     of_set = {"train": {"a": 1, "b": 2, "c": 3}, "dev": {"d": 4}}
     settings = replace(settings, distil=replace(settings.distil, copies=2), jobs=1)
     labels: dict[str, np.ndarray] = {}
-    run_dir = tmp_path / "run"
-    run_dir.mkdir()
 
     def prepare(folder: Path) -> dict[str, object]:
         for set_name, seeds in of_set.items():
