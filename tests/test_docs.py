@@ -53,6 +53,7 @@ PLACES = {
     "teacher": "teachers.md",
     "corpus": "corpora.md",
     "executor": "scale.md",
+    "pretrained": "pretrained.md",
 }
 
 
