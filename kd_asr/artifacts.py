@@ -36,8 +36,7 @@ _FIELDS = frozenset(
 )
 # Stages that make folders of other names than their own.
 _MADE_BY = {
-    "mixture_alignment": "align",
-    "align_networks": "align",
+    **dict.fromkeys(("mixture_alignment", "align_networks"), "align"),
     "sweep_networks": "sweep",
     "reduced_networks": "reduced",
     "filter_networks": "filters",

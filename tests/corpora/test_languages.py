@@ -16,7 +16,7 @@ from kd_asr.errors import UserError
 @pytest.mark.parametrize(
     ("language", "text", "words"),
     [
-        ("de", "1.200 Gäste, um 3,5 Grad.", "TAUSENDZWEIHUNDERT GÄSTE UM DREI KOMMA FÜNF GRAD"),
+        ("de", "1.200 Gäste, um 3,5 Grad.", "EINTAUSENDZWEIHUNDERT GÄSTE UM DREI KOMMA FÜNF GRAD"),
         ("fr-fr", "J'ai 80 francs", "J'AI QUATRE VINGTS FRANCS"),
         ("pt-br", "são 16", "SÃO DEZESSEIS"),
         ("pl", "mam 2 koty i 123456789012345", "MAM DWA KOTY I 123456789012345"),
@@ -35,7 +35,7 @@ def test_pronunciations_are_espeaks_in_ipa() -> None:
     """By hand, from the sounds of German and French words."""
     found = guess_pronunciations(["SCHÖN", "ZEHN", "'"], {}, "de")
     assert [one.variants for one in found[:2]] == [(("ʃ", "øː", "n"),), (("ts", "eː", "n"),)]
-    [bonjour] = guess_pronunciations(["BONJOUR"], {}, "fr-fr")
+    [bonjour] = guess_pronunciations(["BONJOUR"], {}, "fr")
     assert "".join(bonjour.variants[0]).replace("ː", "") == "bɔ̃ʒuʁ"
 
 
@@ -54,8 +54,8 @@ def test_the_embedded_corpus_speaks_numbers(tmp_path: Path) -> None:
     assert is_complete(tmp_path / "c", seed=1, size=size, language="it")
     assert not is_complete(tmp_path / "c", seed=1, size=size)
     for subset in SUBSETS:
-        [path, *_] = (tmp_path / "c" / subset).rglob("*.trans.txt")
-        assert path.read_text().split()[1].isalpha()
+        texts = [path.read_text() for path in (tmp_path / "c" / subset).rglob("*.trans.txt")]
+        assert "".join(texts).split()[1].isalpha()
         assert not (tmp_path / "c" / subset / "phones.tsv").exists()
     source = NumberSentences("s", "it")
     assert source.sentence() == NumberSentences("s", "it").sentence()

@@ -51,7 +51,7 @@ def test_a_ctc_network_is_asked_by_its_own_alignment() -> None:
     right = found.apply(views[-1]).argmax(axis=1) == many[-1]
     assert right[inner].mean() > 0.9
     by_frame = learn_map([[one[0]] for one in views[:-1]], many[:-1], 4)  # the next class alone
-    assert (by_frame.apply(views[-1][:1]).argmax(axis=1) == many[-1])[inner].mean() < right[inner].mean() - 0.1
+    assert (by_frame.apply(views[-1][:1]).argmax(axis=1) == many[-1])[inner].mean() < right[inner].mean() - 0.05
 
 
 def test_other_frame_rates_are_repeated_and_other_lengths_refused() -> None:
