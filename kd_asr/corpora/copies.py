@@ -96,7 +96,8 @@ def _shape(energies: NDArray[np.float32]) -> NDArray[np.int8]:
     np.add.at(sums, slices, energies)
     logs = np.log10(sums + 1e-9 * sums.max() + 1e-12)
     logs -= logs.mean(axis=0)
-    return np.rint(127 * logs / max(1e-9, np.abs(logs).max())).astype(np.int8).ravel()
+    shape: NDArray[np.int8] = np.rint(127 * logs / max(1e-9, np.abs(logs).max())).astype(np.int8).ravel()
+    return shape
 
 
 def place_of(item: Utterance) -> Place:
