@@ -12,6 +12,7 @@ import soundfile
 
 from kd_asr.artifacts import MANIFEST
 from kd_asr.checksums import content_of
+from kd_asr.device import HOST
 from kd_asr.errors import UserError
 from kd_asr.evaluation.confidence import word_confidences
 from kd_asr.pretrained.base import Heard, Pretrained, Samples
@@ -47,7 +48,7 @@ class OwnSystem(Pretrained):
         """
         super().__init__(settings)
         self._system = Path(settings.system)
-        self.sample_rate = open_recogniser(self._system, device="cpu", jobs=1).settings.features.sample_rate
+        self.sample_rate = open_recogniser(self._system, device=HOST.kind, jobs=1).settings.features.sample_rate
 
     @classmethod
     def content(cls, settings: OwnSystemSettings) -> str:
@@ -66,7 +67,7 @@ class OwnSystem(Pretrained):
             files = [Path(folder) / f"{number:06d}.wav" for number in range(len(pieces))]
             for file, samples in zip(files, pieces, strict=True):
                 soundfile.write(file, samples, self.sample_rate, subtype="FLOAT")
-            timed, failed = transcribe(self._system, files, alternatives=_ALTERNATIVES, jobs=1, device="cpu")
+            timed, failed = transcribe(self._system, files, alternatives=_ALTERNATIVES, jobs=1, device=HOST.kind)
         if len(failed) == len(files):
             raise UserError(f"{self._system} cannot recognise any of {len(files)} pieces: {failed[0].reason}")
         found = {item.file: item for item in timed}

@@ -57,8 +57,10 @@ def _apart(one: Any, other: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[t
         if "name" in one and "settings" in one and one.get("name") == other.get("name"):
             yield from _apart(one["settings"], other.get("settings"), (*path, str(one["name"])))
             return
-        # What only one of them has is the content of files, a result of another stage, or another version's.
-        keys = {**one, **other} if path == ("networks",) else [key for key in one if key in other]
+        # What only one of them has is the content of files, a result of another stage, or another version's; of what a
+        # job learns from it is a field that the other leaves at the value that absence means.
+        whole = path == ("networks",) or path[:1] == ("data",)
+        keys = {**one, **other} if whole else [key for key in one if key in other]
         for key in keys:
             yield from _apart(one.get(key), other.get(key), (*path, str(key)))
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):

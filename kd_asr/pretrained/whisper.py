@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from kd_asr.checksums import content_of
+from kd_asr.device import HOST
 from kd_asr.errors import UserError
 from kd_asr.pretrained.base import Heard, Pretrained, Samples, package
 from kd_asr.registry import pretrained
@@ -64,7 +65,7 @@ class Whisper(Pretrained):
         try:
             self._tokens = package("tokenizers").Tokenizer.from_file(str(folder / "tokenizer.json"))
             self._network = self._library.models.Whisper(
-                str(folder), device="cpu", compute_type="float32", inter_threads=1, intra_threads=1
+                str(folder), device=HOST.kind, compute_type="float32", inter_threads=1, intra_threads=1
             )
         except Exception as error:  # tokenizers raises nothing more special
             raise UserError(f"{folder} cannot be loaded as a Whisper model of CTranslate2: {error}") from error

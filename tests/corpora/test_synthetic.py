@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from kd_asr.corpora.espeak import Voice, _ask
+from kd_asr.corpora.languages import ENGLISH
 from kd_asr.corpora.librispeech import scan_subset
 from kd_asr.corpora.speakers import check_speakers
 from kd_asr.corpora.synthetic import (
@@ -60,16 +61,16 @@ def test_unlabelled_speech_has_voices_of_its_own_and_no_transcripts(embedded, tm
 
 def test_large_sets_have_each_variant_twice_at_pitches_of_its_own():
     for subset, variants in (("test", VARIANTS["test"]), ("unlabelled", VARIANTS["train"])):
-        voices = [speaker.voice for speaker in _plan(subset, 1, LARGE)]
+        voices = [speaker.voice for speaker in _plan(subset, 1, LARGE, ENGLISH)]
         assert len({voice.name for voice in voices}) == len(variants)
         assert len(set(voices)) == len(voices) == LARGE.voices(subset)
-    train = {speaker.voice.name: speaker.voice.pitch for speaker in _plan("train", 1, LARGE)}
-    for speaker in _plan("unlabelled", 1, LARGE):
+    train = {speaker.voice.name: speaker.voice.pitch for speaker in _plan("train", 1, LARGE, ENGLISH)}
+    for speaker in _plan("unlabelled", 1, LARGE, ENGLISH):
         assert speaker.voice.pitch > train.get(speaker.voice.name, 0)
-    words = sum(len(text.split()) for speaker in _plan("test", 1, LARGE) for text in speaker.sentences)
+    words = sum(len(text.split()) for speaker in _plan("test", 1, LARGE, ENGLISH) for text in speaker.sentences)
     assert words > 6000
     with pytest.raises(UserError, match="1 to 16 test voices, not 17"):
-        _plan("test", 1, replace(LARGE, test_voices=17))
+        _plan("test", 1, replace(LARGE, test_voices=17), ENGLISH)
 
 
 def test_it_is_a_corpus_in_librispeech_s_layout(embedded):

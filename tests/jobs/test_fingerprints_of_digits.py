@@ -51,6 +51,7 @@ DISTILLED = {"distilled", "temperature", "transfer", "losses"}
 EXPECTED: dict[str, set[str]] = {
     "seed": ALL,
     "teacher": {"teachers"},
+    "held_out": {"teachers"},
     "hard": {"hard", *REDUCED},
     "hard.epochs": {"hard"},  # the others have reduced.epochs
     "hard.max_norm": {"hard"},

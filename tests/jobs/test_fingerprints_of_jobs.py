@@ -182,6 +182,7 @@ EXPECTED = {
     "augment.time_mask": ALL,
     "augment.copies": {"members", "baselines"},  # they have the copies as an input
     "align.network_epochs": {"realignment"},
+    "losses.0.weight": {"members", "baselines"},
     "ensemble.held_out": {"members"},
     "methods.0.settings.losses.0.loss.settings.temperature": {"students"},
     "methods.0.settings.losses.0.weight": {"students"},

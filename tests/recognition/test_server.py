@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +64,7 @@ def recogniser(tmp_path_factory: pytest.TempPathFactory) -> Recogniser:
     *_, last = (layer for layer in model.modules() if isinstance(layer, torch.nn.Linear))
     with torch.no_grad():
         last.weight *= 30
-    save_network(folder / "model.safetensors", model, asdict(settings.features))
+    save_network(folder / "model.safetensors", model, settings.features.described())
     return Recogniser(
         name="student",
         settings=settings,

@@ -65,6 +65,7 @@ from kd_asr.stages.rescore import rescore
 from kd_asr.stages.settings import Settings, load_settings, parse_settings
 from kd_asr.stages.systems import run_systems
 from kd_asr.stages.transfer import transfer
+from kd_asr.tasks.targets import log_prior
 
 pytestmark = pytest.mark.early
 
@@ -540,7 +541,7 @@ def test_a_worker_keeps_the_scores_of_all_seeds(decoded: Path, monkeypatch) -> N
 
     monkeypatch.setattr(recognise, "posteriors_of", counted)
     num_pdfs = Topology.load(decoded / "align" / "topology.json").num_pdfs
-    prior = recognise.log_prior(AlignmentStore.open(decoded / "align" / "train"), num_pdfs)
+    prior = log_prior(AlignmentStore.open(decoded / "align" / "train"), num_pdfs)
     name = AlignmentStore.open(decoded / "align" / "dev").utterance_ids[0]
 
     def rounds(room: int, settings: Settings) -> list[list[np.ndarray]]:
