@@ -84,7 +84,7 @@ class LoadedRecogniser:
 class StreamRecogniser:
     """One stream of speech through a recogniser.
 
-    Memory does not grow with its length, but with that of an utterance, which ends after 20 s at the latest.
+    Memory does not grow with its length, but with that of an utterance, which ends after 40 s at the latest.
     """
 
     def __init__(self, loaded: LoadedRecogniser) -> None:

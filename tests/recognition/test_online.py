@@ -1,5 +1,6 @@
 """Samples from a pipe, frames as they come, and ends of utterances."""
 
+import builtins
 import io
 import math
 import struct
@@ -16,6 +17,7 @@ from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.usual_speaker import UsualSpeaker
 from kd_asr.recognition.online_frames import OnlineFrames, StreamStore
 from kd_asr.recognition.pcm import PcmReader
+from kd_asr.recognition.sources import microphone
 
 FEATURES = FeatureSettings()
 USUAL = UsualSpeaker(np.full(40, 12.0), np.full(40, 9.0), 3000)
@@ -131,16 +133,38 @@ def test_a_channel_that_there_is_not_is_told() -> None:
 @pytest.mark.parametrize(
     ("speech", "silence", "relative_cost", "over"),
     [
-        # Seconds of speech and of silence after it; Kaldi's five rules, just within and just beyond each.
+        # Seconds of speech and of silence after it; just within and just beyond each rule.
         (0.0, 4.9, 0.0, False), (0.0, 5.0, math.inf, True),
         (1.0, 0.4, 0.0, False), (1.0, 0.5, 2.0, True), (1.0, 0.5, 2.1, False),
         (1.0, 0.9, 8.0, False), (1.0, 1.0, 8.0, True), (1.0, 1.0, 8.1, False),
         (1.0, 1.9, math.inf, False), (1.0, 2.0, math.inf, True),
-        (19.9, 0.0, math.inf, False), (20.0, 0.0, math.inf, True),
+        (19.7, 0.2, math.inf, False), (19.8, 0.2, math.inf, True), (19.9, 0.1, math.inf, False),
+        (39.9, 0.0, math.inf, False), (40.0, 0.0, math.inf, True),
     ],
 )  # fmt: skip
-def test_an_utterance_ends_by_kaldi_s_rules(speech: float, silence: float, relative_cost: float, over: bool) -> None:
+def test_an_utterance_ends_by_rules(speech: float, silence: float, relative_cost: float, over: bool) -> None:
     silent = silent_pdfs(Topology.uniform(("SIL", "SPN", "AA", "B")))
     assert silent.tolist() == [True] * 3 + [False] * 9
     pdfs = np.concatenate([np.full(round(100 * speech), 7), np.full(round(100 * silence), 1)])
     assert is_over(PathSoFar((), pdfs.astype(np.int32), relative_cost), silent, 0.01) == over
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ModuleNotFoundError("No module named 'sounddevice'"), r"pip install 'kd-asr\[microphone\]'"),
+        (OSError("PortAudio library not found"), r"needs PortAudio .*apt install libportaudio2"),
+    ],
+)
+def test_a_microphone_that_cannot_be_read_says_what_to_install(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(name: str, *arguments: object, **options: object) -> object:
+        if name == "sounddevice":
+            raise error
+        return original(name, *arguments, **options)
+
+    original = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UserError, match=said):
+        microphone(16000)

@@ -485,7 +485,7 @@ def test_a_stream_that_comes_at_once_is_heard_as_the_file_is(
         times = [time for word in final.timed for time in (word["start"], word["end"])]
         assert times == sorted(times) and [word["word"] for word in final.timed] == list(final.words)
     # Through the command, as PCM and as WAV, for longer than an utterance may last.
-    long = np.tile(samples, 1 + 21 * 16000 // len(samples))
+    long = np.tile(samples, 1 + 41 * 16000 // len(samples))
     soundfile.write(tmp_path / "long.wav", long, 16000, subtype="PCM_16")
     outputs = []
     for data in ((tmp_path / "long.wav").read_bytes(), np.rint(32768 * long).astype("<i2").tobytes()):
@@ -496,7 +496,7 @@ def test_a_stream_that_comes_at_once_is_heard_as_the_file_is(
     lines = [json.loads(line) for line in outputs[0].splitlines()]
     starts = [line["start"] for line in lines if line["kind"] == "final"]
     assert len(starts) >= 2 and starts == sorted(starts)
-    assert all(after - before < 20.2 for before, after in pairwise(starts))
+    assert all(after - before < 40.2 for before, after in pairwise(starts))
     assert all(0 <= line["certain"] <= len(line["text"].split()) for line in lines if line["kind"] == "partial")
     assert main(["transcribe", str(decoded / BASELINE), "--stream", "-", str(files[0])]) == 2
     assert "--stream takes - for standard input or mic for a microphone, and no files" in capsys.readouterr().err
