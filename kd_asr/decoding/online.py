@@ -122,8 +122,8 @@ class EndpointRule:
         )
 
 
-# Those of Kaldi's `OnlineEndpointConfig`, but that long speech ends in a short pause. Kaldi's last rule cuts it after 20 s
-# wherever that is: on dev of mini LibriSpeech two of three words beside such a cut were wrong, of others one of three.
+# Those of Kaldi's `OnlineEndpointConfig`, but that long speech ends in a short pause. Kaldi's last rule cuts it after
+# 20 s wherever that is: on dev of mini LibriSpeech two of three words beside such a cut were wrong, of others one.
 ENDPOINT_RULES = (
     EndpointRule(speech=False, trailing_silence=5.0),
     EndpointRule(speech=True, trailing_silence=0.5, relative_cost=2.0),
