@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_asr.features.frames import is_live, log_mel
+from kd_asr.features.frames import counted, log_mel
 from kd_asr.features.settings import FeatureSettings
 from kd_asr.features.store import MARGIN, FrameStore
 from kd_asr.features.usual_speaker import UsualSpeaker
@@ -37,6 +37,8 @@ class OnlineFrames:
         self._shift = int(settings.sample_rate * settings.frame_shift_ms / 1000)
         self._samples = np.zeros(0, dtype=np.float32)
         self._waiting = np.zeros((0, settings.num_mel_bins), dtype=np.float32)
+        self._live = np.zeros(0, dtype=bool)
+        self._quietest = np.zeros((0, settings.num_mel_bins), dtype=np.float32)
         self._count = 0
         self._sum, self._squares = np.zeros((2, settings.num_mel_bins))
         self._lowest = np.full(settings.num_mel_bins, np.inf, dtype=np.float32)
@@ -48,23 +50,29 @@ class OnlineFrames:
         frames = log_mel(self._samples, self._settings)
         # A frame depends on the samples of its window alone.
         self._samples = self._samples[len(frames) * self._shift :]
-        live = frames[is_live(frames)].astype(np.float64)
+        # The quietest frame up to now tells what fades into silence.
+        *_, chosen = counted([self._quietest, frames])
+        live = frames[chosen].astype(np.float64)
         if len(live):
             self._count += len(live)
             self._sum += live.sum(axis=0)
             self._squares += np.square(live).sum(axis=0)
             self._lowest = np.minimum(self._lowest, live.min(axis=0).astype(np.float32))
+            known = np.concatenate([self._quietest, frames[chosen]])
+            self._quietest = known[known.mean(axis=1).argmin()][None]
         self._waiting = np.concatenate([self._waiting, frames])
+        self._live = np.concatenate([self._live, chosen])
         if not last and 0 < self._count < _FIRST_FRAMES:
             return self._waiting[:0]
         ready, self._waiting = self._waiting, self._waiting[:0]
-        return self._normalised(ready)
+        heard, self._live = self._live, self._live[:0]
+        return self._normalised(ready, heard)
 
-    def _normalised(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The frames with the mean and variance of now."""
+    def _normalised(self, frames: NDArray[np.float32], live: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """The frames with the mean and variance of now; those that are not live as quiet as the quietest ones."""
         if not self._count:
             return np.full_like(frames, -_QUIET)
-        heard = np.where(is_live(frames)[:, None], frames, self._lowest)
+        heard = np.where(live[:, None], frames, self._lowest)
         mean = self._sum / self._count
         variance = self._squares / self._count - np.square(mean)
         prior = self._usual.prior(self._count, mean) if self._usual is not None else None
