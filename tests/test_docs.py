@@ -52,6 +52,7 @@ PLACES = {
     "network": "networks.md",
     "teacher": "teachers.md",
     "corpus": "corpora.md",
+    "pretrained": "pretrained.md",
     "executor": "scale.md",
     "pretrained": "pretrained.md",
 }
