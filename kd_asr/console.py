@@ -87,7 +87,7 @@ class _Speed(ProgressColumn):
         return Text(task.fields["count"].speed(task.fields["now"]()), style="cyan")
 
 
-class _Left(ProgressColumn):
+class _TimeLeft(ProgressColumn):
     def render(self, task: Task) -> Text:
         left = task.fields["count"].left(task.fields["now"]())
         return Text("-:--:--" if left is None else _clock(left), style="cyan")
@@ -174,7 +174,7 @@ def progress() -> Iterator[Bars]:
         _Speed(table_column=Column(no_wrap=True)),
         TimeElapsedColumn(),
         TextColumn("left"),
-        _Left(),
+        _TimeLeft(),
         console=console,
     ) as drawn:
         yield Bars(drawn)

@@ -36,7 +36,7 @@ class Machine:
     on_core: bool
 
     @classmethod
-    def measured(cls, device: str, precision: Precision) -> Machine:
+    def measure(cls, device: str, precision: Precision) -> Machine:
         """The machine that this process runs on; takes a quarter of a second on a core.
 
         Args:

@@ -255,28 +255,28 @@ class Workers:
             UserError: a worker was killed.
         """
         pending: dict[int, Future[Result]] = {}
-        told: set[int] = set()
+        reported: set[int] = set()
 
-        def tell() -> None:
-            for number in [one for one, future in pending.items() if one not in told and future.done()]:
-                told.add(number)
+        def report_ready() -> None:
+            for number in [one for one, future in pending.items() if one not in reported and future.done()]:
+                reported.add(number)
                 ready(items[number])
 
         submitted = 0
         finished = False
         try:
-            for wanted in range(len(items)):
+            for number in range(len(items)):
                 # A window of submitted items, so that a slow consumer does not pile up results in memory.
                 while submitted < len(items) and len(pending) < 4 * self.jobs:
                     pending[submitted] = self.submit(function, items[submitted])
                     submitted += 1
-                while not pending[wanted].done():
-                    # For this one alone: with the others, of which some are done, it would not wait at all.
-                    wait([pending[wanted]], timeout=0.2)
-                    tell()
+                while not pending[number].done():
+                    # For this one only: with the others, of which some are done, it would not wait at all.
+                    wait([pending[number]], timeout=0.2)
+                    report_ready()
                     _drain(self._queue, moved)
-                tell()
-                result = pending.pop(wanted).result()
+                report_ready()
+                result = pending.pop(number).result()
                 _drain(self._queue, moved)
                 yield result
             finished = True

@@ -31,7 +31,7 @@ from kd_asr.console import console, say
 _PATIENCE = timedelta(days=7)
 _LOOK_SECONDS = 0.5
 # How long a rank that failed waits for rank 0 to say why, before it says so itself.
-_TELL_SECONDS = 5.0
+_ANSWER_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -143,19 +143,19 @@ class _Watch:
             if error["sentence"]:
                 console.show_cursor(True)
                 say(f"kd-asr: error: {error['sentence']}")
-            self._store.set(f"{self._key}/told", "")
+            self._store.set(f"{self._key}/said", "")
         sys.stderr.flush()
         os._exit(error["status"])
 
-    def tell(self, status: int, sentence: str) -> None:
-        """Tell the other ranks that this one ends, and wait until rank 0 has said why."""
+    def end_others(self, status: int, sentence: str) -> None:
+        """End the other ranks with this one, and wait until rank 0 has said why."""
         if self._store is None:
             return
         error = {"rank": self._rank, "status": status, "sentence": sentence}
         self._store.compare_set(f"{self._key}/error", "", json.dumps(error))
-        told = time.monotonic() + _TELL_SECONDS
-        while self._rank > 0 and not self._store.check([f"{self._key}/told"]):
-            if time.monotonic() > told:
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while self._rank > 0 and not self._store.check([f"{self._key}/said"]):
+            if time.monotonic() > deadline:
                 if sentence:
                     print(f"kd-asr: error: {sentence}", file=sys.stderr, flush=True)
                 return
@@ -174,8 +174,8 @@ def end_all_ranks(status: int, sentence: str = "") -> NoReturn:
     """
     assert _watch is not None
     try:
-        _watch.tell(status, sentence)
-    except RuntimeError:  # nobody is there to be told
+        _watch.end_others(status, sentence)
+    except RuntimeError:  # no other rank is there
         if sentence:
             print(f"kd-asr: error: {sentence}", file=sys.stderr)
     sys.stdout.flush()

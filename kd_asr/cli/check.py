@@ -68,12 +68,12 @@ def _check_run(run_dir: Path) -> None:
     say(f"{files} files of {len(artifacts)} artifacts are as they were made")
 
 
-def _check_corpus(arguments: argparse.Namespace, place: Path | None, given: Sequence[str]) -> None:
+def _check_corpus(arguments: argparse.Namespace, place: Path | None, own_flags: Sequence[str]) -> None:
     """Print what is found on standard output."""
     from kd_asr.corpora.guess import guess_corpus
     from kd_asr.exchange.corpus_check import check_corpus
 
-    flags = [*given, *([f"--jobs={arguments.jobs}"] if arguments.jobs is not None else [])]
+    flags = [*own_flags, *([f"--jobs={arguments.jobs}"] if arguments.jobs is not None else [])]
     others: tuple[str, ...] = ()
     named = arguments.corpus != AUTO or arguments.librispeech is not None
     if place is not None and (named or arguments.train):
@@ -86,9 +86,9 @@ def _check_corpus(arguments: argparse.Namespace, place: Path | None, given: Sequ
         flags += [f"--corpus.{guess.corpus.name}.{key}={value}" for key, value in values.items()]
     elif not named and not any(flag.startswith("--corpus.") for flag in flags):
         raise UserError("there is nothing to check: name a run folder, the folder of a corpus, or --corpus and --train")
-    wanted = argparse.Namespace(**{**vars(arguments), "run": None})
-    settings = choose_settings(wanted, flags, None, Path("data"))
-    repeated = [flag for flag in given if not flag.startswith("--corpus.")]
+    without_run = argparse.Namespace(**{**vars(arguments), "run": None})
+    settings = choose_settings(without_run, flags, None, Path("data"))
+    repeated = [flag for flag in own_flags if not flag.startswith("--corpus.")]
     repeated += [f"--lm={arguments.lm}"] if arguments.lm else []
     repeated += [f"--language={arguments.language}"] if arguments.language else []
     repeated += [f"--unlabelled={folder}" for folder in arguments.unlabelled]

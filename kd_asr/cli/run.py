@@ -250,16 +250,16 @@ def run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     """
     prog = f"kd-asr run {arguments.task}"
     digits = arguments.task == "digits"
-    given = {"seed": arguments.seed, "jobs": arguments.jobs, "device": arguments.device}
+    options = {"seed": arguments.seed, "jobs": arguments.jobs, "device": arguments.device}
     if not digits:
-        given["distil.students"] = arguments.students
+        options["distil.students"] = arguments.students
     if arguments.task == "reduced-data":
         fractions = arguments.fractions and f"[{arguments.fractions}]"
-        given |= {"reduced.fractions": fractions, "reduced.seeds": arguments.seeds}
-        given |= {"reduced.draw": arguments.draw, "reduced.epochs": arguments.epochs}
+        options |= {"reduced.fractions": fractions, "reduced.seeds": arguments.seeds}
+        options |= {"reduced.draw": arguments.draw, "reduced.epochs": arguments.epochs}
     if digits:
-        given["seeds"] = arguments.seeds
-    flags = [f"--{key}={value}" for key, value in given.items() if value is not None]
+        options["seeds"] = arguments.seeds
+    flags = [f"--{key}={value}" for key, value in options.items() if value is not None]
     flags += setting_flags(rest, prog, MnistSettings if digits else Settings, arguments.options)
     config = find_preset(arguments.preset, digits=digits)
     names = _experiments(arguments.experiment) if digits else _stages(arguments)

@@ -153,19 +153,19 @@ def choose_settings(arguments: argparse.Namespace, flags: Sequence[str], config:
     _check_methods(early)
     if arguments.run is not None:
         check_run_folder(arguments.run)
-    wanted = early.corpus if _is_wanted(early, flags, config) else None
-    if wanted is None or wanted.name in LOOKED_FOR:
-        found = _looked_for(arguments, wanted, early, data)
+    named = early.corpus if _names_corpus(early, flags, config) else None
+    if named is None or named.name in LOOKED_FOR:
+        found = _looked_for(arguments, named, early, data)
         return _taught_by(teacher, parse_settings([*flags, *found, *lm], config))
     if arguments.librispeech is not None:
-        raise UserError(f"--librispeech and the corpus {wanted.name} contradict each other: give one of them")
+        raise UserError(f"--librispeech and the corpus {named.name} contradict each other: give one of them")
     sets = {name: getattr(arguments, name) for name in SETS}
-    given = [f"--corpus.{wanted.name}.{name}={value}" for name, value in sets.items() if value is not None]
+    given = [f"--corpus.{named.name}.{name}={value}" for name, value in sets.items() if value is not None]
     settings = parse_settings([*flags, *given, *lm], config)
     settled = replace(settings.corpus, settings=corpus_of(settings.corpus).settled())
     chosen = corpus_of(settled)
     chosen.check()
-    say(f"corpus: {chosen.label}, read as {wanted.name}")
+    say(f"corpus: {chosen.label}, read as {named.name}")
     return _taught_by(teacher, replace(settings, corpus=settled))
 
 
@@ -188,7 +188,7 @@ def _check_methods(settings: Settings) -> None:
     )
 
 
-def _is_wanted(settings: Settings, flags: Sequence[str], config: Path | None) -> bool:
+def _names_corpus(settings: Settings, flags: Sequence[str], config: Path | None) -> bool:
     """Whether flags or a file of the user's own name the corpus.
 
     A preset that comes with kd_asr says how the embedded corpus is made, if it comes to that.
@@ -197,20 +197,20 @@ def _is_wanted(settings: Settings, flags: Sequence[str], config: Path | None) ->
     return own_file or any(flag.startswith(("--corpus=", "--corpus.")) for flag in flags)
 
 
-def _looked_for(arguments: argparse.Namespace, wanted: Named | None, early: Settings, data: Path) -> list[str]:
-    """LibriSpeech or the embedded corpus, as flags; what is wanted of them is kept."""
+def _looked_for(arguments: argparse.Namespace, named: Named | None, early: Settings, data: Path) -> list[str]:
+    """LibriSpeech or the embedded corpus, as flags; settings that name one are kept."""
     from kd_asr.corpora.choose import choose_corpus
     from kd_asr.corpora.languages import is_english
 
     names, folder = {name: getattr(arguments, name) for name in SETS}, arguments.librispeech
-    if wanted is not None and wanted.name == LIBRISPEECH:
+    if named is not None and named.name == LIBRISPEECH:
         default = LibriSpeechSettings()
-        names = {name: value or getattr(wanted.settings, name) for name, value in names.items()}
-        if folder is None and wanted.settings.root != default.root:
-            folder = Path(wanted.settings.root)
+        names = {name: value or getattr(named.settings, name) for name, value in names.items()}
+        if folder is None and named.settings.root != default.root:
+            folder = Path(named.settings.root)
     source: Literal["auto", "librispeech", "embedded"] = "auto"
-    if wanted is not None:
-        source = "librispeech" if wanted.name == LIBRISPEECH else "embedded"
+    if named is not None:
+        source = "librispeech" if named.name == LIBRISPEECH else "embedded"
     choice = choose_corpus(source, folder, data, **names)
     say(choice.sentence)
     root = str(choice.root)

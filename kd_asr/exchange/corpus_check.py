@@ -184,14 +184,14 @@ def _of_set(one: Scan, pairs: Sequence[tuple[Utterance, Sounded | None]], settin
 
 
 def _left_out(rejected: Sequence[Rejected]) -> list[str]:
-    kinds: dict[str, list[Rejected]] = {}
+    by_reason: dict[str, list[Rejected]] = {}
     for entry in rejected:
         kind = re.split(r"[:,;=]| as '", entry.reason, maxsplit=1)[0].strip()
-        kinds.setdefault(re.sub(r"\d[\d.]*", "N", kind), []).append(entry)
+        by_reason.setdefault(re.sub(r"\d[\d.]*", "N", kind), []).append(entry)
     return [
         f"{len(entries)} left out, {kind}: {_named([entry.utterance_id for entry in entries])}"
         + (f" ({shown(entries[0].reason)})" if entries[0].reason != kind else "")
-        for kind, entries in sorted(kinds.items(), key=lambda pair: -len(pair[1]))
+        for kind, entries in sorted(by_reason.items(), key=lambda pair: -len(pair[1]))
     ]
 
 
@@ -221,15 +221,15 @@ def _texts(listed: Mapping[str, Listing], settings: Settings) -> list[str]:
     found = []
     unusual = unusual_characters(item.text for item in items)
     if unusual:
-        kinds = ", ".join(f"{count} x {character_name(one)}" for one, count in unusual.most_common(8))
+        listed = ", ".join(f"{count} x {character_name(one)}" for one, count in unusual.most_common(8))
         more = f" and {len(unusual) - 8} other characters" if len(unusual) > 8 else ""
         place = next(item for item in items if unusual.keys() & set(item.text))
-        found.append(f"transcripts hold {kinds}{more}: the first in {shown(place.utterance_id)}")
+        found.append(f"transcripts hold {listed}{more}: the first in {shown(place.utterance_id)}")
     spelt = [spell(item.text, settings.spelling) for item in items]
     events = Counter(event for one in spelt for event in one.events)
     if events:
-        kinds = ", ".join(f"{count} x {event}" for event, count in events.most_common(8))
-        found.append(f"transcripts hold what is no word and is left out: {kinds}; see spelling.left_out")
+        listed = ", ".join(f"{count} x {event}" for event, count in events.most_common(8))
+        found.append(f"transcripts hold what is no word and is left out: {listed}; see spelling.left_out")
     numbers = [number for one in spelt for number in one.numbers]
     if numbers:
         written, spoken = numbers[0]

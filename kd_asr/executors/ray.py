@@ -68,24 +68,24 @@ class Ray(ClusterExecutor):
             if not settings.address:
                 self.file_delay = 0.0
             self._connect(environment)
-        wanted: dict[str, Any] = {"num_cpus": settings.cores, "num_gpus": int(settings.gpu), "max_retries": 0}
+        resources: dict[str, Any] = {"num_cpus": settings.cores, "num_gpus": int(settings.gpu), "max_retries": 0}
         if settings.memory:
-            wanted["memory"] = settings.memory << 30
+            resources["memory"] = settings.memory << 30
 
         def work(number: int) -> None:  # Ray takes functions alone, and `do_share` is a partial one
             do_share(number)
 
-        task = ray.remote(**wanted, name=title)(work)
+        task = ray.remote(**resources, name=title)(work)
         return _Tasks([task.remote(number) for number in range(shares)])
 
     def _connect(self, environment: dict[str, str]) -> None:
         import ray
 
-        given: dict[str, Any] = {"address": self.settings.address or "local"}
+        options: dict[str, Any] = {"address": self.settings.address or "local"}
         if not self.settings.address:
-            given |= {"include_dashboard": False}
+            options |= {"include_dashboard": False}
         try:
-            ray.init(**given, log_to_driver=False, logging_level="error", runtime_env={"env_vars": environment})
+            ray.init(**options, log_to_driver=False, logging_level="error", runtime_env={"env_vars": environment})
         except (ConnectionError, ValueError, RuntimeError) as error:
             where, why = self.settings.address or "this machine", " ".join(str(error).split())
             raise UserError(f"executor.ray: Ray cannot be reached at {where}: {why}") from error

@@ -153,7 +153,7 @@ def spread(
     _write(folder / _WORK, _Work(os.getcwd(), list(map(str, sys.path)), shares, processes, title, pickle.dumps(call)))  # noqa: PTH109
     for share in range(shares):
         _write(folder / f"items-{share:04d}.pkl", pickle.dumps(list(items[share::shares])))
-    told = [0.0] * shares
+    counted = [0.0] * shares
     finished = False
     with _pulse(folder / _ALIVE):
         submitted = executor.submit(
@@ -164,27 +164,27 @@ def spread(
             environment={"PYTHONPATH": os.pathsep.join(map(str, sys.path))},
         )
         try:
-            for wanted in range(len(items)):
-                path = folder / f"result-{wanted:06d}.pkl"
+            for number in range(len(items)):
+                path = folder / f"result-{number:06d}.pkl"
                 pause, last_look = 0.01, 0.0
                 while not path.exists():
                     _raise_first_error(folder)
-                    how = submitted.ended(wanted % shares)
+                    how = submitted.ended(number % shares)
                     if how is not None:
                         last_look = last_look or time.monotonic() + executor.file_delay
                         if time.monotonic() >= last_look and not path.exists():
                             _raise_first_error(folder)
                             raise UserError(
-                                f"{title}: job {wanted % shares + 1} of {shares} ended without its results ({how}): "
+                                f"{title}: job {number % shares + 1} of {shares} ended without its results ({how}): "
                                 "if it was killed, give jobs more time or memory, or fewer processes with --jobs 1"
                             )
-                    _tell(folder, told, moved)
+                    _move_bar(folder, counted, moved)
                     time.sleep(pause)
                     pause = min(2 * pause, 0.5)
                 result = pickle.loads(path.read_bytes())
                 path.unlink()
                 yield result
-            _tell(folder, told, moved)
+            _move_bar(folder, counted, moved)
             finished = True
         finally:
             if not finished:
@@ -249,13 +249,13 @@ class _Progress:
             self._written, self._time = self._sum, time.monotonic()
 
 
-def _tell(folder: Path, told: list[float], moved: Callable[[float], None]) -> None:
+def _move_bar(folder: Path, counted: list[float], moved: Callable[[float], None]) -> None:
     """Move the bar by what the shares have done since the last time."""
-    for share, before in enumerate(told):
+    for share, before in enumerate(counted):
         path = folder / f"progress-{share:04d}"
         if path.exists():
-            told[share] = float(path.read_text())
-            moved(told[share] - before)
+            counted[share] = float(path.read_text())
+            moved(counted[share] - before)
 
 
 def _raise_first_error(folder: Path) -> None:

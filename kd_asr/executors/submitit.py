@@ -69,16 +69,16 @@ class Submitit(ClusterExecutor):
         found = submitit.AutoExecutor(folder, cluster=None if settings.cluster == "auto" else settings.cluster)
         if found.cluster == "local":
             self.file_delay = 0.0
-        given: dict[str, Any] = {"name": title, "timeout_min": settings.minutes, "cpus_per_task": settings.cores}
+        parameters: dict[str, Any] = {"name": title, "timeout_min": settings.minutes, "cpus_per_task": settings.cores}
         if settings.memory:
-            given["mem_gb"] = settings.memory
+            parameters["mem_gb"] = settings.memory
         if settings.gpu:
-            given["gpus_per_node"] = 1
+            parameters["gpus_per_node"] = 1
         if settings.partition:
-            given["slurm_partition"] = settings.partition
+            parameters["slurm_partition"] = settings.partition
         if settings.slurm:
             further = (part.partition("=") for part in settings.slurm.split(",") if part)
-            given["slurm_additional_parameters"] = {name: value for name, _, value in further}
-        found.update_parameters(**given)
+            parameters["slurm_additional_parameters"] = {name: value for name, _, value in further}
+        found.update_parameters(**parameters)
         with submitit.helpers.environment_variables(**environment):
             return _Array(found.map_array(do_share, range(shares)))

@@ -119,5 +119,5 @@ def _figures(system: TrainedSystem) -> list[str]:
     report = read_json(load_artifact(system.run_dir, "report").path / "report.json")
     group = next((one["label"] for one in report["groups"] if one["name"] == system.group), "")
     of_this = f"This system is one of the row {in_markdown(group)}." if group else "No row is of this network alone."
-    told = "Test was recognised once; the intervals are from a paired bootstrap over its utterances."
-    return [f"{in_markdown(report['title'])}. {of_this} {told}", "", to_markdown(main_table(report))]
+    sentence = "Test was recognised once; the intervals are from a paired bootstrap over its utterances."
+    return [f"{in_markdown(report['title'])}. {of_this} {sentence}", "", to_markdown(main_table(report))]

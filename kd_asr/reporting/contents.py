@@ -216,8 +216,8 @@ def seeds_table(report: Report) -> Table:
         networks, over = figures["networks"][group.name], figures["spread"][group.name]
         members = figures["members"].get(group.name)
         if members is not None:
-            alone = f"{members['test']['count']} {group.networks_label}, each alone"
-            of_members.append((alone, _spread(members["dev"]), _spread(members["test"]), NOT_KNOWN, NOT_KNOWN))
+            label = f"{members['test']['count']} {group.networks_label}, each alone"
+            of_members.append((label, _spread(members["dev"]), _spread(members["test"]), NOT_KNOWN, NOT_KNOWN))
             if len(networks) == 1:
                 continue
         rows += [

@@ -57,11 +57,11 @@ def plot_frame_accuracy(report: Report, path: Path) -> None:
     panels = figure.subplots(1, len(SETS))
     for axes, set_name in zip(panels, SETS, strict=True):
         for position, group in enumerate(systems.groups):
-            alone = figures["member_frame_accuracy"].get(group.name) or {
+            by_network = figures["member_frame_accuracy"].get(group.name) or {
                 name: {set_name: one[set_name]["frame_accuracy"]}
                 for name, one in figures["networks"][group.name].items()
             }
-            _dots(axes, position, [100 * one[set_name] for one in alone.values()], group.colour)
+            _dots(axes, position, [100 * one[set_name] for one in by_network.values()], group.colour)
             one = figures["systems"][group.name][set_name]
             value, interval = one["frame_accuracy"], one.get("frame_accuracy_interval")
             axes.errorbar(

@@ -52,10 +52,10 @@ def sentences(cls: type) -> dict[str, str]:
     return found
 
 
-def entries(cls: type, prefix: str = "", given: Any = None) -> Iterator[Entry]:
-    """Every setting of a class and of its sections; values of the instance `given` are shown as the defaults."""
+def entries(cls: type, prefix: str = "", values: Any = None) -> Iterator[Entry]:
+    """Every setting of a class and of its sections; values of the instance `values` are shown as the defaults."""
     for name, setting in settings_of(cls).items():
-        default = setting.default if given is None else getattr(given, name)
+        default = setting.default if values is None else getattr(values, name)
         if setting.shape == "section":
             yield from entries(setting.type, f"{prefix}{name}.", None if default is dataclasses.MISSING else default)
         else:

@@ -196,7 +196,7 @@ def _write_report(
             if name in artifacts
         },
         "timings": _timings(artifacts, finished(run_dir, artifacts), systems, evaluated, decoded["test"])
-        | {"machine": Machine.measured(settings.device, settings.train.precision).to_json()},
+        | {"machine": Machine.measure(settings.device, settings.train.precision).to_json()},
         "settings": dump(settings),
         "fingerprints": {name: artifact.fingerprint for name, artifact in artifacts.items()},
         "files": {"utterances": utterance_files},

@@ -12,7 +12,7 @@ from kd_asr.corpora.manifest import Utterance
 from kd_asr.distillation.losses.dirichlet import concentrations
 from kd_asr.distillation.objectives import concentrations_of, weighted
 from kd_asr.evaluation.uncertainty import uncertainty_of_dirichlet, uncertainty_of_members
-from kd_asr.experiments.uncertainty.measures import MEASURES, measured
+from kd_asr.experiments.uncertainty.measures import MEASURES, frame_measures
 from kd_asr.experiments.uncertainty.odd_audio import SPEECH, chords, narrowed, write_odd_audio
 from kd_asr.experiments.uncertainty.page import page, table_of
 from kd_asr.experiments.uncertainty.uncertainty import Row, summarised
@@ -44,7 +44,7 @@ def store(tmp_path: Path) -> FrameStore:
 
 def values_of(models, store, concentrations=None):
     found = dict(
-        measured(models, store, ["a", "b"], average="arithmetic", concentrations=concentrations, precision="fp32")
+        frame_measures(models, store, ["a", "b"], average="arithmetic", concentrations=concentrations, precision="fp32")
     )
     assert {name: one.frames for name, one in found.items()} == {"a": 300, "b": 20}
     return found["a"]

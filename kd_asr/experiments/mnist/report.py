@@ -130,7 +130,7 @@ def _content(
         "paper": paper_beside(systems),
         "settings": dump(settings),
         "timings": _timings(run_dir, done)
-        | {"machine": Machine.measured(settings.device, settings.teacher.budget().precision).to_json()},
+        | {"machine": Machine.measure(settings.device, settings.teacher.budget().precision).to_json()},
         "fingerprints": {name: artifact.fingerprint for name, artifact in done.items()},
     }
     if systems is not None:

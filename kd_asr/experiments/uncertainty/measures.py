@@ -26,7 +26,7 @@ _ROWS = 256
 
 
 @dataclass(frozen=True)
-class Measured:
+class FrameMeasures:
     """Frames of an utterance by one system.
 
     Attributes:
@@ -44,7 +44,7 @@ class Measured:
         return len(self.predicted)
 
 
-def measured(
+def frame_measures(
     models: Sequence[Network],
     store: FrameStore,
     utterance_ids: Sequence[str],
@@ -52,7 +52,7 @@ def measured(
     average: Average,
     concentrations: Callable[[Tensor], Tensor] | None,
     precision: Precision,
-) -> Iterator[tuple[str, Measured]]:
+) -> Iterator[tuple[str, FrameMeasures]]:
     """Each utterance by a system.
 
     Args:
@@ -85,7 +85,7 @@ def _measures(
     outputs: Sequence[Outputs],
     average: Average,
     concentrations: Callable[[Tensor], Tensor] | None,
-) -> Measured:
+) -> FrameMeasures:
     predicted, found = [], []
     several = len(models) > 1 and not any(isinstance(model, Specialist) for model in models)
     for start in range(0, len(outputs[0].logits), _ROWS):
@@ -102,7 +102,7 @@ def _measures(
         else:
             found.append({"total": entropy(mean.double())})
     values = {name: torch.cat([one[name] for one in found]).numpy() for name in found[0]}
-    return Measured(torch.cat(predicted).numpy(), values)
+    return FrameMeasures(torch.cat(predicted).numpy(), values)
 
 
 def _of_dirichlet(log_posteriors: Tensor, alpha: Tensor) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from kd_asr.corpora.manifest import read_manifest
 from kd_asr.device import Device, find_device
 from kd_asr.distillation.objectives import concentrations_of
 from kd_asr.evaluation.uncertainty import area_under_curve
-from kd_asr.experiments.uncertainty.measures import MEASURES, Measured, measured
+from kd_asr.experiments.uncertainty.measures import MEASURES, FrameMeasures, frame_measures
 from kd_asr.experiments.uncertainty.odd_audio import SPEECH, write_odd_audio
 from kd_asr.experiments.uncertainty.page import WRONG_FRAMES, WRONG_WORDS, page, table_of
 from kd_asr.experiments.uncertainty.words import recognised_words
@@ -195,7 +195,7 @@ def _rows(
     models = device.put(load_networks(run_dir, system.members, store.features))
     taught = {job.name: job.losses for job in student_jobs(settings)}
     measuring = partial(
-        measured,
+        frame_measures,
         models,
         average=system.combine,
         concentrations=concentrations_of(taught.get(system.members[0].artifact, ())),
@@ -218,7 +218,7 @@ def _rows(
     return rows
 
 
-def _joined(parts: Sequence[Measured]) -> dict[str, NDArray[np.float64]]:
+def _joined(parts: Sequence[FrameMeasures]) -> dict[str, NDArray[np.float64]]:
     return {name: np.concatenate([one.values[name] for one in parts]) for name in parts[0].values}
 
 
@@ -227,13 +227,13 @@ def _columns(found: Sequence[tuple[dict[str, float], bool]]) -> Found:
     return values, np.array([positive for _, positive in found], dtype=bool)
 
 
-def _wrong_frames(run_dir: Path, of_test: Mapping[str, Measured]) -> Found:
+def _wrong_frames(run_dir: Path, of_test: Mapping[str, FrameMeasures]) -> Found:
     alignments = AlignmentStore.open(run_dir / "align" / "test")
     wrong = [one.predicted != alignments.pdfs(name) for name, one in of_test.items()]
     return _joined(list(of_test.values())), np.concatenate(wrong)
 
 
-def _wrong_words(run_dir: Path, settings: Settings, system: System, of_test: Mapping[str, Measured]) -> Found:
+def _wrong_words(run_dir: Path, settings: Settings, system: System, of_test: Mapping[str, FrameMeasures]) -> Found:
     found = []
     for name, words in recognised_words(run_dir, settings, system, of_test).items():
         for word in words:

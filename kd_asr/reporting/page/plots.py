@@ -103,11 +103,11 @@ def accuracy_plot(report: Report) -> Plot:
                 hovertemplate="%{x}: %{y:.2f} %",
             )
         )  # fmt: skip
-        alone = figures["member_frame_accuracy"].get(group.name) or {
+        by_network = figures["member_frame_accuracy"].get(group.name) or {
             name: {key: one[key]["frame_accuracy"] for key in SETS}
             for name, one in figures["networks"][group.name].items()
         }
-        for name, one in alone.items():
+        for name, one in by_network.items():
             data.append(
                 group_trace(
                     systems, group, name=name, type="scatter", mode="markers", x=list(SETS), showlegend=False,

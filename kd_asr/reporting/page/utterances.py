@@ -109,14 +109,14 @@ def write_details(folder: Path, rates: Mapping[str, float], sources: Sources, se
     store, alignments = FrameStore.open(sources.frames), AlignmentStore.open(sources.alignments)
     of_id = {item.utterance_id: item for item in store.present(sources.utterances)}
     there = set(alignments.utterance_ids)
-    wanted = {name: rate for name, rate in rates.items() if name in of_id and name in there}
+    playable = {name: rate for name, rate in rates.items() if name in of_id and name in there}
     names, owners = phones_of_pdfs(load_topology(sources.topology))
     confusions = {group: Confusions(names) for group in sources.posteriors}
     numbers: dict[str, int] = {}
     silent: dict[str, str] = {}
     total, target = 0, folder / FOLDER
     target.mkdir(exist_ok=True)
-    for name in choose(wanted, settings.utterances):
+    for name in choose(playable, settings.utterances):
         number = len(numbers)
         found = _details(of_id[name], store, alignments, sources.lexicon, names)
         frames = len(aligned := aligned_phones(alignments.phones(name), names))
