@@ -19,10 +19,13 @@ _LINK = re.compile(r"\]\(([\w./-]+)\.(?:md|ipynb)\)")
 
 
 def contents(text: str) -> str:
-    """A hidden toctree for each table of a page."""
-    trees = []
+    """A hidden toctree for each table of a page; a page that is linked twice is in the first."""
+    trees: list[str] = []
+    listed: set[str] = set()
     for caption, rows in _TABLE.findall(text):
-        links = [link for row in rows.splitlines() for link in _LINK.findall(row.split("|")[1])]
+        found = [link for row in rows.splitlines() for link in _LINK.findall(row.split("|")[1])]
+        links = [link for link in dict.fromkeys(found) if link not in listed]
+        listed |= {*links}
         if links:
             lines = ["```{toctree}", ":hidden:", f":caption: {caption.capitalize()}", "", *links, "```"]
             trees.append("\n".join(lines))
