@@ -52,7 +52,6 @@ PLACES = {
     "network": "networks.md",
     "teacher": "teachers.md",
     "corpus": "corpora.md",
-    "pretrained": "pretrained.md",
     "executor": "scale.md",
     "pretrained": "pretrained.md",
 }
