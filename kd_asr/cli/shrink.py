@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kd_asr.cli.parsing import one_of
+from kd_asr.cli.parsing import Lines, one_of
 
 _WRITINGS = ("fp32", "fp16", "bf16", "int8")
 _FORMS = ("pruned-50", "pruned-70", "pruned-90", "units-50", "low-rank-50", "quantised")
@@ -25,7 +25,7 @@ def add_shrink(commands: argparse._SubParsersAction[Any]) -> None:
         "network that fits on dev is written as an export folder. What is done already is kept. docs/shrinking.md.",
         epilog="examples:\n  kd-asr shrink exp/librispeech_quick --forms pruned-70,quantised --epochs 0.5\n"
         "  kd-asr shrink exp/librispeech_quick --target-bytes 600000 --out small",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Lines,
         allow_abbrev=False,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")

@@ -98,7 +98,9 @@ def filter_figures(compared: Mapping[str, Any]) -> dict[str, Any]:
 
 def _difference(curves: Curves, question: str) -> list[float]:
     """The difference of a question after the last update, for each seed."""
-    last = {(kind, relation): np.array(values[-1] or []) for kind, by in curves.items() for relation, values in by.items()}
+    last = {
+        (kind, relation): np.array(values[-1] or []) for kind, by in curves.items() for relation, values in by.items()
+    }
     found = {
         "own": last["distilled", "own"] - last["distilled", "other"],
         "alone": last["distilled", "own"] - last["hard", "own"],

@@ -25,7 +25,7 @@ KIND_LABELS = {"teacher": "teacher", "hard": "student on hard labels", "distille
 # Measures other than linear CKA of a layer.
 MEASURE_LABELS = {
     "filters": "filters: correlation",
-    "responses": "filters: correlation of responses",
+    "responses": "responses: correlation",
     "answers": "answers: share alike",
 }
 HOW_TO_READ = """\

@@ -21,6 +21,7 @@ from kd_asr.evaluation.wer import align_words
 from kd_asr.jobs.systems import Group, NetworkRef, System, Systems
 from kd_asr.reporting.banner import banner
 from kd_asr.reporting.filters_figures import QUESTIONS
+from kd_asr.reporting.page.digits import Mistakes
 from kd_asr.reporting.page.errors import error_rates, length_class, side_by_side, wer_by, word_errors_table
 from kd_asr.reporting.page.posteriors import LOWEST, Confusions, phone_posteriors, phones_of_pdfs, quantised
 from kd_asr.reporting.page.utterances import choose
@@ -257,14 +258,21 @@ def test_verdict_says_what_the_figures_say() -> None:
     assert "its frame accuracy is worse (-2.00 points" in kept
 
 
-def test_page_of_digits(tmp_path: Path) -> None:
-    found = write_page_of_digits(tmp_path)
+@pytest.fixture(scope="module")
+def of_digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mistakes]:
+    """The folder of a page of digits, and the mistakes on it."""
+    made = tmp_path_factory.mktemp("digits")
+    return made, write_page_of_digits(made)
+
+
+def test_page_of_digits(of_digits: tuple[Path, Mistakes]) -> None:
+    where, found = of_digits
     assert found.total == 41
     # Wrong in both students on hard labels and in both others; then in one of them.
     assert found.labels[:6] == (5, 6, 7, 8, 9, 0)
     assert [found.shares[name][5] for name in "ths"] == [0.0, 1.0, 0.5]
     assert found.shares["t"][-1] == 0.5
-    page = check_page(tmp_path)
+    page = check_page(where)
     digits = page.data["digits"]
     assert digits["side"] == 8
     assert len(digits["pictures"]) == 20 + 41 == len(page.all("canvas"))
@@ -278,9 +286,9 @@ def test_page_of_digits(tmp_path: Path) -> None:
     assert "not the quality" in page.text
 
 
-def test_section_on_what_is_inherited(tmp_path: Path) -> None:
-    write_page_of_digits(tmp_path)
-    page, content = Page(tmp_path / "index.html"), filters_content()
+def test_section_on_what_is_inherited(of_digits: tuple[Path, Mistakes]) -> None:
+    where, _ = of_digits
+    page, content = Page(where / "index.html"), filters_content()
     of_name = {spec["name"]: spec for spec in page.data["plots"]}
     [matched] = of_name["filters-matched"]["data"]
     tiles = np.array(matched["z"], dtype=float)
@@ -295,11 +303,11 @@ def test_section_on_what_is_inherited(tmp_path: Path) -> None:
     assert "answers" not in "".join(name for name in of_name if name.startswith("filters-training"))
     curves = {one["name"]: one["y"] for one in of_name["filters-training-3"]["data"]}
     expected = [np.mean(each) for each in content["curves"]["logits"]["distilled"]["own"]]
-    assert curves["distilled student, own teacher"] == pytest.approx(expected, abs=1e-4)
+    assert curves["distilled, own teacher"] == pytest.approx(expected, abs=1e-4)
     assert {one["name"] for one in of_name["filters-tests"]["data"]} == set(QUESTIONS.values())
     assert HOSTILE in page.text
     for name in ("filters.png", "filters_responses.png", "filters_training.png"):
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+        assert (where / name).read_bytes().startswith(b"\x89PNG")
         assert name in {one["href"] for one in page.all("a")}
 
 

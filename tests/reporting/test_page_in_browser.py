@@ -171,7 +171,7 @@ def test_a_sure_and_a_doubtful_digit_at_any_temperature(digits: Any) -> None:
 
 def test_digits_plots_dark_and_narrow(digits: Any) -> None:
     _draw_everything(digits)
-    assert digits.evaluate("document.getElementById('plot-filters-layers').data.length") == 2
+    assert digits.evaluate("document.getElementById('plot-filters-layers-hard').data.length") == 1
     digits.locator("#theme").click()
     assert digits.locator("#theme").get_attribute("aria-pressed") == "true"
     digits.set_viewport_size({"width": 360, "height": 700})

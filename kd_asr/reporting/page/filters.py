@@ -34,10 +34,10 @@ def filters_content(figures: Figures, folder: Path) -> tuple[list[Html], list[Pl
         figures: content of `filters.json`.
         folder: of the report, in which the PNG files are already.
     """
-    first = [_matched_plot(figures), _responses_plot(figures)]
+    first = [_matched_plot(figures), *_responses_plots(figures)]
     first += [_profile_plot(figures, name) for name in ("height", "width")]
     training = [_training_plot(figures, number, measure) for number, measure in _over_training(figures)]
-    tests, layers = _tests_plot(figures), _layers_plot(figures)
+    tests, layers = _tests_plot(figures), _layers_plots(figures)
     inside = [
         element("p", figures["about"]),
         element("div", *paragraphs(answer(figures)), class_="verdict"),
@@ -48,10 +48,10 @@ def filters_content(figures: Figures, folder: Path) -> tuple[list[Html], list[Pl
         element("h3", "First layers"),
         plots_element(first, folder),
         element("h3", "Layers over training"),
-        plots_element([*training, layers], folder),
+        plots_element([*training, *layers], folder),
         element("p", "More: ", element("a", "every comparison (CSV)", href="filters-likenesses.csv")),
     ]
-    return inside, [tests, *first, *training, layers]
+    return inside, [tests, *first, *training, *layers]
 
 
 def _over_training(figures: Figures) -> list[tuple[int, str]]:
@@ -108,35 +108,25 @@ def _matched_plot(figures: Figures) -> Plot:
     return Plot("filters-matched", "Matched filters", alt, data, layout, "filters.png", height=300, whole=True)
 
 
-def _responses_plot(figures: Figures) -> Plot:
-    """Mean magnitude of the filters' Fourier transforms, a panel for each kind of network."""
+def _responses_plots(figures: Figures) -> list[Plot]:
+    """Mean magnitude of the filters' Fourier transforms, a plot for each kind of network."""
     means = {kind: np.array(one["mean"]) for kind, one in figures["responses"].items()}
     highest = max(float(mean.max()) for mean in means.values())
-    data: list[dict[str, Any]] = []
-    layout: dict[str, Any] = {"annotations": []}
-    panels = len(means)
-    for number, (kind, mean) in enumerate(means.items()):
-        suffix = "" if number == 0 else str(number + 1)
-        left, right = number / panels, (number + 0.85) / panels
-        data.append(
+    plots = []
+    for kind, mean in means.items():
+        data = [
             {
                 "type": "heatmap", "x": figures["frequencies"]["height"], "y": figures["frequencies"]["width"],
                 "z": mean.T.round(3).tolist(), "zmin": 0, "zmax": highest, "colorscale": "Viridis",
-                "showscale": number == 0, "xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "name": KIND_LABELS[kind],
-                "hovertemplate": "%{x:.3g}, %{y:.3g}: %{z:.2f}",
+                "hovertemplate": "%{x:.3g}, %{y:.3g}: %{z:.2f}<extra></extra>",
             }
-        )  # fmt: skip
-        layout[f"xaxis{suffix}"] = axis(figures["axes"]["height"], domain=[left, right], anchor=f"y{suffix}")
-        layout[f"yaxis{suffix}"] = axis(figures["axes"]["width"] if number == 0 else "", anchor=f"x{suffix}")
-        layout["annotations"].append(
-            {"text": KIND_LABELS[kind], "x": (left + right) / 2, "y": 1.02, "xref": "paper", "yref": "paper",
-             "showarrow": False, "yanchor": "bottom"}
-        )  # fmt: skip
-    alt = "Mean modulation response of the first layer's filters of unit energy, over all seeds, for each kind of "
-    alt += "network."
-    return Plot(
-        "filters-responses", "Modulation responses", alt, data, layout, "filters_responses.png", height=340, whole=True
-    )
+        ]  # fmt: skip
+        layout = {"xaxis": axis(figures["axes"]["height"]), "yaxis": axis(figures["axes"]["width"])}
+        alt = "Mean modulation response of the first layer's filters of unit energy, over all seeds: "
+        alt += f"{KIND_LABELS[kind]}."
+        title = f"Modulation responses: {KIND_LABELS[kind]}"
+        plots.append(Plot(f"filters-responses-{kind}", title, alt, data, layout, "filters_responses.png", height=320))
+    return plots
 
 
 def _profile_plot(figures: Figures, name: str) -> Plot:
@@ -171,7 +161,7 @@ def _training_plot(figures: Figures, number: int, measure: str) -> Plot:
                 {
                     "type": "scatter", "mode": "lines+markers", "x": moments,
                     "y": [round(value, 4) for value in means],
-                    "name": f"{KIND_LABELS[kind]}, {RELATIONS[relation]}",
+                    "name": f"{_SHORT[kind]}, {RELATIONS[relation]}",
                     "line": {"color": COLOURS[kind], "dash": "solid" if relation == "own" else "dot"},
                     "marker": {"symbol": SYMBOLS[place], "size": 8},
                     "text": [" ".join(f"{value:.3f}" for value in each) for each in values],
@@ -184,7 +174,8 @@ def _training_plot(figures: Figures, number: int, measure: str) -> Plot:
             {"type": "scatter", "mode": "lines", "x": [moments[0], moments[-1]], "y": [between, between], "name":
              "two teachers", "line": {"color": "#888888", "width": 1}, "hovertemplate": "%{y:.3f}"}
         )  # fmt: skip
-    layout = {"xaxis": axis("updates", type="category"), "yaxis": axis(measure_label(measure)), "legend": {"y": -0.3}}
+    legend = {"orientation": "h", "y": -0.25, "yanchor": "top"}
+    layout = {"xaxis": axis("updates", type="category"), "yaxis": axis(measure_label(measure)), "legend": legend}
     alt = f"{measure_label(measure)}: students at each moment of training beside the trained teachers, mean over seeds."
     return Plot(
         f"filters-training-{number}", measure_label(measure), alt, data, layout, "filters_training.png", height=420
@@ -196,57 +187,57 @@ def _tests_plot(figures: Figures) -> Plot:
     data = []
     for number, (question, label) in enumerate(QUESTIONS.items()):
         found = [one for one in figures["comparisons"] if one["question"] == question]
+        places = [place + (number - 1.5) * 0.18 for place in range(len(found))]  # one below the other
         means = [one["mean"] for one in found]
         ends = [one["interval"] or [one["mean"]] * 2 for one in found]
         data.append(
             {
                 "type": "scatter", "mode": "markers", "name": label, "x": means,
-                "y": [measure_label(one["measure"]) for one in found],
+                "y": places,
                 "error_x": {
                     "type": "data", "symmetric": False,
                     "array": [high - mean for mean, (_, high) in zip(means, ends, strict=True)],
                     "arrayminus": [mean - low for mean, (low, _) in zip(means, ends, strict=True)],
                 },
-                "text": [f"p {one['p_value']:.3f}" for one in found],
+                "text": [_said(one) for one in found],
                 "marker": {"symbol": SYMBOLS[number], "size": 10, "color": _QUESTION_COLOURS[number]},
-                "hovertemplate": "%{y}: %{x:+.3f}, %{text}",
+                "hovertemplate": "%{text}",
             }
         )  # fmt: skip
     layout = {
         "xaxis": axis("difference, with its 95 % interval over seeds", zeroline=True),
-        "yaxis": {"automargin": True, "autorange": "reversed"},
-        "scattermode": "group",
-        "legend": {"y": 1.02},
-    }
+        "yaxis": {
+            "autorange": "reversed", "zeroline": False, "tickvals": list(range(len(figures["measures"]))),
+            "ticktext": [measure_label(one).replace(": ", "<br>") for one in figures["measures"]],
+        },
+    }  # fmt: skip
     alt = "Paired differences in likeness over seeds with 95 % intervals, by measure and question; right of 0: nearer."
     return Plot("filters-tests", "What is nearer to what", alt, data, layout, height=520, whole=True)
 
 
+def _said(one: Mapping[str, Any]) -> str:
+    return f"{measure_label(one['measure'])}: {one['mean']:+.3f}, p {one['p_value']:.3f}"
+
+
+_SHORT = {"hard": "hard labels", "distilled": "distilled"}
 _QUESTION_COLOURS: Sequence[str] = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 
 
-def _layers_plot(figures: Figures) -> Plot:
-    """Linear CKA of all layers of a teacher and its student, a panel for each kind of student."""
-    data: list[dict[str, Any]] = []
-    layout: dict[str, Any] = {"annotations": []}
-    panels = len(figures["layers"])
-    names = [one for one in figures["measures"] if one not in MEASURE_LABELS]
-    for number, (kind, table) in enumerate(figures["layers"].items()):
-        suffix = "" if number == 0 else str(number + 1)
-        left, right = number / panels, (number + 0.8) / panels
+def _layers_plots(figures: Figures) -> list[Plot]:
+    """Linear CKA of all layers of a teacher and its student, a plot for each kind of student."""
+    names = [one.replace(" ", "<br>") for one in figures["measures"] if one not in MEASURE_LABELS]
+    plots = []
+    for kind, table in figures["layers"].items():
         rounded = [[round(value, 3) for value in row] for row in table]
-        data.append(
+        data = [
             {
                 "type": "heatmap", "x": names, "y": names, "z": rounded, "zmin": 0, "zmax": 1, "colorscale": "Viridis",
-                "texttemplate": "%{z:.2f}", "showscale": number == 0, "xaxis": f"x{suffix}", "yaxis": f"y{suffix}",
+                "texttemplate": "%{z:.2f}",
                 "hovertemplate": "student %{x}, teacher %{y}: %{z:.3f}<extra></extra>",
             }
-        )  # fmt: skip
-        layout[f"xaxis{suffix}"] = axis("student", domain=[left, right], anchor=f"y{suffix}", type="category")
-        layout[f"yaxis{suffix}"] = axis("teacher" if number == 0 else "", anchor=f"x{suffix}", type="category")
-        layout["annotations"].append(
-            {"text": KIND_LABELS[kind], "x": (left + right) / 2, "y": 1.02, "xref": "paper", "yref": "paper",
-             "showarrow": False, "yanchor": "bottom"}
-        )  # fmt: skip
-    alt = "Linear CKA of every layer of a student with every layer of its teacher after training, mean over seeds."
-    return Plot("filters-layers", "All layers beside all layers", alt, data, layout, height=380, whole=True)
+        ]  # fmt: skip
+        layout = {"xaxis": axis("student", type="category"), "yaxis": axis("teacher", type="category")}
+        alt = "Linear CKA of every layer of a student with every layer of its teacher after training, mean over seeds: "
+        alt += f"{KIND_LABELS[kind]}."
+        plots.append(Plot(f"filters-layers-{kind}", f"All layers: {KIND_LABELS[kind]}", alt, data, layout, height=340))
+    return plots
