@@ -1,8 +1,8 @@
 """Pruning of whole hidden units, after which the layers are really smaller.
 
-T. He, Y. Fan, Y. Qian, T. Tan, K. Yu, "Reshaping deep neural network for fast decoding by node-pruning", ICASSP 2014:
-of the criteria compared there the norm of a unit's outgoing weights was the best one. Behind batch normalisation these
-weights meet outputs whose size its scale and shift decide, so the norm is multiplied by that.
+T. He, Y. Fan, Y. Qian, T. Tan, K. Yu, "Reshaping deep neural network for fast decoding by node-pruning", ICASSP 2014.
+The importance of a unit is the norm of its outgoing weights. Behind batch normalisation these weights meet outputs
+whose size its scale and shift decide, so the norm is multiplied by that.
 """
 
 from __future__ import annotations
