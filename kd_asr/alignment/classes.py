@@ -6,17 +6,32 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Protocol
 
 from kd_asr.alignment.store import AlignmentStore
 from kd_asr.alignment.topology import Topology, without_position
-from kd_asr.alignment.tree import Leaf, Node
+from kd_asr.alignment.tree import Leaf, Node, StateTree
 from kd_asr.text import table_line
 
 CLASSES_FILE = "classes.tsv"
 
 
-def write_classes(path: Path, topology: Topology, alignments: AlignmentStore) -> None:
-    """Write a table of the classes: number, HMM state of the phone (0 to 2), frames of it in the alignments, the phones
+class TiedTopology(Protocol):
+    """HMMs of another kind whose states are tied by a tree."""
+
+    @property
+    def tree(self) -> StateTree | None:
+        """The tree."""
+        ...
+
+    @property
+    def num_pdfs(self) -> int:
+        """Number of classes."""
+        ...
+
+
+def write_classes(path: Path, topology: Topology | TiedTopology, alignments: AlignmentStore) -> None:
+    """Write a table of the classes: number, HMM state of the phone (from 0), frames of it in the alignments, the phones
     that it is a state of, the most frequent first, and the answers that lead to it in a tree.
 
     Of a class without frames the phones are all that it can be a state of.
@@ -42,9 +57,10 @@ def write_classes(path: Path, topology: Topology, alignments: AlignmentStore) ->
             file.write(table_line((pdf, state, frames[pdf], ",".join(named), context)))
 
 
-def _states(topology: Topology) -> Iterator[tuple[int, int, tuple[str, ...], str]]:
+def _states(topology: Topology | TiedTopology) -> Iterator[tuple[int, int, tuple[str, ...], str]]:
     """Every pdf with a state, phones, and the answers that lead to it."""
     if topology.tree is None:
+        assert isinstance(topology, Topology)
         for phone in topology.phones:
             for state, pdf in enumerate(topology.pdfs(phone)):
                 yield pdf, state, (phone,), ""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from typing import Protocol
 
 import kaldifst
 import numpy as np
@@ -13,6 +14,29 @@ from numpy.typing import NDArray
 
 from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.topology import SILENCE, STATES_PER_PHONE, Topology
+
+
+class ChainTopology(Protocol):
+    """HMMs of which a phone is a chain of states whose loop may have another pdf than the way in."""
+
+    @property
+    def tree(self) -> object | None:
+        """None where pdfs do not depend on context."""
+        ...
+
+    def states(self, phone: str, left: str) -> tuple[tuple[int, int, float], ...]:
+        """Of each state of a phone after another one: pdf of its first frame, pdf of its others, probability of
+        staying."""
+        ...
+
+
+_State = tuple[int, int, float]
+
+
+def _states(topology: Topology | ChainTopology, phone: str, left: str, right: str) -> tuple[_State, ...]:
+    if isinstance(topology, Topology):
+        return tuple((pdf, pdf, topology.self_loop[pdf]) for pdf in topology.pdfs(phone, left, right))
+    return topology.states(phone, left)
 
 
 @dataclass(frozen=True)
@@ -105,7 +129,7 @@ class _Builder:
     """Expansion of phones to states: where pdfs depend on context, a node has a copy for each pair of phones around
     it."""
 
-    def __init__(self, transcript: _Transcript, topology: Topology) -> None:
+    def __init__(self, transcript: _Transcript, topology: Topology | ChainTopology) -> None:
         self.fst = kaldifst.StdVectorFst()
         self.topology = topology
         self.phones: list[str] = []
@@ -138,15 +162,15 @@ class _Builder:
             self.fst.add_arc(source, kaldifst.StdArc(0, 0, arc.cost, target))
 
     def _phone(self, arc: _PhoneArc, phone: str) -> None:
-        """Add a chain of states for each sequence of pdfs that the phone has in its contexts."""
+        """Add a chain of states for each sequence of states that the phone has in its contexts."""
         meets = SILENCE if self.topology.tree is None else phone
-        chains: dict[tuple[int, ...], tuple[dict[str, None], dict[str, None]]] = {}
+        chains: dict[tuple[_State, ...], tuple[dict[str, None], dict[str, None]]] = {}
         for left, right in product(self._before[arc.start], self._after[arc.end]):
-            lefts, rights = chains.setdefault(self.topology.pdfs(phone, left, right), ({}, {}))
+            lefts, rights = chains.setdefault(_states(self.topology, phone, left, right), ({}, {}))
             lefts[left] = rights[right] = None
-        for pdfs, (lefts, rights) in chains.items():
-            # Questions concern left or right alone, so any of these lefts with any of these rights has these pdfs.
-            last = self._chain([self._states[arc.start, left, meets] for left in lefts], pdfs, arc.cost)
+        for states, (lefts, rights) in chains.items():
+            # Questions concern left or right alone, so any of these lefts with any of these rights has these states.
+            last = self._chain([self._states[arc.start, left, meets] for left in lefts], states, arc.cost)
             for right in rights:
                 end = (arc.end, meets, right)
                 if end not in self._states:
@@ -156,24 +180,23 @@ class _Builder:
                     self._states[end] = self.fst.add_state()
                 self.fst.add_arc(last, kaldifst.StdArc(0, 0, self._leaving[last], self._states[end]))
 
-    def _chain(self, sources: Sequence[int], pdfs: Sequence[int], cost: float) -> int:
+    def _chain(self, sources: Sequence[int], states: Sequence[_State], cost: float) -> int:
         """Add the states of a phone: entering a state consumes its first frame, its loop all others."""
         leaving = [self._leaving.get(source, 0.0) + cost for source in sources]
-        for number, pdf in enumerate(pdfs):
-            self.pdfs.add(pdf)
+        for number, (pdf, others, stay) in enumerate(states):
+            self.pdfs |= {pdf, others}
             label = STATES_PER_PHONE * (len(self.phones) - 1) + number + 1
             state = int(self.fst.add_state())
             for source, weight in zip(sources, leaving, strict=True):
                 self.fst.add_arc(source, kaldifst.StdArc(pdf + 1, label, weight, state))
-            stay = self.topology.self_loop[pdf]
-            self.fst.add_arc(state, kaldifst.StdArc(pdf + 1, label, -math.log(stay), state))
+            self.fst.add_arc(state, kaldifst.StdArc(others + 1, label, -math.log(stay), state))
             sources, leaving = [state], [-math.log1p(-stay)]
         self._leaving[state] = leaving[0]
         return state
 
 
 def training_graph(
-    words: Sequence[str], lexicon: Lexicon, topology: Topology, *, silence_probability: float
+    words: Sequence[str], lexicon: Lexicon, topology: Topology | ChainTopology, *, silence_probability: float
 ) -> TrainingGraph:
     """The graph of a transcript: pronunciations in parallel, optional silence around and between the words.
 
@@ -185,7 +208,7 @@ def training_graph(
     """
     transcript = _Transcript()
     here = transcript.optional_silence(0, silence_probability)
-    shortest = 0
+    shortest, states = 0, len(_states(topology, SILENCE, SILENCE, SILENCE))
     for place, word in enumerate(words):
         variants = lexicon.variants(word)
         end = transcript.node()
@@ -193,7 +216,7 @@ def training_graph(
         total = math.log(sum(math.exp(-cost) for cost in costs))
         for phones, cost in zip(variants, costs, strict=True):
             transcript.pronunciation(here, end, phones, cost + total, place)
-        shortest += STATES_PER_PHONE * min(map(len, variants))
+        shortest += states * min(map(len, variants))
         here = transcript.optional_silence(end, silence_probability)
     built = _Builder(transcript, topology)
     pdfs = np.array(sorted(built.pdfs), dtype=np.int64)

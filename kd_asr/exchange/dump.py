@@ -137,6 +137,7 @@ def dump_posteriors(system: TrainedSystem, set_name: str, form: Format, out: Pat
     if form not in MATRICES:
         raise UserError(f"posteriors are written as {' or '.join(MATRICES)}, not as {form}: alignments are a run's")
     run_dir, settings = system.run_dir, system.settings
+    settings.check_frames("kd-asr dump of posteriors")
     frames = run_dir / "features" / set_name
     names = FrameStore.open(frames).utterance_ids
     _write_classes(out, run_dir)

@@ -15,7 +15,6 @@ from torch import Tensor
 from kd_asr import __version__
 from kd_asr.alignment.classes import CLASSES_FILE, write_classes
 from kd_asr.alignment.store import AlignmentStore
-from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import load_artifact, move_into_place, partial_of, write_array, write_json
 from kd_asr.checksums import described, own_checksum
 from kd_asr.console import say
@@ -48,6 +47,7 @@ from kd_asr.recognition.recogniser import ENDINGS, Engine, Recogniser
 from kd_asr.recognition.runs import TrainedSystem, find_system, recogniser_of
 from kd_asr.reporting.tables import byte_size
 from kd_asr.settings.fields import dump
+from kd_asr.tasks.targets import load_topology
 
 # Utterances on which files are checked, and those on which the ranges of activations are measured.
 _COUNTS = {"dev": 3, "train": 20}
@@ -116,7 +116,8 @@ def export_system(
 
 def _made_of(system: TrainedSystem, formats: Sequence[Engine], int8: Int8, weights: str) -> str:
     """Digest of all that decides the content of the folder."""
-    names = [*(one.artifact for one in system.networks), "features", "align", "lexicon", "graph"]
+    names = [*(one.artifact for one in system.networks), "features", system.settings.targets.artifact]
+    names += ["lexicon", "graph"]
     artifacts = [load_artifact(system.run_dir, name) for name in (*names, f"decode/{system.scaled_as}")]
     report = system.run_dir / "report" / "report.json"
     return digest(
@@ -164,10 +165,10 @@ def _write(
     for source, name in zip(recogniser.networks, networks, strict=True):
         shutil.copyfile(source, folder / name)
     converted = {name: convert(folder / name) for name in networks}
-    alignments = AlignmentStore.open(load_artifact(system.run_dir, "align").path / "train")
+    alignments = AlignmentStore.open(load_artifact(system.run_dir, system.settings.targets.artifact).path / "train")
     write_array(folder / PRIOR_FILE, recogniser.log_prior)
     shutil.copyfile(recogniser.topology, folder / TOPOLOGY_FILE)
-    write_classes(folder / CLASSES_FILE, Topology.load(recogniser.topology), alignments)
+    write_classes(folder / CLASSES_FILE, load_topology(recogniser.topology), alignments)
     shutil.copyfile(recogniser.lexicon, folder / LEXICON_FILE)
     if recogniser.settings.lexicon.path:
         shutil.copyfile(recogniser.settings.lexicon.path, folder / DICTIONARY_FILE)

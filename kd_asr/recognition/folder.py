@@ -29,6 +29,7 @@ from kd_asr.decoding.decoder import Search
 from kd_asr.errors import UserError
 from kd_asr.features.usual_speaker import UsualSpeaker
 from kd_asr.recognition.recogniser import Recogniser
+from kd_asr.settings.fields import dump
 from kd_asr.settings.files import parse_settings_of
 from kd_asr.settings.yaml_text import write_yaml
 from kd_asr.stages.settings import Settings
@@ -55,6 +56,9 @@ def is_export(folder: Path) -> bool:
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:
     """Write what recognition needs of a run's settings in plain form."""
     kept = {name: settings[name] for name in _SECTIONS}
+    if settings["losses"] != dump(Settings().losses):
+        # Of networks that learn sequences these say how they are searched.
+        kept |= {"losses": settings["losses"], "distil": {"sweep_temperatures": []}}
     kept["rescore"] = {"lattice_beam": settings["rescore"]["lattice_beam"]}
     (folder / MODEL_SETTINGS_FILE).write_text(write_yaml(kept), encoding="utf-8")
 

@@ -38,6 +38,7 @@ class LoadedNetworks:
             UserError: a file is missing or damaged, or its network was trained on other features.
         """
         self.settings = recogniser.settings
+        self._stride = recogniser.stride
         self._average = recogniser.average
         self._in_onnx: list[OnnxNetwork] = []
         self.models: list[Network] = []
@@ -54,11 +55,12 @@ class LoadedNetworks:
         return [view.context for view in views]
 
     def log_posteriors(self, store: FrameStore, utterance_id: str) -> NDArray[np.float32]:
-        """(frames, pdfs) float32, averaged over the networks."""
-        members = posteriors_of(self.models, store, [utterance_id], precision=self.settings.train.precision)
+        """(frames, pdfs) float32, averaged over the networks; those that learn sequences have every third frame."""
+        precision = self.settings.train.precision
+        members = posteriors_of(self.models, store, [utterance_id], precision=precision, stride=self._stride)
         for network in self._in_onnx:
             batches = network.own_view.utterances(store, [utterance_id])
-            members.append(torch.from_numpy(np.concatenate([network(batch) for batch in batches])))
+            members.append(torch.from_numpy(np.concatenate([network(batch) for batch in batches])[:: self._stride]))
         averaged = combined_log_posteriors([*self.models, *self._in_onnx], members, self._average)
         return np.asarray(HOST.put(averaged).numpy(), dtype=np.float32)
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +40,11 @@ from kd_asr.recognition.networks import RecogniserScores
 from kd_asr.recognition.recogniser import Engine, Recogniser
 from kd_asr.recognition.results import Timed, check_results, write_results
 from kd_asr.recognition.runs import find_system, recogniser_of
+from kd_asr.sequence.topology import OneStateTopology
 from kd_asr.stages.lexicon import dictionary_file
 from kd_asr.stages.own_frames import PIECE_SECONDS, Failure, OwnAudio, store_frames
 from kd_asr.stages.recognise import recognising_workers
+from kd_asr.tasks.targets import load_topology
 from kd_asr.text import shown
 
 # All scores of a file that is aligned are in memory at once.
@@ -239,7 +242,7 @@ def _pronounced(system: Recogniser, words: Iterable[str]) -> Lexicon:
     found, guessed = select(whole, missing)
     more = [Guess(word, variants, (), word) for word, variants in found.pronunciations.items()]
     more += guess_pronunciations(guessed, whole.pronunciations, system.settings.spelling.language)
-    phones = Topology.load(system.topology).phones
+    phones = load_topology(system.topology).phones
     plain = set(map(without_position, phones))
     spelt = Lexicon({guess.word: spelt_with(guess, plain).variants for guess in more})
     placed = spelt if plain == set(phones) else with_positions(spelt)
@@ -277,8 +280,8 @@ def _task(system: Recogniser, scores: Scores, lexicon: Lexicon) -> _Task:
 
 
 @lru_cache(maxsize=1)
-def _topology(path: Path) -> Topology:
-    return Topology.load(path)
+def _topology(path: Path) -> Topology | OneStateTopology:
+    return load_topology(path)
 
 
 def _align(
@@ -295,7 +298,7 @@ def align_words(
 
     Args:
         system: which made the scores.
-        scores: (frames, pdfs) log posterior - log prior.
+        scores: (frames, pdfs) log posterior - log prior; times are those of all frames where these are every third.
         words: what was said.
         lexicon: with the pronunciations of these words.
     """
@@ -304,7 +307,23 @@ def align_words(
     path = best_path(scores, graph, beam=align.beam, retry_beam=align.retry_beam)
     if path is None:
         return None
-    return tuple(word_segments(path, words, scores + system.log_prior)), path.phones
+    timed, stride = word_segments(path, words, scores + system.log_prior), system.stride
+    if stride == 1:
+        return tuple(timed), path.phones
+    words_at, phones_at = ([_at_all_frames(one, stride) for one in found] for found in (timed, path.phones))
+    return tuple(words_at), tuple(phones_at)
+
+
+Segment = TypeVar("Segment", WordSegment, PhoneSegment)
+
+
+def _at_all_frames(item: Segment, stride: int) -> Segment:
+    return replace(item, start_frame=stride * item.start_frame, num_frames=stride * item.num_frames)
+
+
+def _within(item: Segment, frames: int) -> Segment:
+    """A segment that ends with the audio, which the last of every third frame may not."""
+    return replace(item, num_frames=min(item.num_frames, frames - item.start_frame))
 
 
 def _in_time(
@@ -333,8 +352,10 @@ def _in_time(
                 reason = f"cannot be aligned: no path for {count} words in {item.seconds:.1f} s of audio"
                 failures.append(Failure(item.file, reason))
                 break
-            words += [replace(word, start_frame=word.start_frame + piece.first_frame) for word in result[0]]
-            phones += [replace(phone, start_frame=phone.start_frame + piece.first_frame) for phone in result[1]]
+            own_words = [_within(word, piece.frames) for word in result[0]]
+            own_phones = [_within(phone, piece.frames) for phone in result[1]]
+            words += [replace(word, start_frame=word.start_frame + piece.first_frame) for word in own_words]
+            phones += [replace(phone, start_frame=phone.start_frame + piece.first_frame) for phone in own_phones]
         else:
             against = doubts(words, phones, longest=longest, frame_shift=frame_shift)
             timed.append(Timed(item.file, item.seconds, frame_shift, tuple(words), tuple(phones), against))

@@ -53,6 +53,11 @@ class Recogniser:
     engine: Engine = "torch"
 
     @property
+    def stride(self) -> int:
+        """Distance of the frames that have scores."""
+        return self.settings.targets.stride
+
+    @property
     def log_prior(self) -> np.ndarray:
         """(pdfs,) float32, `prior` as an array."""
         return np.asarray(self.prior, dtype=np.float32)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from kd_asr.alignment.doubts import longest_phone
 from kd_asr.alignment.store import AlignmentStore
-from kd_asr.alignment.topology import Topology
 from kd_asr.artifacts import load_artifact
 from kd_asr.decoding.decoder import Search
 from kd_asr.errors import UserError
@@ -19,7 +18,7 @@ from kd_asr.stages.agreement import check_agreement
 from kd_asr.stages.features import USUAL_SPEAKER_FILE
 from kd_asr.stages.settings import Settings, load_settings
 from kd_asr.stages.systems import run_systems
-from kd_asr.tasks.targets import log_prior
+from kd_asr.tasks.sequences import TOPOLOGY
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,6 @@ def find_system(model: Path) -> TrainedSystem:
             "what `kd-asr export` wrote"
         )
     settings = load_settings(run_dir)
-    settings.check_frames(f"{model}, on other audio or exported")
     name = place.relative_to(run_dir).as_posix()
     systems = run_systems(settings)
     for system in systems.systems:
@@ -92,16 +90,17 @@ def recogniser_of(system: TrainedSystem, *, searching: bool) -> Recogniser:
             other settings than those of the run now.
     """
     run_dir = system.run_dir
-    aligned, features = load_artifact(run_dir, "align"), load_artifact(run_dir, "features")
+    targets = system.settings.targets
+    aligned, features = load_artifact(run_dir, targets.artifact), load_artifact(run_dir, "features")
     alignments = AlignmentStore.open(aligned.path / "train")
-    usual, topology = features.path / USUAL_SPEAKER_FILE, aligned.path / "topology.json"
+    usual = features.path / USUAL_SPEAKER_FILE
     found = Recogniser(
         name=system.name,
         settings=system.settings,
         networks=tuple(load_artifact(run_dir, one.artifact).path / one.file for one in system.networks),
         average=system.average,
-        prior=tuple(log_prior(alignments, Topology.load(topology).num_pdfs).tolist()),
-        topology=topology,
+        prior=tuple(targets.log_prior(run_dir).tolist()),
+        topology=aligned.path / TOPOLOGY,
         lexicon=run_dir / "lexicon" / "lexicon.txt",
         usual=UsualSpeaker.load(usual) if usual.exists() else None,
         longest_phone=longest_phone(alignments),

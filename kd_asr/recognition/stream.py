@@ -67,6 +67,7 @@ class LoadedRecogniser:
         Raises:
             UserError: a file is missing or damaged, or the system can only align.
         """
+        recogniser.settings.check_frames(f"streams of {recogniser.name}")
         self.recogniser = recogniser
         self.features = recogniser.settings.features
         self.networks = LoadedNetworks(recogniser, self.features.described())

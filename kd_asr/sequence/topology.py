@@ -57,6 +57,10 @@ class OneStateTopology:
             self._known[phone, left] = found
         return found
 
+    def states(self, phone: str, left: str) -> tuple[tuple[int, int, float]]:
+        """The one state of a phone: its two pdfs, and the probability of staying; see `alignment.graphs`."""
+        return ((*self.pdfs(phone, left), STAY),)
+
     @cached_property
     def _known(self) -> dict[tuple[str, str], tuple[int, int]]:
         return {}

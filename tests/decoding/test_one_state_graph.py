@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from every_path import sentence_cost, with_silences
 
+from kd_asr.alignment.graphs import training_graph
 from kd_asr.alignment.lexicon import Lexicon
 from kd_asr.alignment.tree import Leaf, Node, Root, Split, StateTree
+from kd_asr.alignment.viterbi import best_path
 from kd_asr.decoding.arpa import write_arpa
 from kd_asr.decoding.decoder import Decoder, Search
 from kd_asr.decoding.fst_arrays import FstArrays, write_fst
-from kd_asr.decoding.graph import GRAPH_FILE, WORDS_FILE, decoding_graph, write_words
+from kd_asr.decoding.graph import GRAPH_FILE, WORDS_FILE, decoding_graph, sentence_graph, write_words
 from kd_asr.decoding.ngram import estimate_ngrams
 from kd_asr.sequence.topology import OneStateTopology
 
@@ -123,3 +125,25 @@ def test_monophones_need_no_context(tmp_path) -> None:
         scores[frame, made.pdfs(phone, "SIL")[place]] = 0.0
     found = Decoder(tmp_path, Search(acoustic_scale=1.0)).decode("u", scores)
     assert found.words == ("B",) and len(words) == 6
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_alignment_is_the_search_of_its_own_sentence(tmp_path, seed) -> None:
+    """The graph that words are timed with has the cheapest path of the one that is searched, without a grammar."""
+    made, words = topology(seed), ["A", "E", "B"]
+    lexicon = Lexicon({word: PRONUNCIATIONS[word] for word in words})
+    scores = (3 * np.random.default_rng(seed).standard_normal((9, made.num_pdfs))).astype(np.float32)
+    fst, names = sentence_graph(words, [0.0] * 4, lexicon, made, silence_probability=SILENCE)
+    write_fst(tmp_path / GRAPH_FILE, fst)
+    write_words(tmp_path / WORDS_FILE, names)
+    searched = Decoder(tmp_path, Search(acoustic_scale=1.0, beam=1000.0, max_active=100_000)).decode("u", scores)
+    graph = training_graph(words, lexicon, made, silence_probability=SILENCE)
+    found = best_path(scores, graph, beam=1000.0, retry_beam=1000.0)
+    assert found is not None and graph.shortest == 5
+    assert -found.log_probability == pytest.approx(searched.total_cost(1.0, 0.0), abs=0.02)
+    # Its pdfs are those of its phones, in context.
+    spoken = [item.phone for item in found.phones]
+    assert [phone for phone in spoken if phone != "SIL"] == ["X", "X", "Y1", "X", "Y0"]
+    for item, (first, others) in zip(found.phones, pdfs_of(made, spoken), strict=True):
+        own = found.pdfs[item.start_frame : item.start_frame + item.num_frames].tolist()
+        assert own == [first, *[others] * (item.num_frames - 1)]
