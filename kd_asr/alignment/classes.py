@@ -52,8 +52,8 @@ def write_classes(path: Path, topology: Topology | TiedTopology, alignments: Ali
     with path.open("w", encoding="utf-8") as file:
         file.write(table_line(("class", "state", "frames", "phones", "context")))
         for pdf in range(topology.num_pdfs):
-            state, phones, context = possible[pdf]
-            named = [phone for phone, _ in seen[pdf].most_common()] if pdf in seen else dict.fromkeys(phones)
+            state, others, context = possible[pdf]
+            named = [phone for phone, _ in seen[pdf].most_common()] if pdf in seen else dict.fromkeys(others)
             file.write(table_line((pdf, state, frames[pdf], ",".join(named), context)))
 
 

@@ -310,8 +310,8 @@ def align_words(
     timed, stride = word_segments(path, words, scores + system.log_prior), system.stride
     if stride == 1:
         return tuple(timed), path.phones
-    words_at, phones_at = ([_at_all_frames(one, stride) for one in found] for found in (timed, path.phones))
-    return tuple(words_at), tuple(phones_at)
+    phones = [_at_all_frames(one, stride) for one in path.phones]
+    return tuple(_at_all_frames(one, stride) for one in timed), tuple(phones)
 
 
 Segment = TypeVar("Segment", WordSegment, PhoneSegment)
