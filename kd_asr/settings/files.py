@@ -44,9 +44,12 @@ def _read(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"there is no settings file {path}")
     try:
-        content = read_yaml(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = read_yaml(text)
     except (YamlError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {error}") from error
+    if not text.strip():
+        raise UserError(f"{path} is empty: write `key: value` lines, or a comment where all settings have their defaults")
     if content is None:
         return Marked()
     if not isinstance(content, Marked):

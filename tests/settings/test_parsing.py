@@ -41,7 +41,7 @@ def test_flags_lie_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) 
     assert settings.seed == 7
     assert settings.search == SearchSettings(beam=6.0, scales=(1.0, 2.0, 3.0), words=("a", "b"))
     assert isinstance(settings.search.scales[0], float)
-    assert parse("", folder=tmp_path) == MadeUpSettings()
+    assert parse("# nothing\n", folder=tmp_path) == MadeUpSettings()
 
 
 def test_a_whole_section_as_a_flag_merges_and_later_flags_win(tmp_path: Path) -> None:
@@ -129,6 +129,8 @@ def test_the_line_is_that_of_the_key_and_flags_are_not_said_of_the_file(tmp_path
     [
         ("- a\n- b\n", "must hold `key: value` lines, not a list"),
         ("abc", "must hold `key: value` lines, not a single value"),
+        ("", "is empty: write `key: value` lines"),
+        (" \n\n", "is empty: write `key: value` lines"),
         ("seed: 1\nsearch: {}\nseed: 2\n", "line 3: 'seed' is there twice"),
         ("search: {beam: 1, beam: 2}\n", "line 1: 'beam' is there twice"),
         ("seed: 010\n", "line 1: 010 begins with 0: write 10, or '010' for text"),
@@ -153,7 +155,7 @@ def test_a_file_that_is_no_settings_file_is_named(tmp_path: Path, text: str, say
     assert str(tmp_path / "my.yaml") in sentence
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "{}", "\ufeffseed: 1\n"])
+@pytest.mark.parametrize("text", ["# nothing\n", "---\n", "{}", "\ufeffseed: 1\n"])
 def test_a_file_without_settings_has_the_defaults(tmp_path: Path, text: str) -> None:
     assert parse(text, folder=tmp_path) == MadeUpSettings()
 

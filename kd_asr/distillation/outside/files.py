@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +17,11 @@ from kd_asr.errors import UserError
 
 SUFFIXES = (".scp", ".ark", ".npz", ".safetensors")
 Array = NDArray[np.floating]
+# What the readers of these files raise where one is damaged; kaldiio asserts what it expects.
+_FAULTS = (
+    *(OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError),
+    *(MemoryError, OverflowError, struct.error, zlib.error, SafetensorError, zipfile.BadZipFile),
+)
 
 
 def read_posteriors(path: Path, wanted: Collection[str]) -> Iterator[tuple[str, Array]]:
@@ -42,7 +49,9 @@ def read_posteriors(path: Path, wanted: Collection[str]) -> Iterator[tuple[str, 
             for name, file, place in scp_entries(path):
                 if name in wanted:
                     yield name, kaldiio.load_mat(f"{file}{place}")
-    except (OSError, ValueError, EOFError, KeyError, TypeError, SafetensorError, zipfile.BadZipFile) as error:
+    except UserError:
+        raise
+    except _FAULTS as error:
         text = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path} cannot be read as posteriors: {text}") from error
 
@@ -55,8 +64,12 @@ def scp_entries(path: Path) -> list[tuple[str, Path, str]]:
     Raises:
         UserError: a line is malformed or holds a command, which is not run.
     """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as a table of archives: {error}") from error
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         name, _, rest = line.strip().partition(" ")
         rest = rest.strip()
         if not name:
