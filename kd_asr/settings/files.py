@@ -49,7 +49,7 @@ def _read(path: Path) -> Any:
     except (YamlError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {error}") from error
     if not text.strip():
-        raise UserError(f"{path} is empty: write `key: value` lines, or a comment where all settings have their defaults")
+        raise UserError(f"{path} is empty: write `key: value` lines, or a comment if all have their defaults")
     if content is None:
         return Marked()
     if not isinstance(content, Marked):
