@@ -18,6 +18,8 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_show_copyright = False
+html_show_sphinx = False
 exclude_patterns = ["_extensions"]
 
 # Markdown as code hosts show it: anchors of headings, formulas in dollar signs.

@@ -10,12 +10,15 @@ from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
 from sphinx.writers.html5 import HTML5Translator
 
-# Functions whose argument follows without a parenthesis are set a little apart from it.
+# Functions are set a little apart from a factor before them, and from an argument without parentheses.
+_SPACE = '<mspace width="0.2em" />'
+_FACTOR = re.compile(r"(&#x00029;</mo>|</mi>|</msub>)(?=<mi>(?:log|exp)</mi>)")
 _FUNCTION = re.compile(r"<mi>(log|exp)</mi>(?!<mo[^>]*>(?:\(|&#x00028;))")
 
 
 def _mathml(node: nodes.math | nodes.math_block, display: str) -> str:
-    return _FUNCTION.sub(r'<mi>\1</mi><mspace width="0.17em" />', convert(node.astext(), display=display))
+    formula = _FACTOR.sub(rf"\1{_SPACE}", convert(node.astext(), display=display))
+    return _FUNCTION.sub(rf"<mi>\1</mi>{_SPACE}", formula)
 
 
 def _inline(translator: HTML5Translator, node: nodes.math) -> None:
