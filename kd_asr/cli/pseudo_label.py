@@ -19,7 +19,7 @@ def add_pseudo_label(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "pseudo-label",
         help="write the words that a recogniser hears in audio without transcripts, as a table to train on",
-        usage="kd-asr pseudo-label FOLDER ... --out TABLE [--recogniser NAME] [--second NAME] [--KEY VALUE ...]",
+        usage="kd-asr pseudo-label FOLDER ... --out TABLE [option ...] [--KEY VALUE ...]",
         description="Cuts long audio at pauses, has a recogniser write the words, leaves out what it was not sure of "
         "and what a second one hears differently, and writes TABLE for `kd-asr run speech --corpus table --train "
         "TABLE`. What was heard is kept beside it: interrupted, the command goes on from there, and with other filters "

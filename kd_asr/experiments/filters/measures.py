@@ -40,7 +40,8 @@ def correlations(first: NDArray[np.floating], second: NDArray[np.floating]) -> N
     def normed(rows: NDArray[np.floating]) -> NDArray[np.float64]:
         centred = rows.astype(np.float64) - rows.mean(axis=1, keepdims=True, dtype=np.float64)
         norms = np.linalg.norm(centred, axis=1, keepdims=True)
-        return np.divide(centred, norms, out=np.zeros_like(centred), where=norms > 0)
+        found: NDArray[np.float64] = np.divide(centred, norms, out=np.zeros_like(centred), where=norms > 0)
+        return found
 
     found: NDArray[np.float64] = normed(first) @ normed(second).T
     return found
