@@ -154,5 +154,6 @@ def _points(axes: Axes, rows: Sequence[Row], cost: Cost, colours: dict[str, str]
             )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(EngFormatter())
+    axes.xaxis.set_minor_formatter(EngFormatter())
     axes.set_xlabel(_LABELS[cost])
     axes.grid(alpha=0.3, which="both")
