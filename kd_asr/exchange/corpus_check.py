@@ -221,15 +221,15 @@ def _texts(listed: Mapping[str, Listing], settings: Settings) -> list[str]:
     found = []
     unusual = unusual_characters(item.text for item in items)
     if unusual:
-        listed = ", ".join(f"{count} x {character_name(one)}" for one, count in unusual.most_common(8))
+        counts = ", ".join(f"{count} x {character_name(one)}" for one, count in unusual.most_common(8))
         more = f" and {len(unusual) - 8} other characters" if len(unusual) > 8 else ""
         place = next(item for item in items if unusual.keys() & set(item.text))
-        found.append(f"transcripts hold {listed}{more}: the first in {shown(place.utterance_id)}")
+        found.append(f"transcripts hold {counts}{more}: the first in {shown(place.utterance_id)}")
     spelt = [spell(item.text, settings.spelling) for item in items]
     events = Counter(event for one in spelt for event in one.events)
     if events:
-        listed = ", ".join(f"{count} x {event}" for event, count in events.most_common(8))
-        found.append(f"transcripts hold what is no word and is left out: {listed}; see spelling.left_out")
+        counts = ", ".join(f"{count} x {event}" for event, count in events.most_common(8))
+        found.append(f"transcripts hold what is no word and is left out: {counts}; see spelling.left_out")
     numbers = [number for one in spelt for number in one.numbers]
     if numbers:
         written, spoken = numbers[0]

@@ -30,7 +30,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             sizes = {"parameters": 1_234_567, "bytes": 4_938_268, "updates": 2000, "device": "cpu (of a kind)"}
             write_artifact(folder, job.name, {**sizes, **figures})
     write_artifact(folder, "unlabelled", {"files": 3})
-    write_artifact(folder, "posteriors", {"frames": 460000, "unlabelled": {"seconds_kept": 1800.0}}, inputs=["unlabelled"])
+    kept = {"frames": 460000, "unlabelled": {"seconds_kept": 1800.0}}
+    write_artifact(folder, "posteriors", kept, inputs=["unlabelled"])
     best = {"best": {"temperature": 4.0, "hard_weight": 0.5, "labelled_share": None}, "at_edge": {"temperature": 4.0}}
     row = {
         "temperature": 4.0,

@@ -120,8 +120,9 @@ class SoftMap:
             for place in range(view.classes.shape[1]):
                 mean += view.probabilities[:, place, None] * matrix[view.classes[:, place]]
             logs = logs + np.log(mean)
-        found: Floats = np.exp(logs - logs.max(axis=1, keepdims=True))
-        return found / found.sum(axis=1, keepdims=True)
+        joint = np.exp(logs - logs.max(axis=1, keepdims=True))
+        found: Floats = joint / joint.sum(axis=1, keepdims=True)
+        return found
 
 
 def learn_map(utterances: Sequence[Sequence[Sparse]], labels: Sequence[NDArray[np.int64]], our_classes: int) -> SoftMap:
@@ -132,8 +133,8 @@ def learn_map(utterances: Sequence[Sequence[Sparse]], labels: Sequence[NDArray[n
         labels: of each, (frames,) int64, our classes.
         our_classes: how many.
     """
-    prior = np.bincount(np.concatenate(labels), minlength=our_classes) + 1.0
-    prior /= prior.sum()
+    frames = np.bincount(np.concatenate(labels), minlength=our_classes) + 1.0
+    prior: Floats = frames / frames.sum()
     matrices = []
     for number, first in enumerate(utterances[0]):
         counts = np.zeros((first.num_classes, our_classes)) + _UNSEEN * prior
