@@ -58,6 +58,27 @@ def test_the_proxy_loss_is_least_where_the_evidence_is_the_ensembles() -> None:
         assert bool((moved > loss.detach()).all())
 
 
+@pytest.mark.parametrize("size", [4.0, 12.0, 18.0])
+def test_much_evidence_has_the_value_and_gradient_of_double_precision(size: float) -> None:
+    """Half a million of evidence and more: a difference of numbers ten digits long."""
+    exact = (size + draw(4, 4, CLASSES, scale=0.3)).requires_grad_()
+    single = exact.detach().float().requires_grad_()
+    losses = [
+        proxy_dirichlet_loss(one, [member.to(one.dtype) for member in MEMBERS], least_divergence=1e-3)
+        for one in (exact, single)
+    ]
+    assert torch.allclose(losses[0], losses[1].double(), rtol=1e-3, atol=1e-3)
+    gradients = [torch.autograd.grad(loss.sum(), one)[0] for loss, one in zip(losses, (exact, single), strict=True)]
+    assert torch.allclose(gradients[0], gradients[1].double(), rtol=1e-2, atol=1e-3)
+
+
+def test_logits_beyond_all_evidence_are_led_back() -> None:
+    logits = torch.full((4, CLASSES), 90.0, requires_grad=True)
+    members = [member.float() for member in MEMBERS]
+    (gradient,) = torch.autograd.grad(proxy_dirichlet_loss(logits, members, least_divergence=1e-3).sum(), logits)
+    assert torch.isfinite(gradient).all() and bool((gradient.sum(dim=1) > 0.1).all())
+
+
 def test_members_that_agree_ask_for_more_evidence() -> None:
     centre = draw(5, 1, CLASSES)
     near, far = ([(centre + scale * draw(seed, 1, CLASSES)).log_softmax(1) for seed in (6, 7)] for scale in (0.1, 1.0))

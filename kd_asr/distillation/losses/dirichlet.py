@@ -17,17 +17,20 @@ from kd_asr.networks.outputs import Outputs
 from kd_asr.registry import loss
 from kd_asr.settings.ranges import Above, AtMost
 
-# exp(z) of more would leave float32 in sums over thousands of classes.
-_LARGEST_LOGIT = 60.0
+# More than the logarithm of any evidence that is asked for: 10,000 classes and a divergence of 1e-4 nats ask for e^18.
+# Beyond it the entropy, a small difference of large numbers, would be rounding, in double precision too.
+_LARGEST_LOGIT = 20.0
 
 
 def concentrations(logits: Tensor) -> Tensor:
     """alpha = exp(z) + 1, the Dirichlet distribution that (..., classes) logits z stand for.
 
     exp(z) is the evidence for each class. The mean of the evidence, softmax(z), is what the student predicts; the 1
-    keeps the loss finite where there is none (section 3).
+    keeps the loss finite where there is none (section 3). Logits above 20 count as 20, with the gradient at 20, which
+    leads back.
     """
-    return logits.clamp_max(_LARGEST_LOGIT).exp() + 1.0
+    bounded = logits + (logits.clamp_max(_LARGEST_LOGIT) - logits).detach()
+    return bounded.exp() + 1.0
 
 
 def evidence_of_members(members: Sequence[Tensor], *, least_divergence: float) -> tuple[Tensor, Tensor]:
@@ -67,12 +70,13 @@ def proxy_dirichlet_loss(logits: Tensor, members: Sequence[Tensor], *, least_div
         (labels,) nats.
     """
     mean, beta = evidence_of_members(members, least_divergence=least_divergence)
-    alpha = concentrations(logits)
+    # In single precision a concentration of 1e7 leaves nothing of the gradient but rounding.
+    alpha = concentrations(logits.double())
     total = alpha.sum(dim=1)
     expected_log = torch.digamma(alpha) - torch.digamma(total)[:, None]
     log_partition = torch.lgamma(alpha).sum(dim=1) - torch.lgamma(total)
     entropy = log_partition - ((alpha - 1.0) * expected_log).sum(dim=1)
-    return -(mean * expected_log).sum(dim=1) - entropy / beta
+    return (-(mean * expected_log).sum(dim=1) - entropy / beta).to(logits.dtype)
 
 
 @dataclass(frozen=True)
