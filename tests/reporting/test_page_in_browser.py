@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason=f"no browser is installed ({', '.join(NAMES)})"),
 ]
-WAIT = 60_000  # milliseconds; other processes may have the machine
+WAIT = 180_000  # milliseconds; other processes may have the machine
 
 
 @pytest.fixture(scope="module")
