@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -161,7 +162,8 @@ def test_help_lists_the_stages_in_order(capsys) -> None:
     assert status(["run", "speech", "--help"]) == 0
     text = capsys.readouterr().out
     listed = text.split("stages:\n")[1].split("\n\n")[0]
-    assert [line.split()[0] for line in listed.splitlines()] == [stage.name for stage in STAGES]
+    stages = re.findall(r"^  (\w+) ", listed, flags=re.MULTILINE)
+    assert stages == [stage.name for stage in STAGES]
     for word in ("--librispeech", "--preset", "--stop-stage", "--section.key", "examples:", "after an interruption"):
         assert word in text
     assert status(["run", "digits", "--help"]) == 0
