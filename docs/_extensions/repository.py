@@ -27,7 +27,8 @@ def contents(text: str) -> str:
         links = [link for link in dict.fromkeys(found) if link not in listed]
         listed |= {*links}
         if links:
-            lines = ["```{toctree}", ":hidden:", f":caption: {caption.capitalize()}", "", *links, "```"]
+            head = [f":caption: {caption.capitalize()}"] if caption else []
+            lines = ["```{toctree}", ":hidden:", *head, "", *links, "```"]
             trees.append("\n".join(lines))
     return "\n\n".join(trees)
 
