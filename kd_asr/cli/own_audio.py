@@ -129,7 +129,7 @@ def run_own_audio(arguments: argparse.Namespace) -> None:
         for place, reason in item.doubts.items():
             start = item.words[place].start_frame * item.frame_shift
             say(f"{shown(item.file)}: {item.words[place].word} at {start:.2f} s cannot be right: {reason}")
-    _tell(failed)
+    _list_failures(failed)
     if not timed:
         raise UserError("none of the files could be used")
 
@@ -199,6 +199,6 @@ def _as_json(item: Timed) -> str:
     return json.dumps(content, ensure_ascii=False)
 
 
-def _tell(failed: list[Failure]) -> None:
+def _list_failures(failed: list[Failure]) -> None:
     for failure in failed:
         say(f"{shown(failure.file)}: {failure.reason}")

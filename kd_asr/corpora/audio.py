@@ -98,5 +98,5 @@ def _decode(
     file: soundfile.SoundFile, samples: int | None = None, listener: Listener | None = None
 ) -> tuple[int, int] | str:
     """(sample rate, samples) of the next samples of a file, or why they are no speech."""
-    sound = measure(file, num_samples=samples, hear=listener.hear if listener is not None else None)
+    sound = measure(file, num_samples=samples, listener=listener.accept if listener is not None else None)
     return (sound.rate, sound.samples) if sound.peak >= SILENCE_LEVEL else "silence only"

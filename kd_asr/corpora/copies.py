@@ -57,7 +57,7 @@ class Listener:
         self._rest = np.zeros(0, np.float32)
         self._found: list[NDArray[np.float32]] = [np.zeros((0, _BANDS), np.float32)]
 
-    def hear(self, block: NDArray[np.float32], rate: int) -> None:
+    def accept(self, block: NDArray[np.float32], rate: int) -> None:
         """Take the next (samples,) float32."""
         samples, hop = np.concatenate([self._rest, block]), rate // _HOPS_PER_SECOND
         count = len(samples) // hop
@@ -151,7 +151,7 @@ def _energies(item: Utterance) -> NDArray[np.float32]:
         if item.first_sample:
             go_to(file, item.first_sample)
         for block in mono_blocks(file, num_samples=item.num_samples):
-            listener.hear(block, file.samplerate)
+            listener.accept(block, file.samplerate)
     return listener.energies
 
 

@@ -221,14 +221,14 @@ def measure(
     file: soundfile.SoundFile,
     channel: int | None = None,
     num_samples: int | None = None,
-    hear: Callable[[NDArray[np.float32], int], None] | None = None,
+    listener: Callable[[NDArray[np.float32], int], None] | None = None,
 ) -> Sound:
-    """Decode a file or a part of it; arguments and errors are those of `mono_blocks`. `hear` is given each block and
-    its sample rate."""
+    """Decode a file or a part of it; arguments and errors are those of `mono_blocks`. `listener` is given each block
+    and its sample rate."""
     samples, peak = 0, 0.0
     for block in mono_blocks(file, channel, num_samples):
-        if hear is not None:
-            hear(block, file.samplerate)
+        if listener is not None:
+            listener(block, file.samplerate)
         samples += len(block)
         peak = max(peak, float(np.max(np.abs(block))))
     return Sound(file.samplerate, samples, file.channels, peak)

@@ -57,11 +57,11 @@ class OwnSystem(Pretrained):
         found = sorted(one for one in folder.rglob("*") if one.is_file() and one.name == MANIFEST)
         return content_of(found or sorted(one for one in folder.iterdir() if one.is_file()))
 
-    def hear(self, samples: Samples) -> Heard:
+    def recognise(self, samples: Samples) -> Heard:
         """The words of one piece."""
-        return self.hear_all([samples])[0]
+        return self.recognise_all([samples])[0]
 
-    def hear_all(self, pieces: Sequence[Samples]) -> list[Heard]:
+    def recognise_all(self, pieces: Sequence[Samples]) -> list[Heard]:
         """The words of some pieces, each of which is normalised by itself."""
         with tempfile.TemporaryDirectory(prefix="kd_asr-") as folder:
             files = [Path(folder) / f"{number:06d}.wav" for number in range(len(pieces))]

@@ -209,7 +209,7 @@ def _listen(pieces: Sequence[Piece]) -> list[Heard]:
             samples.append(_read(piece))
         except UnusableAudio as error:
             raise UserError(f"{piece.path} has changed while it was read ({error})") from error
-    return _model.hear_all(samples)
+    return _model.recognise_all(samples)
 
 
 def _read(piece: Piece) -> Samples:

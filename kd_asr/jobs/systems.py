@@ -172,23 +172,23 @@ class Systems:
         return tuple(dict.fromkeys(member for system in self.systems for member in system.members))
 
     @property
-    def _alone(self) -> dict[NetworkRef, str]:
+    def _single_networks(self) -> dict[NetworkRef, str]:
         """Name of the system of each network that is a system by itself."""
         return {system.members[0]: system.name for system in self.systems if len(system.members) == 1}
 
     @property
     def _members_only(self) -> tuple[NetworkRef, ...]:
-        return tuple(member for member in self.networks if member not in self._alone)
+        return tuple(member for member in self.networks if member not in self._single_networks)
 
     def scored_as(self, network: NetworkRef) -> str:
         """Key of a single network's figures: the name of its system if it is one by itself, else its own name."""
-        return self._alone.get(network, network.name)
+        return self._single_networks.get(network, network.name)
 
     def scored_with(self, system: System) -> tuple[NetworkRef, ...]:
         """Members whose own figures are computed with those of the system: they are not systems by themselves, and
         belong to no earlier system."""
         before = self.systems[: self.systems.index(system)]
-        taken = {*self._alone, *(member for one in before for member in one.members)}
+        taken = {*self._single_networks, *(member for one in before for member in one.members)}
         return tuple(member for member in system.members if member not in taken)
 
     def is_combined(self, group: Group) -> bool:

@@ -69,13 +69,13 @@ class Pretrained(ABC):
         """(frames, classes) float32 log-posteriors of (samples,) float32 in -1..1, where it gives posteriors."""
         raise NotImplementedError
 
-    def hear(self, samples: Samples) -> Heard:
+    def recognise(self, samples: Samples) -> Heard:
         """The words of (samples,) float32 in -1..1, where it gives words."""
         raise NotImplementedError
 
-    def hear_all(self, pieces: Sequence[Samples]) -> list[Heard]:
+    def recognise_all(self, pieces: Sequence[Samples]) -> list[Heard]:
         """The words of several pieces, of which a model may make more when they come together."""
-        return [self.hear(one) for one in pieces]
+        return [self.recognise(one) for one in pieces]
 
     @classmethod
     def content(cls, settings: Any) -> str:

@@ -71,7 +71,7 @@ class HuggingFace(Pretrained):
         logits: NDArray[np.float32] = self._network(given.input_values).logits[0].float().numpy()
         return log_softmax(logits)
 
-    def hear(self, samples: Samples) -> Heard:
+    def recognise(self, samples: Samples) -> Heard:
         """The words of the best class of every frame; the confidence is that of `ctc_confidence`."""
         found = self.log_posteriors(samples)
         text = self._tokens.batch_decode(found.argmax(axis=1)[None])[0]

@@ -87,7 +87,7 @@ class Pocketsphinx(Pretrained):
         # Scores are costs: the difference to the best senone of the frame.
         return log_softmax(-self.settings.sharpness * np.log(base) * (1 << _SHIFT) * scores.astype(np.float32))
 
-    def hear(self, samples: Samples) -> Heard:
+    def recognise(self, samples: Samples) -> Heard:
         """The words; the confidence is the geometric mean of their posteriors in the word lattice."""
         if self._recogniser is None:
             own = {key: value for key, value in (("lm", self.settings.lm), ("dict", self.settings.dict)) if value}

@@ -75,7 +75,7 @@ class Torchaudio(Pretrained):
         logits, _ = self._network(torch.from_numpy(samples)[None])
         return log_softmax(logits[0].float().numpy())
 
-    def hear(self, samples: Samples) -> Heard:
+    def recognise(self, samples: Samples) -> Heard:
         """The words of the best class of every frame; the confidence is that of `ctc_confidence`."""
         found = self.log_posteriors(samples)
         path = [label for label, _ in groupby(found.argmax(axis=1).tolist()) if label != _BLANK]

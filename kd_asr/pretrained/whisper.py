@@ -79,7 +79,7 @@ class Whisper(Pretrained):
         """Digest of the model's files."""
         return content_of(sorted(one for one in _folder(settings).iterdir() if one.is_file()))
 
-    def hear(self, samples: Samples) -> Heard:
+    def recognise(self, samples: Samples) -> Heard:
         """The words of one stretch after the other."""
         texts, total, count = [], 0.0, 0
         for stretch in stretches(samples):

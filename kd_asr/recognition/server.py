@@ -100,12 +100,12 @@ class Server:
         """What aiohttp serves."""
         made = web.Application()
         made.add_routes(
-            [web.get("/", self._tell), web.post(POST_PATH, self._post), web.get(SOCKET_PATH, self._socket)]
+            [web.get("/", self._describe), web.post(POST_PATH, self._post), web.get(SOCKET_PATH, self._socket)]
         )
         made.on_shutdown.append(self._close_sockets)
         return made
 
-    async def _tell(self, _: web.Request) -> web.Response:
+    async def _describe(self, _: web.Request) -> web.Response:
         return web.json_response(
             {
                 "model": self.name,

@@ -80,7 +80,7 @@ def unlabelled(run_dir: Path, settings: Settings) -> Artifact | None:
         files, rejected = _usable(listing, known, settings)
         write_rejected(folder / "rejected.tsv", rejected)
         if not files:
-            raise _nothing(listing, rejected)
+            raise _no_usable_audio(listing, rejected)
         write_manifest(folder / "files.jsonl", _manifest(files))
         names, counts = [], []
         for file in files:
@@ -147,7 +147,7 @@ def stated(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _nothing(listing: Listing, rejected: Sequence[Rejected]) -> UserError:
+def _no_usable_audio(listing: Listing, rejected: Sequence[Rejected]) -> UserError:
     first = f", such as {rejected[0].path}: {rejected[0].reason}" if rejected else ""
     return UserError(f"{listing.place} holds no audio that can be used; {len(rejected)} files were left out{first}")
 

@@ -237,7 +237,7 @@ class _Stream:
     def __init__(self, count: int, *, seed: int, position: int) -> None:
         """Begin at a position, counted from the first epoch."""
         self._pools = self._from(count, seed, position)
-        self._left = torch.zeros(0, dtype=torch.int64)
+        self._remaining = torch.zeros(0, dtype=torch.int64)
 
     @staticmethod
     def _from(count: int, seed: int, position: int) -> Iterator[Tensor]:
@@ -250,9 +250,9 @@ class _Stream:
 
     def take(self, amount: int) -> Tensor:
         """The next (amount,) int64 numbers."""
-        while len(self._left) < amount:
-            self._left = torch.cat([self._left, next(self._pools)])
-        taken, self._left = self._left[:amount], self._left[amount:]
+        while len(self._remaining) < amount:
+            self._remaining = torch.cat([self._remaining, next(self._pools)])
+        taken, self._remaining = self._remaining[:amount], self._remaining[amount:]
         return taken
 
 

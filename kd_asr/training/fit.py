@@ -108,14 +108,14 @@ class Pace:
         """Learning rate of an update, counted from 0."""
         return learning_rate(update, updates=self.updates, peak=settings.peak_learning_rate, warmup=settings.warmup)
 
-    def measured(self, update: int) -> bool:
+    def validates_after(self, update: int) -> bool:
         """Whether the model is validated after so many updates."""
         due = update % self.epoch_updates == 0 if self.validate_at is None else update in self.validate_at
         return due or update == self.updates
 
     def noted(self, update: int) -> bool:
         """Whether there is a line of history after so many updates."""
-        return self.measured(update) or update % max(1, self.epoch_updates // 10) == 0
+        return self.validates_after(update) or update % max(1, self.epoch_updates // 10) == 0
 
 
 def fit(
@@ -219,7 +219,7 @@ def fit(
             state.update += 1
             done_here += 1
             advance(pace.labels)
-            measured = pace.measured(state.update)
+            measured = pace.validates_after(state.update)
             if pace.noted(state.update):
                 note(state, pace, rate, settings)
             if measured and validate is not None and leads:

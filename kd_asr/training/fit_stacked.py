@@ -152,7 +152,7 @@ class _Run:
                     state.update += 1
                 self._done_here += 1
                 advance(labels)
-                measured = pace.measured(self.update)
+                measured = pace.validates_after(self.update)
                 if pace.noted(self.update):
                     for member, state in zip(self.members, self.states, strict=True):
                         note(state, pace, rate, self.settings, who=f"{member.name}: ")

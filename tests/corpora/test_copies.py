@@ -75,7 +75,7 @@ def test_different_utterances_of_a_length_are_far_apart(tmp_path: Path) -> None:
     prints = []
     for seed in range(40):
         listener = Listener()
-        listener.hear(speechlike(seed).astype(np.float32), RATE)
+        listener.accept(speechlike(seed).astype(np.float32), RATE)
         prints.append(listener.sound_print())
     shapes = np.stack([np.frombuffer(one.shapes[0], np.int8).astype(float) for one in prints])
     shapes /= np.linalg.norm(shapes, axis=1, keepdims=True)
@@ -86,12 +86,12 @@ def test_different_utterances_of_a_length_are_far_apart(tmp_path: Path) -> None:
 def test_a_listener_hears_the_same_in_blocks_of_any_size(tmp_path: Path) -> None:
     speech = speechlike(3).astype(np.float32)
     whole, parts = Listener(), Listener()
-    whole.hear(speech, RATE)
+    whole.accept(speech, RATE)
     for block in np.split(speech, [1, 7, 500, 9000, 9001]):
-        parts.hear(block, RATE)
+        parts.accept(block, RATE)
     np.testing.assert_allclose(parts.energies, whole.energies, rtol=1e-5)
     soundfile.write(tmp_path / "a.wav", speech, RATE, subtype="FLOAT")
     read = Listener()
     with open_sound(tmp_path / "a.wav") as file:
-        measure(file, hear=read.hear)
+        measure(file, listener=read.accept)
     np.testing.assert_array_equal(read.energies, whole.energies)

@@ -38,7 +38,7 @@ class Level(Pretrained):
     gives = frozenset({"words"})
     packages = ()
 
-    def hear(self, samples: Samples) -> Heard:
+    def recognise(self, samples: Samples) -> Heard:
         with Path(self.settings.log).open("a") as file:
             file.write("heard\n")
         tenths = round(10 * float(np.abs(samples).max()))

@@ -71,7 +71,7 @@ def test_a_bundle_of_torchaudio_is_loaded_by_name(tmp_path: Path, monkeypatch: p
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert model.blanks == (0,) and model.num_classes == 4 and model.frame_shift == 0.02
     assert len(found) == pytest.approx(len(SAMPLES) / 16000 / model.frame_shift, abs=2)
-    heard = model.hear(SAMPLES)
+    heard = model.recognise(SAMPLES)
     assert set(heard.text) <= set("AB ") and 0 <= heard.confidence <= 1
     with pytest.raises(UserError, match="do you mean 'WAV2VEC2_ASR_BASE_960H'"):
         open_model(named("pretrained", "torchaudio", TorchaudioSettings("WAV2VEC2_ASR_BASE_960")), "words")
@@ -102,7 +102,7 @@ def test_a_network_of_transformers_is_loaded_from_its_folder(tmp_path: Path) -> 
         expected = network(inputs).logits[0].log_softmax(1).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert (model.frame_shift, model.num_classes, model.blanks) == (0.02, 5, (0,))
-    assert 0 <= model.hear(SAMPLES).confidence <= 1
+    assert 0 <= model.recognise(SAMPLES).confidence <= 1
     before = identity(named("pretrained", "huggingface", settings))
     (tmp_path / "vocab.json").write_text("{}")
     assert identity(named("pretrained", "huggingface", settings)) != before
@@ -172,8 +172,8 @@ def test_the_models_inside_packages_hear_synthetic_speech() -> None:
         assert len(found) * shift == pytest.approx(len(samples) / 16000, abs=0.06)
         np.testing.assert_allclose(np.exp(found).sum(axis=1), 1, atol=1e-4)
         assert np.exp(found.max(axis=1)).mean() > 0.05
-    whisper = open_model(named("pretrained", "whisper", WhisperSettings()), "words").hear(samples)
+    whisper = open_model(named("pretrained", "whisper", WhisperSettings()), "words").recognise(samples)
     assert {"CAPTAIN", "WINDOW", "GARDEN", "FLOWERS"} <= set(normalise_words(whisper.text))
     assert 0.5 < whisper.confidence <= 1
-    sphinx = open_model(named("pretrained", "pocketsphinx", PocketsphinxSettings()), "words").hear(samples)
+    sphinx = open_model(named("pretrained", "pocketsphinx", PocketsphinxSettings()), "words").recognise(samples)
     assert {"WINDOW", "GARDEN"} & set(normalise_words(sphinx.text)) and 0 < sphinx.confidence <= 1

@@ -73,7 +73,7 @@ def test_from_a_run_to_a_map_and_to_the_network_that_fits(run_dir, settings, utt
     most = str(int(float(pruned["packed"])))
     assert main([*command, "--target-bytes", most, "--out", str(tmp_path / "small")]) == 0
     recogniser = open_export(tmp_path / "small")
-    audio = Path(shutil.copy(utterances["dev"][0].audio_path, tmp_path))
+    audio = Path(shutil.copy(utterances["dev"][0].audio_path, tmp_path / "mine.flac"))
     engine = "int8" if (tmp_path / "small" / "model.int8.onnx").exists() else "torch"
     timed, failed = transcribe(tmp_path / "small", [audio], jobs=1, engine=engine)
     assert len(timed) == 1 and not failed

@@ -141,7 +141,7 @@ class _Reader:
         starts = np.concatenate([[0], np.cumsum(lesson.frames)]).astype(np.int64)
         k = min(self._settings.top_k, self._classes)
         rows = np.empty((int(starts[-1]), 2 * k + 1), dtype=np.uint16)
-        rows[:] = _nothing(k, self._classes)
+        rows[:] = _no_class_possible(k, self._classes)
         # An array may serve several parts of an utterance.
         places: dict[str, list[tuple[int, int]]] = {}
         for number, name in enumerate(lesson.utterance_ids):
@@ -158,7 +158,7 @@ class _Reader:
                 rows[starts[number] : starts[number + 1]] = self._rows(
                     name, array, lesson.frames[number], k, first=first, whole=name == lesson.utterance_ids[number]
                 )
-        self._tell(found)
+        self._report_missing(found)
         shares = self._tail / self._tail.sum().clamp_min(1e-30) + 1e-9
         return ResidentPosteriors(torch.from_numpy(rows.view(np.int16)), (shares / shares.sum()).float())
 
@@ -197,9 +197,9 @@ class _Reader:
         known = known[chosen]
         self._unknown += int((~known).sum())
         self._tail += tail_sum(logs[torch.from_numpy(known)], targets.classes[torch.from_numpy(known)])
-        return np.where(known[:, None], encode(targets), _nothing(k, self._classes))
+        return np.where(known[:, None], encode(targets), _no_class_possible(k, self._classes))
 
-    def _tell(self, found: set[int]) -> None:
+    def _report_missing(self, found: set[int]) -> None:
         """Say what is missing.
 
         Raises:
@@ -232,7 +232,7 @@ def _listed(names: Sequence[str]) -> str:
     return f" ({', '.join(names[:_NAMED])}{f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''})"
 
 
-def _nothing(k: int, num_classes: int) -> np.ndarray:
+def _no_class_possible(k: int, num_classes: int) -> np.ndarray:
     """(1, 2 k + 1) uint16 row of a frame of which nothing is known: no class is possible."""
     impossible = torch.full((1, k), -torch.inf)
     classes = torch.arange(k)[None]

@@ -53,7 +53,7 @@ def reduced(run_dir: Path, settings: MnistSettings) -> Artifact:
     def work(folder: Path) -> dict[str, Any]:
         systems = [(one, weights) for one in planned for weights in weights_of(one.arm)]
         tasks = [
-            _Measured(run_dir, one.job, NetworkRef(one.job.name, network), device) for one, (_, network) in systems
+            _ScoringTask(run_dir, one.job, NetworkRef(one.job.name, network), device) for one, (_, network) in systems
         ]
         jobs = device.processes(settings.jobs)
         measured = parallel_map(_measure, tasks, description="measure", unit="networks", jobs=jobs)
@@ -117,7 +117,7 @@ def _job(settings: MnistSettings, fraction: float, arm: Arm, repetition: int) ->
 
 
 @dataclass(frozen=True)
-class _Measured:
+class _ScoringTask:
     """Weights of a job's network, to be evaluated."""
 
     run_dir: Path
@@ -126,7 +126,7 @@ class _Measured:
     device: Device
 
 
-def _measure(task: _Measured) -> tuple[dict[str, Any], np.ndarray]:
+def _measure(task: _ScoringTask) -> tuple[dict[str, Any], np.ndarray]:
     """Accuracy and cross-entropy on the labelled subset and on dev; (images,) bool, which test images are right."""
     arrays, data = DigitArrays.load(task.run_dir / DIGITS), task.job.data
     assert isinstance(data, DigitData)
