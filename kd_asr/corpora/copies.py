@@ -145,14 +145,26 @@ def _same_recording(one: Utterance, other: Utterance) -> bool:
     return _go_together(first, second) or _go_together(_active(first), _active(second))
 
 
+def sound_print_of(item: Utterance) -> SoundPrint | None:
+    """The print of an utterance's audio; None if it cannot be read any more."""
+    try:
+        return _heard(item).sound_print()
+    except UnusableAudio:
+        return None
+
+
 def _energies(item: Utterance) -> NDArray[np.float32]:
+    return _heard(item).energies
+
+
+def _heard(item: Utterance) -> Listener:
     listener = Listener()
     with open_sound(item.audio_path) as file:
         if item.first_sample:
             go_to(file, item.first_sample)
         for block in mono_blocks(file, num_samples=item.num_samples):
             listener.accept(block, file.samplerate)
-    return listener.energies
+    return listener
 
 
 def _go_together(first: NDArray[np.float32], second: NDArray[np.float32]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -107,7 +107,7 @@ def _together(below: Path, settings: UnlabelledSettings) -> str:
 class KnownAudio:
     """Audio of train, dev and test, which must not come back as unlabelled audio."""
 
-    def __init__(self, sets: dict[str, Sequence[Utterance]]) -> None:
+    def __init__(self, sets: Mapping[str, Sequence[Utterance]]) -> None:
         """`sets`: the utterances of each set."""
         self._by_size: dict[int, dict[Path, str]] = {}
         self._digests: dict[Path, str] = {}

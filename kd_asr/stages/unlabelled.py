@@ -1,12 +1,13 @@
 """Stage `unlabelled`: frames of audio without transcripts, for the students' transfer set.
 
-Files are read with the guards of all audio: what cannot be used is listed and left out. Long files are cut at pauses.
+Files are read with the guards of all audio: what cannot be used is listed and left out, and so are recordings of train,
+dev and test, whatever their encoding. Long files are cut at pauses.
 Short ones are normalised with the usual speaker of the training set, as a user's own audio is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -20,6 +21,7 @@ from kd_asr.artifacts import Artifact, build_artifact, load_artifact
 from kd_asr.console import SPEECH, say
 from kd_asr.corpora.audio import check_audio
 from kd_asr.corpora.base import ListedUtterance, Listing
+from kd_asr.corpora.copies import KnownRecordings, Listener, SoundPrint, place_of, sound_print_of
 from kd_asr.corpora.manifest import SETS, Rejected, Utterance, read_manifest, write_manifest, write_rejected
 from kd_asr.corpora.scan import listing_digest
 from kd_asr.corpora.sound import UnusableAudio
@@ -48,6 +50,7 @@ class _File:
     sample_rate: int
     num_samples: int
     ends: tuple[int, ...]
+    sound_print: SoundPrint
 
     @property
     def seconds(self) -> float:
@@ -76,8 +79,8 @@ def unlabelled(run_dir: Path, settings: Settings) -> Artifact | None:
     listing = list_audio(settings.unlabelled_folders, own)
 
     def work(folder: Path) -> dict[str, Any]:
-        known = KnownAudio({name: read_manifest(prepared.path / f"{name}.jsonl") for name in SETS})
-        files, rejected = _usable(listing, known, settings)
+        sets = {name: read_manifest(prepared.path / f"{name}.jsonl") for name in SETS}
+        files, rejected = _without_known(*_usable(listing, KnownAudio(sets), settings), sets, settings)
         write_rejected(folder / "rejected.tsv", rejected)
         if not files:
             raise _no_usable_audio(listing, rejected)
@@ -184,21 +187,49 @@ def _usable(listing: Listing, known: KnownAudio, settings: Settings) -> tuple[li
 
 def _check(item: ListedUtterance, *, settings: Settings) -> _File | str:
     """A file that was decoded from end to end, with its cuts, or the reason why it cannot be used."""
-    found = check_audio(item.audio_path, settings.prepare.min_seconds, float("inf"))
+    listener = Listener()
+    found = check_audio(item.audio_path, settings.prepare.min_seconds, float("inf"), listener)
     if isinstance(found, str):
         return found
     rate, samples = found
+    sound = listener.sound_print()
     count = num_frames(samples, rate, settings.features)
     longest = int(settings.unlabelled.longest_seconds / settings.features.frame_shift)
     if count == 0:
         return "shorter than one frame"
     if count <= longest:
-        return _File(item, rate, samples, (count,))
+        return _File(item, rate, samples, (count,), sound)
     try:
         frames = frames_of_file(item.audio_path, settings.features).frames
     except UnusableAudio as error:
         return str(error)
-    return _File(item, rate, samples, tuple(cuts(frames, longest)))
+    return _File(item, rate, samples, tuple(cuts(frames, longest)), sound)
+
+
+def _without_known(
+    files: Sequence[_File], rejected: Sequence[Rejected], sets: Mapping[str, Sequence[Utterance]], settings: Settings
+) -> tuple[list[_File], list[Rejected]]:
+    """The files that are no recordings of the sets, and all that are left out."""
+    set_of = {place_of(item): name for name, items in sets.items() for item in items}
+    utterances = [item for items in sets.values() for item in items]
+    prints = parallel_map(
+        sound_print_of,
+        utterances,
+        description="recordings of the sets",
+        unit=SPEECH,
+        jobs=settings.jobs,
+        amount=lambda item: item.seconds,
+    )
+    known = KnownRecordings((item, one) for item, one in zip(utterances, prints, strict=True) if one is not None)
+    kept, further = [], []
+    for file, item in zip(files, _manifest(files), strict=True):
+        other = known.find(item, file.sound_print)
+        if other is None:
+            kept.append(file)
+            continue
+        reason = f"the same audio as '{other.utterance_id}' of {set_of[place_of(other)]}, encoded in another way"
+        further.append(Rejected(item.utterance_id, item.audio_path, reason, _STAGE))
+    return kept, sorted([*rejected, *further], key=lambda entry: (entry.utterance_id, entry.path))
 
 
 def _manifest(files: Sequence[_File]) -> list[Utterance]:

@@ -81,6 +81,8 @@ def test_any_layout_is_read_and_what_cannot_be_used_is_listed(prepared, settings
     soundfile.write(audio / "silent.wav", np.zeros(16000), 16000)
     tone(audio / "short.wav", seconds=0.2, seed=4)
     shutil.copy(utterances["test"][0].audio_path, audio / "leak.flac")
+    samples, rate = soundfile.read(utterances["test"][1].audio_path)
+    soundfile.write(audio / "encoded.ogg", 0.5 * samples, rate, format="OGG", subtype="VORBIS")
     (audio / "again.wav").symlink_to(audio / "a.wav")
     tone(audio / "deep" / "c_d.flac", seconds=0.7, seed=3)  # the name of `c d.flac` without white space
     cut = (audio / "deep" / "b.ogg").read_bytes()
@@ -88,12 +90,15 @@ def test_any_layout_is_read_and_what_cannot_be_used_is_listed(prepared, settings
     made = unlabelled(prepared, with_audio(settings, audio))
     assert made is not None
     assert made.metrics["files"] == 3
-    assert made.metrics["rejected"] == 8
+    assert made.metrics["rejected"] == 9
     found = table(made.path / "rejected.tsv")
     assert set(found) == {
-        "empty.mp3", "noise.flac", "silent.wav", "short.wav", "leak.flac", "again.wav", "c_d.flac", "cut.ogg"
+        "empty.mp3", "noise.flac", "silent.wav", "short.wav", "leak.flac", "encoded.ogg", "again.wav", "c_d.flac",
+        "cut.ogg",
     }  # fmt: skip
     assert found["leak.flac"] == "it belongs to test"
+    other = utterances["test"][1].utterance_id
+    assert found["encoded.ogg"] == f"the same audio as '{other}' of test, encoded in another way"
     assert found["silent.wav"] == "silence only"
     assert found["short.wav"].startswith("shorter than prepare.min_seconds")
     assert found["again.wav"] == "the same file as another one"
