@@ -156,6 +156,8 @@ def _check(
         said = [(item, spell(item.text, spelling)) for item in group]
         texts = {id(item): text for item, text in said}
         items = [item for item, text in said if _fit(item, text, found)]
+        if not items:
+            continue  # the path may be none
         parts = [item for item in items if item.segment is not None]
         listeners = {id(item): Listener() for item in items}
         segments, heard = [item.segment for item in parts if item.segment], [listeners[id(item)] for item in parts]

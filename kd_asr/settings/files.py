@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from kd_asr.settings.merge import merge_section, with_flags
 from kd_asr.settings.yaml_text import Marked, YamlError, read_yaml, write_yaml
 
 SETTINGS_FILE = "settings.yaml"
+# So many sections that a kind of run does not have are no slip of the pen.
+_OF_ANOTHER_KIND = 3
 
 
 def parse_settings_of(cls: type[AnySettings], flags: Sequence[str], config: Path | None = None) -> AnySettings:
@@ -37,6 +40,14 @@ def parse_settings_of(cls: type[AnySettings], flags: Sequence[str], config: Path
 def names_no_preset(path: Path) -> bool:
     """Whether a settings file leaves out `preset`, so that its own name is that of the budget."""
     return "preset" not in _read(path)
+
+
+def _strange(cls: type[AnySettings], path: Path) -> list[str]:
+    """Keys of a settings file at its highest level that these settings do not have; none of what is no such file."""
+    try:
+        return sorted(set(_read(path)) - {item.name for item in fields(cls)})
+    except UserError:
+        return []
 
 
 def _read(path: Path) -> Any:
@@ -77,5 +88,11 @@ def load_settings_of(cls: type[AnySettings], run_dir: Path, command: str) -> Any
     try:
         return parse_settings_of(cls, [], path)
     except UserError as error:
+        strange = _strange(cls, path)
+        if len(strange) >= _OF_ANOTHER_KIND:
+            raise UserError(
+                f"{run_dir} is a run of another kind than `kd-asr {command}` makes, with the settings "
+                f"{', '.join(strange)}: name a run of that command, or use a command for runs of this kind"
+            ) from error
         where = "" if str(path) in str(error) else f"{path}: "
         raise UserError(f"{where}{error}; run `kd-asr {command} {run_dir}` again") from error

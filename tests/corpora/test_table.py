@@ -51,6 +51,16 @@ def test_nemo_manifests_are_lines_of_json(tmp_path) -> None:
     assert essence(found_in(tmp_path / "train_manifest.json").utterances) == expected(spoken)
 
 
+def test_a_path_that_no_file_can_have_is_listed(tmp_path) -> None:
+    spoken = little_speech()["train"]
+    names = [one.write(tmp_path).name for one in spoken]
+    rows = [f"{name}\t{one.text}" for name, one in zip(names, spoken, strict=True)]
+    (tmp_path / "mine.tsv").write_text("\n".join(["path\tsentence", f"\0{rows[0]}", *rows[1:]]) + "\n")
+    found = found_in(tmp_path / "mine.tsv")
+    assert len(found.utterances) == len(spoken) - 1
+    assert [one.reason.partition(";")[0] for one in found.rejected] == ["unprintable name or white space in the id"]
+
+
 def test_what_a_recogniser_was_not_sure_of_is_left_out_of_train(tmp_path) -> None:
     spoken = little_speech()["train"]
     rows = ["file_name,text,how_sure"]

@@ -221,3 +221,12 @@ def test_settings_with_named_things_survive_a_file(tmp_path: Path) -> None:
     save_settings(tmp_path, settings)
     assert load_settings_of(MadeUpSettings, tmp_path, "configure") == settings
     assert build(MadeUpSettings, {"methods": ["mutual"]}).methods == (Named("method", "mutual", MutualSettings()),)
+
+
+def test_a_run_of_another_kind_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("hard: {epochs: 2}\nmembers: 3\nheld_out: 0.1\nnetwork: wide\n")
+    with pytest.raises(UserError, match="is a run of another kind than `kd-asr configure` makes"):
+        load_settings_of(MadeUpSettings, tmp_path, "configure")
+    (tmp_path / "settings.yaml").write_text("hard: {epochs: 2}\nnetwork: wide\n")
+    with pytest.raises(UserError, match="unknown setting 'hard'"):
+        load_settings_of(MadeUpSettings, tmp_path, "configure")
