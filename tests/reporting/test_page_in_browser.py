@@ -175,7 +175,8 @@ def test_digits_plots_dark_and_narrow(digits: Any) -> None:
     digits.locator("#theme").click()
     assert digits.locator("#theme").get_attribute("aria-pressed") == "true"
     digits.set_viewport_size({"width": 360, "height": 700})
-    assert digits.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # Plots are drawn anew a moment after the page has another width.
+    digits.wait_for_function("document.documentElement.scrollWidth <= innerWidth", timeout=10_000)
 
 
 def test_400_utterances_stay_smooth(
