@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
 
 from kd_asr.networks.base import Network, network_class, problems_of, view_of
+from kd_asr.networks.body import WithBody
 from kd_asr.networks.views import View
 
 
-class Around(Network):
+class Around(WithBody):
     """Base of networks whose settings have a `body`, another network, which they change inside.
 
     Inputs and outputs are those of the body. While it is trained the body sees the inputs themselves, not what its own
     `for_training` would put before it: what is pruned, factored or rounded has to be the weights that are kept.
-
-    Attributes:
-        body: The network inside.
     """
-
-    body: Network
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int, settings: Any) -> None:
         """Draw the weights of the body."""
@@ -38,28 +34,6 @@ class Around(Network):
     def problems(cls, settings: Any, input_shape: tuple[int, ...]) -> list[str]:
         """Those of the body."""
         return [f"body: {problem}" for problem in problems_of(settings.body, input_shape)]
-
-    @property
-    def only_labelled(self) -> bool:
-        """That of the body."""
-        return self.body.only_labelled
-
-    @only_labelled.setter
-    def only_labelled(self, wanted: bool) -> None:
-        self.body.only_labelled = wanted
-
-    @property
-    def taps(self) -> Mapping[str, int]:
-        """Middle layers of the body."""
-        return self.body.taps
-
-    def tapped(self, name: str) -> nn.Module:
-        """The submodule of a tap of the body."""
-        return self.body.tapped(name)
-
-    def tap_rows(self, name: str, outputs: Tensor) -> Tensor:
-        """(labels, width) outputs of a tap of the body."""
-        return self.body.tap_rows(name, outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits of the body."""

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from kd_asr.features.inputs import Indexable
 from kd_asr.networks.base import Network, network_class, problems_of, view_of
+from kd_asr.networks.body import WithBody
 from kd_asr.networks.views import View
 from kd_asr.registry import Named, named, network
 from kd_asr.settings.ranges import AtLeast, AtMost, OfKind
@@ -31,7 +31,7 @@ class HeadsSettings:
 
 
 @network("heads")
-class Heads(Network):
+class Heads(WithBody):
     """A body with heads * classes outputs. The logits are the logarithm of the mean of the heads' posteriors, so that
     their softmax is that mean; `outputs_of` gives the logits of each head as well.
 
@@ -82,28 +82,6 @@ class Heads(Network):
         """Take the weights of another body."""
         assert isinstance(saved, Heads)
         self.body.start_from(saved.body)
-
-    @property
-    def only_labelled(self) -> bool:
-        """That of the body."""
-        return self.body.only_labelled
-
-    @only_labelled.setter
-    def only_labelled(self, wanted: bool) -> None:
-        self.body.only_labelled = wanted
-
-    @property
-    def taps(self) -> Mapping[str, int]:
-        """Middle layers of the body."""
-        return self.body.taps
-
-    def tapped(self, name: str) -> nn.Module:
-        """The submodule of a tap of the body."""
-        return self.body.tapped(name)
-
-    def tap_rows(self, name: str, outputs: Tensor) -> Tensor:
-        """(labels, width) outputs of a tap of the body."""
-        return self.body.tap_rows(name, outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(labels, num_classes) log-posteriors."""

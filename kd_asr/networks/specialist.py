@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kd_asr.device import Movable
 from kd_asr.features.inputs import Indexable
 from kd_asr.networks.base import Network, network_class, problems_of, view_of
+from kd_asr.networks.body import WithBody
 from kd_asr.networks.views import View
 from kd_asr.registry import Named, named, network
 from kd_asr.settings.ranges import OfKind
@@ -55,7 +55,7 @@ class SpecialistSettings:
 
 
 @network("specialist")
-class Specialist(Network):
+class Specialist(WithBody):
     """A body whose classes other than the special ones share their probability evenly.
 
     With the hard loss this is the cross-entropy of special classes and dustbin, but for a constant. The dustbin begins
@@ -118,28 +118,6 @@ class Specialist(Network):
     def start_from(self, saved: Network) -> None:
         """Take the weights of another specialist's body, or of a generalist like the body."""
         self.body.start_from(saved.body if isinstance(saved, Specialist) else saved)
-
-    @property
-    def only_labelled(self) -> bool:
-        """That of the body."""
-        return self.body.only_labelled
-
-    @only_labelled.setter
-    def only_labelled(self, wanted: bool) -> None:
-        self.body.only_labelled = wanted
-
-    @property
-    def taps(self) -> Mapping[str, int]:
-        """Middle layers of the body."""
-        return self.body.taps
-
-    def tapped(self, name: str) -> nn.Module:
-        """The submodule of a tap of the body."""
-        return self.body.tapped(name)
-
-    def tap_rows(self, name: str, outputs: Tensor) -> Tensor:
-        """(labels, width) outputs of a tap of the body."""
-        return self.body.tap_rows(name, outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(labels, num_classes) logits, equal for all classes of the dustbin."""
